@@ -1,0 +1,15 @@
+//! What the console does: containers, templates, storage, networks, tasks, metrics, access and the store beneath them.
+//! It reaches the kernel through [`engine::Engine`] and durable state through [`store::Store`], and knows neither HTTP
+//! nor HTML.
+//!
+//! Invariant: every public operation takes the [`caller::Caller`] first and checks access in its first statement.
+
+pub mod caller;
+pub mod clock;
+pub mod engine;
+pub mod error;
+pub mod events;
+pub mod store;
+
+pub use caller::Caller;
+pub use error::{Error, Result};

@@ -1,0 +1,338 @@
+//! Networks, NICs and published ports, and how people write them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::parse_bits;
+
+/// An address with its prefix length, such as `10.213.0.1/22` (the host bits are kept).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Cidr {
+    pub addr: IpAddr,
+    pub prefix: u8,
+}
+
+impl Cidr {
+    /// Whether the address lies in this network.
+    #[must_use]
+    pub fn contains(&self, addr: IpAddr) -> bool {
+        match (self.addr, addr) {
+            (IpAddr::V4(net), IpAddr::V4(addr)) => mask(u32::from(net).into(), 32, self.prefix) == mask(u32::from(addr).into(), 32, self.prefix),
+            (IpAddr::V6(net), IpAddr::V6(addr)) => mask(net.into(), 128, self.prefix) == mask(addr.into(), 128, self.prefix),
+            _ => false,
+        }
+    }
+
+    /// The network's first address with the prefix.
+    #[must_use]
+    pub fn network(&self) -> Self {
+        let addr = match self.addr {
+            IpAddr::V4(addr) => {
+                let bits = mask(u32::from(addr).into(), 32, self.prefix);
+                IpAddr::V4(Ipv4Addr::from(u32::try_from(bits).unwrap_or(0)))
+            }
+            IpAddr::V6(addr) => IpAddr::V6(Ipv6Addr::from(mask(addr.into(), 128, self.prefix))),
+        };
+        Self { addr, prefix: self.prefix }
+    }
+
+    /// Whether two networks share an address.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.contains(other.addr) || other.contains(self.addr) || self.network().addr == other.network().addr
+    }
+}
+
+fn mask(bits: u128, width: u32, prefix: u8) -> u128 {
+    let host = width - u32::from(prefix).min(width);
+    if host >= 128 { 0 } else { bits >> host << host }
+}
+
+impl std::fmt::Display for Cidr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.addr, self.prefix)
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse = || format!("`{text}` is not an address with a prefix length such as 10.213.0.5/22");
+        let (addr, prefix) = text.split_once('/').ok_or_else(refuse)?;
+        let addr: IpAddr = addr.parse().map_err(|_| refuse())?;
+        let prefix: u8 = prefix.parse().map_err(|_| refuse())?;
+        if prefix > if addr.is_ipv4() { 32 } else { 128 } {
+            return Err(refuse());
+        }
+        Ok(Self { addr, prefix })
+    }
+}
+
+impl TryFrom<String> for Cidr {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Cidr> for String {
+    fn from(value: Cidr) -> String {
+        value.to_string()
+    }
+}
+
+/// How a NIC gets an address of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Addressing {
+    /// `dhcp` (IPv4) or `auto` (IPv6): Berth assigns one and announces it.
+    #[default]
+    Automatic,
+    /// A fixed address.
+    Static(Cidr),
+    /// No address of this family.
+    None,
+}
+
+impl FromStr for Addressing {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "dhcp" | "auto" => Ok(Self::Automatic),
+            "none" => Ok(Self::None),
+            _ => text.parse().map(Self::Static),
+        }
+    }
+}
+
+impl TryFrom<String> for Addressing {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Addressing> for String {
+    fn from(value: Addressing) -> String {
+        match value {
+            Addressing::Automatic => "auto".to_owned(),
+            Addressing::Static(cidr) => cidr.to_string(),
+            Addressing::None => "none".to_owned(),
+        }
+    }
+}
+
+/// One NIC as asked for: `bridge=B,ip=dhcp|CIDR,gw=IP,ip6=auto|CIDR|none,vlan=N,mtu=N,rate-in=BITS,rate-out=BITS,mac=M`.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct NicSpec {
+    /// Absent = the default bridge.
+    pub bridge: Option<String>,
+    pub ip: Addressing,
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+    pub gw: Option<IpAddr>,
+    pub ip6: Addressing,
+    pub vlan: Option<u16>,
+    pub mtu: Option<u32>,
+    /// Bits per second into the container.
+    pub rate_in: Option<u64>,
+    /// Bits per second out of the container.
+    pub rate_out: Option<u64>,
+    /// Absent = made once and kept for life.
+    pub mac: Option<String>,
+}
+
+impl NicSpec {
+    /// What a container gets when nothing is said: one NIC on the default bridge.
+    #[must_use]
+    pub fn default_list() -> Vec<Self> {
+        vec![Self::default()]
+    }
+}
+
+impl FromStr for NicSpec {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut nic = Self::default();
+        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not KEY=VALUE"))?;
+            nic.set(key, value)?;
+        }
+        Ok(nic)
+    }
+}
+
+impl NicSpec {
+    fn set(&mut self, key: &str, value: &str) -> Result<(), String> {
+        match key {
+            "bridge" => self.bridge = Some(check_interface(value)?),
+            "ip" => self.ip = value.parse()?,
+            "gw" => self.gw = Some(value.parse().map_err(|_| format!("`{value}` is not an address"))?),
+            "ip6" => self.ip6 = value.parse()?,
+            "vlan" => self.vlan = Some(number(value, 1, 4094)?),
+            "mtu" => self.mtu = Some(number(value, 576, 65_535)?),
+            "rate-in" => self.rate_in = Some(parse_bits(value)?),
+            "rate-out" => self.rate_out = Some(parse_bits(value)?),
+            "mac" => self.mac = Some(check_mac(value)?),
+            _ => {
+                return Err(format!(
+                    "`{key}` is not a key of --nic; use bridge, ip, gw, ip6, vlan, mtu, rate-in, rate-out or mac"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
+    let parsed = text.parse().ok().filter(|value| *value >= least && *value <= most);
+    parsed.ok_or_else(|| format!("`{text}` is not a number from {least} to {most}"))
+}
+
+/// A name that the kernel accepts for a link: 1 to 15 of letters, digits, `-`, `_`, `.`; not `.` or `..`.
+///
+/// # Errors
+/// Says what is wrong.
+pub fn check_interface(name: &str) -> Result<String, String> {
+    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if name.is_empty() || name.len() > 15 || !plain || name.starts_with(['-', '.']) {
+        return Err(format!("`{name}` is not a name for an interface (1 to 15 letters, digits, - or _)"));
+    }
+    Ok(name.to_owned())
+}
+
+/// A unicast MAC address, lower-case with colons.
+///
+/// # Errors
+/// Says what is wrong.
+pub fn check_mac(text: &str) -> Result<String, String> {
+    let bytes: Vec<u8> = text
+        .split(':')
+        .filter(|part| part.len() == 2)
+        .filter_map(|part| u8::from_str_radix(part, 16).ok())
+        .collect();
+    if bytes.len() != 6 || text.len() != 17 {
+        return Err(format!("`{text}` is not a MAC address such as 02:00:5e:10:00:01"));
+    }
+    if bytes[0] & 1 == 1 || bytes == [0; 6] {
+        return Err(format!("`{text}` is a group or null address; a NIC needs one of its own"));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Udp,
+}
+
+/// A port of the host that leads into the container: `HOST:CT[/udp]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Publish {
+    pub host: u16,
+    pub container: u16,
+    #[serde(default)]
+    pub protocol: Protocol,
+}
+
+impl FromStr for Publish {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (ports, protocol) = match text.split_once('/') {
+            None => (text, Protocol::Tcp),
+            Some((ports, "tcp")) => (ports, Protocol::Tcp),
+            Some((ports, "udp")) => (ports, Protocol::Udp),
+            Some((_, other)) => return Err(format!("`{other}` is neither tcp nor udp")),
+        };
+        let (host, container) = ports.split_once(':').ok_or_else(|| format!("`{text}` is not HOST:CT such as 8080:80"))?;
+        Ok(Self {
+            host: number(host, 1, 65_535)?,
+            container: number(container, 1, 65_535)?,
+            protocol,
+        })
+    }
+}
+
+/// A managed bridge as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NetworkInfo {
+    pub bridge: String,
+    pub ipv4: Cidr,
+    pub ipv6: Cidr,
+    /// Whether the bridge exists now.
+    pub up: bool,
+    pub leases: Vec<Lease>,
+}
+
+/// An address that a container has on a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Lease {
+    pub container: String,
+    pub mac: String,
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+    pub ipv4: Option<Ipv4Addr>,
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+    pub ipv6: Option<Ipv6Addr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nic_text() {
+        let nic: NicSpec = "bridge=berth0,ip=10.213.0.5/22,gw=10.213.0.1,ip6=none,rate-in=50M,mac=02:00:5e:10:00:01"
+            .parse()
+            .unwrap();
+        assert_eq!(nic.rate_in, Some(50_000_000));
+        assert_eq!(nic.ip6, Addressing::None);
+        for bad in ["ip=", "ip=10.0.0.1", "vlan=0", "vlan=4095", "mac=ff:ff:ff:ff:ff:ff", "bridge=../x", "x=1", "ip"] {
+            assert!(bad.parse::<NicSpec>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn publish_text() {
+        assert_eq!(
+            "8080:80".parse(),
+            Ok(Publish {
+                host: 8080,
+                container: 80,
+                protocol: Protocol::Tcp
+            })
+        );
+        assert_eq!(
+            "53:53/udp".parse(),
+            Ok(Publish {
+                host: 53,
+                container: 53,
+                protocol: Protocol::Udp
+            })
+        );
+        for bad in ["80", "0:80", "80:65536", "80:80/sctp", "-1:80"] {
+            assert!(bad.parse::<Publish>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_contain_and_overlap() {
+        let net: Cidr = "10.213.4.1/22".parse().unwrap();
+        assert!(net.contains("10.213.7.254".parse().unwrap()));
+        assert!(!net.contains("10.213.8.0".parse().unwrap()));
+        assert_eq!(net.network().to_string(), "10.213.4.0/22");
+        assert!(net.overlaps(&"10.0.0.0/8".parse().unwrap()));
+        assert!(!net.overlaps(&"10.213.8.1/22".parse().unwrap()));
+        assert!(!net.overlaps(&"fd00::1/64".parse().unwrap()));
+        assert!("0.0.0.0/0".parse::<Cidr>().unwrap().contains("1.2.3.4".parse().unwrap()));
+    }
+}
