@@ -1,0 +1,14 @@
+//! The journeys in a real browser against a real console with real containers.
+
+use crate::build::{Profile, build};
+use crate::shell::{command, run};
+
+/// Builds the release and runs the browser tests against it; pictures stay in end2end/artefacts.
+///
+/// # Errors
+/// The build or a journey failed.
+pub fn journey(arguments: &[String]) -> anyhow::Result<()> {
+    let binary = build(Profile::Release)?;
+    let playwright = ["node_modules/@playwright/test/cli.js", "test"];
+    run(command("node", playwright).args(arguments).current_dir("end2end").env("BERTH_BINARY", std::fs::canonicalize(binary)?))
+}
