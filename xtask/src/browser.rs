@@ -1,6 +1,7 @@
 //! The journeys in a real browser against a real console with real containers.
 
 use crate::build::{Profile, build};
+use crate::images;
 use crate::shell::{command, run};
 
 /// Builds the release and runs the browser tests against it; pictures stay in end2end/artefacts.
@@ -8,7 +9,12 @@ use crate::shell::{command, run};
 /// # Errors
 /// The build or a journey failed.
 pub fn journey(arguments: &[String]) -> anyhow::Result<()> {
+    let images = images::tree()?;
     let binary = build(Profile::Release)?;
     let playwright = ["node_modules/@playwright/test/cli.js", "test"];
-    run(command("node", playwright).args(arguments).current_dir("end2end").env("BERTH_BINARY", std::fs::canonicalize(binary)?))
+    run(command("node", playwright)
+        .args(arguments)
+        .current_dir("end2end")
+        .env("BERTH_BINARY", std::fs::canonicalize(binary)?)
+        .env("BERTH_TEST_IMAGES", images))
 }

@@ -51,7 +51,10 @@ pub fn build(profile: Profile) -> anyhow::Result<PathBuf> {
     let site = site(profile)?;
     announce("build berth");
     let mut command = cargo();
-    command.args(["build", "--package", "server", "--bin", "berth"]).env("BERTH_SITE_DIR", &site).env("BERTH_SHIM_PATH", &shim);
+    command
+        .args(["build", "--package", "server", "--bin", "berth"])
+        .env("BERTH_SITE_DIR", &site)
+        .env("BERTH_SHIM_PATH", &shim);
     if profile == Profile::Release {
         command.arg("--release");
     }
@@ -72,7 +75,10 @@ pub fn shim() -> anyhow::Result<PathBuf> {
     let folder = target().join("shim");
     // An explicit --target keeps the flag away from build scripts and needs no further target.
     let flags = "-C target-feature=+crt-static -C relocation-model=static";
-    run(cargo().args(["build", "--package", "berth-shim", "--profile", "shim", "--target", TARGET, "--target-dir"]).arg(&folder).env("RUSTFLAGS", flags))?;
+    run(cargo()
+        .args(["build", "--package", "berth-shim", "--profile", "shim", "--target", TARGET, "--target-dir"])
+        .arg(&folder)
+        .env("RUSTFLAGS", flags))?;
     Ok(folder.join(TARGET).join("shim/berth-shim"))
 }
 
@@ -85,7 +91,13 @@ pub fn site(profile: Profile) -> anyhow::Result<PathBuf> {
     let bindgen = target().join("wasm/bindgen");
     std::fs::create_dir_all(&bindgen)?;
     let mut generator = wasm_bindgen_cli_support::Bindgen::new();
-    generator.input_path(&wasm).web(true)?.typescript(false).remove_name_section(true).remove_producers_section(true).out_name("berth");
+    generator
+        .input_path(&wasm)
+        .web(true)?
+        .typescript(false)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .out_name("berth");
     generator.generate(&bindgen).context("wasm-bindgen")?;
 
     let mut files = BTreeMap::new();
@@ -101,14 +113,27 @@ pub fn site(profile: Profile) -> anyhow::Result<PathBuf> {
 }
 
 /// The two terminal libraries, loaded on terminal pages only.
-const TERMINAL_FILES: [(&str, &str); 3] =
-    [("xterm.mjs", "@xterm/xterm/lib/xterm.mjs"), ("xterm.css", "@xterm/xterm/css/xterm.css"), ("addon-fit.mjs", "@xterm/addon-fit/lib/addon-fit.mjs")];
+const TERMINAL_FILES: [(&str, &str); 3] = [
+    ("xterm.mjs", "@xterm/xterm/lib/xterm.mjs"),
+    ("xterm.css", "@xterm/xterm/css/xterm.css"),
+    ("addon-fit.mjs", "@xterm/addon-fit/lib/addon-fit.mjs"),
+];
 
 fn wasm(profile: Profile) -> anyhow::Result<PathBuf> {
     let compiler = wasm_compiler().ok_or_else(|| anyhow!("no compiler for wasm32; run `cargo xtask setup`"))?;
     let folder = target().join("wasm");
     let mut command = cargo();
-    command.args(["build", "--package", "app", "--lib", "--no-default-features", "--features", "hydrate", "--target", "wasm32-unknown-unknown"]);
+    command.args([
+        "build",
+        "--package",
+        "app",
+        "--lib",
+        "--no-default-features",
+        "--features",
+        "hydrate",
+        "--target",
+        "wasm32-unknown-unknown",
+    ]);
     command.args(["--profile", profile.wasm(), "--target-dir"]).arg(&folder);
     if compiler == WasmCompiler::Debian {
         with_debian_compiler(&mut command);
@@ -119,7 +144,10 @@ fn wasm(profile: Profile) -> anyhow::Result<PathBuf> {
 
 /// Debian's rustc builds the standard library for wasm32 from its source package.
 pub fn with_debian_compiler(command: &mut Command) {
-    command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld");
+    command
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld");
     command.arg("-Zbuild-std=std,panic_abort");
 }
 

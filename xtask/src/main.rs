@@ -5,6 +5,7 @@ mod bench;
 mod browser;
 mod build;
 mod dev;
+mod images;
 mod package;
 mod run;
 mod setup;
@@ -58,6 +59,8 @@ enum Verb {
         #[arg(long, default_value_t = 20)]
         rounds: u32,
     },
+    /// Make the simplestreams tree that the browser tests serve, and say where it is.
+    Images,
     /// A tarball with the binary, the unit and the licences, in target/package.
     Package,
 }
@@ -76,6 +79,7 @@ fn main() -> anyhow::Result<()> {
         Verb::Test(options) => test::test(&options),
         Verb::Tidy => tidy::tidy(),
         Verb::Bench { rounds } => bench::bench(rounds),
+        Verb::Images => images::tree().map(|tree| println!("{}", tree.display())),
         Verb::Package => package::package(),
     }
 }

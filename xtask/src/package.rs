@@ -19,7 +19,11 @@ pub fn package() -> anyhow::Result<()> {
         std::fs::copy(file, folder.join(file))?;
     }
     let archive = folder.with_extension("tar.zst");
-    run(command("tar", ["--zstd", "--create", "--file"]).arg(&archive).arg("--directory").arg(target().join("package")).arg(&name))?;
+    run(command("tar", ["--zstd", "--create", "--file"])
+        .arg(&archive)
+        .arg("--directory")
+        .arg(target().join("package"))
+        .arg(&name))?;
     announce(&format!("packed {}", archive.display()));
     Ok(())
 }

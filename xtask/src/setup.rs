@@ -25,23 +25,108 @@ struct Package {
 }
 
 const PACKAGES: &[Package] = &[
-    Package { name: "gcc", proof: "cc", scope: Scope::Build, reason: "compiles SQLite and the compressors" },
-    Package { name: "npm", proof: "npm", scope: Scope::Build, reason: "fetches the two terminal libraries by their lock file" },
-    Package { name: "nftables", proof: "nft", scope: Scope::Run, reason: "address translation and spoof filters of containers" },
-    Package { name: "dnsmasq-base", proof: "dnsmasq", scope: Scope::Run, reason: "addresses and names of containers" },
-    Package { name: "lxcfs", proof: "lxcfs", scope: Scope::Run, reason: "containers see their own memory, CPUs and load" },
-    Package { name: "mmdebstrap", proof: "mmdebstrap", scope: Scope::Run, reason: "builds templates from Debian and Ubuntu mirrors" },
-    Package { name: "iproute2", proof: "ip", scope: Scope::Tests, reason: "tests look at links and namespaces" },
-    Package { name: "chromium", proof: "chromium", scope: Scope::Tests, reason: "the browser tests drive a real browser" },
-    Package { name: "busybox-static", proof: "busybox", scope: Scope::Tests, reason: "the smallest real root file system" },
-    Package { name: "squashfs-tools", proof: "mksquashfs", scope: Scope::Tests, reason: "tests make squashfs templates" },
-    Package { name: "strace", proof: "strace", scope: Scope::Tests, reason: "tests inject faults into system calls" },
-    Package { name: "cpio", proof: "cpio", scope: Scope::Tests, reason: "packs the virtual machine's initramfs" },
-    Package { name: "qemu-system-x86", proof: "qemu-system-x86_64", scope: Scope::Tests, reason: "the virtual machine with pure cgroup v2" },
-    Package { name: "e2fsprogs", proof: "mkfs.ext4", scope: Scope::Tests, reason: "the virtual machine's disk" },
-    Package { name: "zstd", proof: "zstd", scope: Scope::Tests, reason: "tests make zstd archives" },
-    Package { name: "xz-utils", proof: "xz", scope: Scope::Tests, reason: "tests make xz archives" },
-    Package { name: "bzip2", proof: "bzip2", scope: Scope::Tests, reason: "tests make bzip2 archives" },
+    Package {
+        name: "gcc",
+        proof: "cc",
+        scope: Scope::Build,
+        reason: "compiles SQLite and the compressors",
+    },
+    Package {
+        name: "npm",
+        proof: "npm",
+        scope: Scope::Build,
+        reason: "fetches the two terminal libraries by their lock file",
+    },
+    Package {
+        name: "nftables",
+        proof: "nft",
+        scope: Scope::Run,
+        reason: "address translation and spoof filters of containers",
+    },
+    Package {
+        name: "dnsmasq-base",
+        proof: "dnsmasq",
+        scope: Scope::Run,
+        reason: "addresses and names of containers",
+    },
+    Package {
+        name: "lxcfs",
+        proof: "lxcfs",
+        scope: Scope::Run,
+        reason: "containers see their own memory, CPUs and load",
+    },
+    Package {
+        name: "mmdebstrap",
+        proof: "mmdebstrap",
+        scope: Scope::Run,
+        reason: "builds templates from Debian and Ubuntu mirrors",
+    },
+    Package {
+        name: "iproute2",
+        proof: "ip",
+        scope: Scope::Tests,
+        reason: "tests look at links and namespaces",
+    },
+    Package {
+        name: "chromium",
+        proof: "chromium",
+        scope: Scope::Tests,
+        reason: "the browser tests drive a real browser",
+    },
+    Package {
+        name: "busybox-static",
+        proof: "busybox",
+        scope: Scope::Tests,
+        reason: "the smallest real root file system",
+    },
+    Package {
+        name: "squashfs-tools",
+        proof: "mksquashfs",
+        scope: Scope::Tests,
+        reason: "tests make squashfs templates",
+    },
+    Package {
+        name: "strace",
+        proof: "strace",
+        scope: Scope::Tests,
+        reason: "tests inject faults into system calls",
+    },
+    Package {
+        name: "cpio",
+        proof: "cpio",
+        scope: Scope::Tests,
+        reason: "packs the virtual machine's initramfs",
+    },
+    Package {
+        name: "qemu-system-x86",
+        proof: "qemu-system-x86_64",
+        scope: Scope::Tests,
+        reason: "the virtual machine with pure cgroup v2",
+    },
+    Package {
+        name: "e2fsprogs",
+        proof: "mkfs.ext4",
+        scope: Scope::Tests,
+        reason: "the virtual machine's disk",
+    },
+    Package {
+        name: "zstd",
+        proof: "zstd",
+        scope: Scope::Tests,
+        reason: "tests make zstd archives",
+    },
+    Package {
+        name: "xz-utils",
+        proof: "xz",
+        scope: Scope::Tests,
+        reason: "tests make xz archives",
+    },
+    Package {
+        name: "bzip2",
+        proof: "bzip2",
+        scope: Scope::Tests,
+        reason: "tests make bzip2 archives",
+    },
 ];
 
 /// How the browser half is compiled.
@@ -76,7 +161,11 @@ fn install_packages(scope: Scope) -> anyhow::Result<()> {
 }
 
 fn is_there(proof: &str) -> bool {
-    if proof.starts_with('/') { Path::new(proof).exists() } else { which(proof).is_some() }
+    if proof.starts_with('/') {
+        Path::new(proof).exists()
+    } else {
+        which(proof).is_some()
+    }
 }
 
 fn apt_install(packages: &[&str]) -> anyhow::Result<()> {

@@ -43,7 +43,10 @@ pub fn run(command: &mut Command) -> anyhow::Result<()> {
 /// As [`run`].
 pub fn read(command: &mut Command) -> anyhow::Result<String> {
     let shown = describe(command);
-    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("`{shown}` cannot be started"))?;
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("`{shown}` cannot be started"))?;
     if !output.status.success() {
         bail!("`{shown}` failed ({})", output.status);
     }
@@ -52,14 +55,21 @@ pub fn read(command: &mut Command) -> anyhow::Result<String> {
 
 /// Whether a command can be started and ends with 0; what it prints is dropped.
 pub fn succeeds(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// Where a program is, looked for in PATH and the system folders (root's PATH may lack sbin).
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(system).map(|folder| folder.join(program)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .chain(system)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }
 
 fn describe(command: &Command) -> String {

@@ -35,7 +35,16 @@ pub enum Stage {
     Browser,
 }
 
-const STAGES: [Stage; 8] = [Stage::Format, Stage::Tidy, Stage::Lint, Stage::Unit, Stage::Rootful, Stage::Http, Stage::Vm, Stage::Browser];
+const STAGES: [Stage; 8] = [
+    Stage::Format,
+    Stage::Tidy,
+    Stage::Lint,
+    Stage::Unit,
+    Stage::Rootful,
+    Stage::Http,
+    Stage::Vm,
+    Stage::Browser,
+];
 
 /// Sets up and runs the stages.
 ///
@@ -78,14 +87,31 @@ fn pass(stage: Stage, arguments: &[String]) -> anyhow::Result<()> {
 
 /// Two calls: one with `ssr` and one with `hydrate`, which never meet in one build.
 fn lint() -> anyhow::Result<()> {
-    let host = ["clippy", "-p", "model", "-p", "runtime", "-p", "berth-shim", "-p", "control", "-p", "server", "-p", "xtask", "--all-targets"];
+    let host = [
+        "clippy",
+        "-p",
+        "model",
+        "-p",
+        "runtime",
+        "-p",
+        "berth-shim",
+        "-p",
+        "control",
+        "-p",
+        "server",
+        "-p",
+        "xtask",
+        "--all-targets",
+    ];
     run(cargo().args(host).args(["--", "--deny", "warnings"]))?;
     let hydrate = ["clippy", "-p", "app", "--no-default-features", "--features", "hydrate", "--target-dir"];
     run(cargo().args(hydrate).arg(build::target().join("hydrate")).args(["--", "--deny", "warnings"]))
 }
 
 fn unit(arguments: &[String]) -> anyhow::Result<()> {
-    run(cargo().args(["test", "-p", "model", "-p", "control", "-p", "berth-shim", "-p", "xtask", "--"]).args(arguments))?;
+    run(cargo()
+        .args(["test", "-p", "model", "-p", "control", "-p", "berth-shim", "-p", "xtask", "--"])
+        .args(arguments))?;
     run(cargo().args(["test", "-p", "runtime", "--lib", "--"]).args(arguments))?;
     run(cargo().args(["test", "-p", "app", "--features", "ssr", "--"]).args(arguments))
 }
@@ -93,10 +119,17 @@ fn unit(arguments: &[String]) -> anyhow::Result<()> {
 fn rootful(arguments: &[String]) -> anyhow::Result<()> {
     let shim = build::shim()?;
     // One after the other: the tests look for leftovers of the whole host.
-    run(cargo().args(["test", "-p", "runtime", "--tests", "--", "--test-threads=1"]).args(arguments).env("BERTH_SHIM_PATH", shim))
+    run(cargo()
+        .args(["test", "-p", "runtime", "--tests", "--", "--test-threads=1"])
+        .args(arguments)
+        .env("BERTH_SHIM_PATH", shim))
 }
 
 fn http(arguments: &[String]) -> anyhow::Result<()> {
     let (shim, site) = (build::shim()?, build::site(Profile::Release)?);
-    run(cargo().args(["test", "-p", "server", "--"]).args(arguments).env("BERTH_SHIM_PATH", shim).env("BERTH_SITE_DIR", site))
+    run(cargo()
+        .args(["test", "-p", "server", "--"])
+        .args(arguments)
+        .env("BERTH_SHIM_PATH", shim)
+        .env("BERTH_SITE_DIR", site))
 }

@@ -44,8 +44,19 @@ fn tracked_files() -> anyhow::Result<Vec<File>> {
     Ok(files)
 }
 
-const RULES: &[fn(&File, &mut Vec<String>)] =
-    &[module_comment, file_length, file_names, unsafe_place, ssr_place, literal_colours, physical_directions, shell_calls, inner_html, lock_hosts, raw_allow];
+const RULES: &[fn(&File, &mut Vec<String>)] = &[
+    module_comment,
+    file_length,
+    file_names,
+    unsafe_place,
+    ssr_place,
+    literal_colours,
+    physical_directions,
+    shell_calls,
+    inner_html,
+    lock_hosts,
+    raw_allow,
+];
 
 fn is_rust(file: &File) -> bool {
     file.path.extension().is_some_and(|extension| extension == "rs")
@@ -97,7 +108,9 @@ fn file_names(file: &File, findings: &mut Vec<String>) {
 fn unsafe_place(file: &File, findings: &mut Vec<String>) {
     if is_rust(file) && file.path != Path::new("crates/runtime/src/sys.rs") {
         let block = word(&["unsafe", " {"]);
-        each_line(file, findings, "unsafe belongs into crates/runtime/src/sys.rs", |line| line.contains(&block) && !line.trim_start().starts_with("//"));
+        each_line(file, findings, "unsafe belongs into crates/runtime/src/sys.rs", |line| {
+            line.contains(&block) && !line.trim_start().starts_with("//")
+        });
     }
 }
 
@@ -114,15 +127,30 @@ fn literal_colours(file: &File, findings: &mut Vec<String>) {
     if is_style && !file.path.ends_with("_tokens.scss") {
         each_line(file, findings, "colours stand in _tokens.scss only", |line| {
             let value = line.split_once(':').map_or("", |(_, value)| value);
-            value.contains("rgb(") || value.split('#').skip(1).any(|rest| rest.len() >= 3 && rest.chars().take(3).all(|c| c.is_ascii_hexdigit()) && !rest.starts_with('{'))
+            value.contains("rgb(")
+                || value
+                    .split('#')
+                    .skip(1)
+                    .any(|rest| rest.len() >= 3 && rest.chars().take(3).all(|c| c.is_ascii_hexdigit()) && !rest.starts_with('{'))
         });
     }
 }
 
 fn physical_directions(file: &File, findings: &mut Vec<String>) {
     if file.path.extension().is_some_and(|extension| extension == "scss") {
-        let banned = ["margin-left", "margin-right", "padding-left", "padding-right", "border-left", "border-right", "text-align: left", "text-align: right"];
-        each_line(file, findings, "use logical properties (inline-start, inline-end)", |line| banned.iter().any(|word| line.contains(word)));
+        let banned = [
+            "margin-left",
+            "margin-right",
+            "padding-left",
+            "padding-right",
+            "border-left",
+            "border-right",
+            "text-align: left",
+            "text-align: right",
+        ];
+        each_line(file, findings, "use logical properties (inline-start, inline-end)", |line| {
+            banned.iter().any(|word| line.contains(word))
+        });
     }
 }
 
@@ -159,7 +187,10 @@ mod tests {
     use super::*;
 
     fn findings(path: &str, text: &str) -> usize {
-        let file = File { path: path.into(), text: text.into() };
+        let file = File {
+            path: path.into(),
+            text: text.into(),
+        };
         let mut findings = Vec::new();
         RULES.iter().for_each(|rule| rule(&file, &mut findings));
         findings.len()
