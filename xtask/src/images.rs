@@ -65,7 +65,8 @@ fn product(tree: &Path, release: &Release) -> anyhow::Result<(String, serde_json
     let path = format!("images/debian/{}/amd64/default/{serial}", release.codename);
     let folder = tree.join(&path);
     std::fs::create_dir_all(&folder)?;
-    let root = folder.join("root");
+    // Not below the serial: apt takes a colon in its folder amiss.
+    let root = tree.join("root");
     root_file_system(release, &root)?;
     let metadata = metadata(&folder, release, serial)?;
     let mut items = serde_json::Map::new();

@@ -65,10 +65,19 @@ enum Verb {
     Package,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> std::process::ExitCode {
+    match carry_out(Arguments::parse().verb) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(verb: Verb) -> anyhow::Result<()> {
     std::env::set_current_dir(shell::root())?;
-    match arguments.verb {
+    match verb {
         Verb::Setup { tests } => setup::set_up(if tests { setup::Scope::Tests } else { setup::Scope::Run }),
         Verb::Build { release } => {
             setup::set_up(setup::Scope::Build)?;

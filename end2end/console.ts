@@ -1,0 +1,100 @@
+// A real console with state, run folder, bridge and port of its own, beside whatever else runs on this host.
+
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+const BINARY = process.env.BERTH_BINARY ?? join(process.cwd(), "../target/release/berth");
+
+export interface Started {
+  url: string;
+  setupLink: string | undefined;
+}
+
+let instances = 0;
+
+export class Console {
+  readonly folder = mkdtempSync(join(process.env.BERTH_TEST_FOLDER ?? tmpdir(), "berth-e2e-"));
+  readonly name = `e2e${process.pid % 1000}${instances++}`;
+  readonly log: string[] = [];
+  private child: ChildProcess | undefined;
+  private port = 0;
+
+  get runDir(): string {
+    return join(this.folder, "run");
+  }
+
+  get stateDir(): string {
+    return join(this.folder, "state");
+  }
+
+  get pid(): number {
+    return this.child?.pid ?? 0;
+  }
+
+  /** Starts `berth serve` and waits until it listens; again after a stop or kill, at the same port. */
+  async start(more: string[] = []): Promise<Started> {
+    mkdirSync(this.runDir, { recursive: true });
+    mkdirSync(this.stateDir, { recursive: true });
+    const child = spawn(
+      BINARY,
+      ["serve", "--state-dir", this.stateDir, "--run-dir", this.runDir, "--instance", this.name, "--bridge", `br${this.name}`, "--listen", `127.0.0.1:${this.port}`, ...more],
+      { stdio: ["ignore", "pipe", "pipe"] },
+    );
+    this.child = child;
+    child.stderr.on("data", (chunk: Buffer) => this.log.push(chunk.toString()));
+    return await new Promise<Started>((resolve, reject) => {
+      createInterface({ input: child.stdout }).on("line", (line) => {
+        this.log.push(`${line}\n`);
+        const url = /listening on (\S+)/.exec(line)?.[1]?.replace(/\/$/, "");
+        if (url !== undefined) {
+          this.port = Number(new URL(url).port);
+          resolve({ url, setupLink: this.setupLink(url) });
+        }
+      });
+      child.on("exit", (code) => reject(new Error(`berth serve ended with ${code}: ${this.log.join("")}`)));
+    });
+  }
+
+  /** The link that `berth serve` prints, from the token's file. */
+  private setupLink(url: string): string | undefined {
+    try {
+      return `${url}/setup#${readFileSync(join(this.runDir, "setup-token"), "utf8").trim()}`;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Ends the console by a signal and waits for its end; containers live on. */
+  async end(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+    const child = this.child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill(signal);
+    await ended;
+    this.child = undefined;
+  }
+
+  /** Runs the command line against this console. */
+  berth(...args: string[]): string {
+    return execFileSync(BINARY, ["--run-dir", this.runDir, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  }
+
+  berthJson<T>(...args: string[]): T {
+    return JSON.parse(this.berth("--output", "json", ...args)) as T;
+  }
+
+  /** Deletes every container for good, ends the console and removes its folder. */
+  async remove(): Promise<void> {
+    if (this.child !== undefined) {
+      for (const container of this.berthJson<{ name: string }[]>("list")) {
+        this.berth("delete", "--force", "--purge", container.name);
+      }
+      this.berth("trash", "empty");
+      await this.end();
+    }
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
