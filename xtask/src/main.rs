@@ -10,6 +10,7 @@ mod package;
 mod run;
 mod setup;
 mod shell;
+mod static_server;
 mod test;
 mod tidy;
 mod vm;
