@@ -1,1 +1,26 @@
-//! To be written.
+//! The pages of the console, rendered by the server and hydrated in the browser.
+//!
+//! Invariant: nothing here knows SQL, system calls or business rules; server functions (`api`) name the caller, make one
+//! call to `control` and return.
+#![recursion_limit = "256"]
+
+pub mod api;
+pub mod app;
+pub mod components;
+pub mod format;
+pub mod forms;
+pub mod i18n;
+pub mod live;
+pub mod page_context;
+pub mod pages;
+
+/// Entry point of the browser half.
+#[cfg(feature = "hydrate")]
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn hydrate() {
+    std::panic::set_hook(Box::new(|info| {
+        console_error_panic_hook::hook(info);
+        components::crash_banner::show();
+    }));
+    leptos::mount::hydrate_body(app::App);
+}

@@ -42,6 +42,29 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// The HTTP status for this cause, of the REST API and of the server functions alike.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::SignInRequired => 401,
+            Self::NotAllowed => 403,
+            Self::NotFound => 404,
+            Self::Timeout => 408,
+            Self::Conflict => 409,
+            Self::Stale => 412,
+            Self::TooLarge => 413,
+            Self::WrongHost => 421,
+            Self::Invalid => 422,
+            Self::SlowDown => 429,
+            Self::HeadersTooLarge => 431,
+            Self::Failed => 500,
+            Self::Unsupported => 501,
+            Self::Upstream => 502,
+            Self::NoSpace => 507,
+        }
+    }
+
     /// The exit code of the command line for this cause (interface.md).
     #[must_use]
     pub fn exit_code(self) -> u8 {

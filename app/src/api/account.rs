@@ -1,0 +1,1 @@
+//! Own password, sessions and tokens.

@@ -1,0 +1,203 @@
+//! What pages do with containers.
+
+use leptos::prelude::*;
+use model::container::{ContainerDetail, ContainerSummary, CreateRequest, UpdateRequest};
+use model::id::ExecId;
+use model::metrics::Stats;
+use model::task::Task;
+use serde::{Deserialize, Serialize};
+use server_fn::codec::Json;
+
+use super::ApiResult;
+#[cfg(feature = "ssr")]
+use super::request;
+
+/// A terminal session of a container, as its tabs show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalInfo {
+    pub id: ExecId,
+    pub command: Vec<String>,
+    pub user: String,
+    pub started_at: model::Timestamp,
+    /// Exit code once it ended.
+    pub exit: Option<i32>,
+}
+
+/// All containers that the caller may see.
+///
+/// # Errors
+/// Not allowed.
+#[server(name = ListFn, prefix = "/fn", endpoint = "containers/list")]
+pub async fn list() -> ApiResult<Vec<ContainerSummary>> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.list(&caller).await?)
+}
+
+/// Everything about one container.
+///
+/// # Errors
+/// There is none of this name, or it is not the caller's to know.
+#[server(name = ShowFn, prefix = "/fn", endpoint = "containers/show")]
+pub async fn show(name: String) -> ApiResult<ContainerDetail> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.show(&caller, &name).await?)
+}
+
+/// Starts it.
+///
+/// # Errors
+/// Not allowed, or not in a state for this.
+#[server(name = StartFn, prefix = "/fn", endpoint = "containers/start")]
+pub async fn start(name: String) -> ApiResult<Task> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.start(&caller, &name, None).await?)
+}
+
+/// Asks its init to power off and waits so long.
+///
+/// # Errors
+/// As [`start`].
+#[server(name = StopFn, prefix = "/fn", endpoint = "containers/stop")]
+pub async fn stop(name: String, timeout_s: Option<u32>) -> ApiResult<Task> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.stop(&caller, &name, request::seconds(timeout_s), false, None).await?)
+}
+
+/// Ends it at once.
+///
+/// # Errors
+/// As [`start`].
+#[server(name = KillFn, prefix = "/fn", endpoint = "containers/kill")]
+pub async fn kill(name: String) -> ApiResult<Task> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.kill(&caller, &name, None).await?)
+}
+
+/// Stops and starts it.
+///
+/// # Errors
+/// As [`start`].
+#[server(name = RestartFn, prefix = "/fn", endpoint = "containers/restart")]
+pub async fn restart(name: String) -> ApiResult<Task> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.restart(&caller, &name, request::seconds(None), false, None).await?)
+}
+
+/// Freezes its processes.
+///
+/// # Errors
+/// As [`start`].
+#[server(name = FreezeFn, prefix = "/fn", endpoint = "containers/freeze")]
+pub async fn freeze(name: String) -> ApiResult<Task> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.freeze(&caller, &name, None).await?)
+}
+
+/// Lets its processes run again.
+///
+/// # Errors
+/// As [`start`].
+#[server(name = UnfreezeFn, prefix = "/fn", endpoint = "containers/unfreeze")]
+pub async fn unfreeze(name: String) -> ApiResult<Task> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.unfreeze(&caller, &name, None).await?)
+}
+
+/// Moves it to the trash, or deletes it for ever.
+///
+/// # Errors
+/// As [`start`].
+#[server(name = DeleteFn, prefix = "/fn", endpoint = "containers/delete")]
+pub async fn delete(name: String, force: bool, purge: bool) -> ApiResult<Task> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.delete(&caller, &name, force, purge, None).await?)
+}
+
+/// Changes settings field by field, unless somebody else did meanwhile.
+///
+/// # Errors
+/// `Stale` when the container changed since it was read; `Invalid` names the field.
+#[server(name = UpdateFn, prefix = "/fn", endpoint = "containers/update", input = Json)]
+pub async fn update(name: String, change: UpdateRequest, etag: String) -> ApiResult<ContainerDetail> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.update(&caller, &name, change, Some(&etag)).await?)
+}
+
+/// Gives it another name.
+///
+/// # Errors
+/// As [`start`], or the name is taken.
+#[server(name = RenameFn, prefix = "/fn", endpoint = "containers/rename")]
+pub async fn rename(name: String, new_name: String) -> ApiResult<ContainerDetail> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.rename(&caller, &name, &new_name).await?)
+}
+
+/// Creates one; `key` makes a repeated press one and the same request.
+///
+/// # Errors
+/// `Invalid` names the field; `Conflict` when the name is taken.
+#[server(name = CreateFn, prefix = "/fn", endpoint = "containers/create", input = Json)]
+pub async fn create(request: CreateRequest, key: Option<String>) -> ApiResult<Task> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.create(&caller, request, key.as_deref()).await?)
+}
+
+/// A free name to prefill.
+///
+/// # Errors
+/// Not allowed.
+#[server(name = SuggestNameFn, prefix = "/fn", endpoint = "containers/suggest_name")]
+pub async fn suggest_name() -> ApiResult<String> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.suggest_name(&caller).await?)
+}
+
+/// The end of its console log, at most `bytes`.
+///
+/// # Errors
+/// There is none of this name.
+#[server(name = LogFn, prefix = "/fn", endpoint = "containers/log")]
+pub async fn log(name: String, bytes: u32) -> ApiResult<String> {
+    let (control, caller) = request::request()?;
+    request::tail(control.containers.log(&caller, &name).await?, bytes).await
+}
+
+/// Raw counters of one container.
+///
+/// # Errors
+/// There is none of this name.
+#[server(name = StatsFn, prefix = "/fn", endpoint = "containers/stats")]
+pub async fn stats(name: String) -> ApiResult<Vec<Stats>> {
+    let (control, caller) = request::request()?;
+    Ok(control.metrics.stats(&caller, &[name]).await?)
+}
+
+/// Opens a shell with a terminal; the page then attaches to it by WebSocket.
+///
+/// # Errors
+/// Not allowed, not running, or too many are open.
+#[server(name = OpenTerminalFn, prefix = "/fn", endpoint = "containers/open_terminal")]
+pub async fn open_terminal(name: String, user: Option<String>, cols: u16, rows: u16) -> ApiResult<ExecId> {
+    let (control, caller) = request::request()?;
+    Ok(control.exec.open(&caller, &name, request::shell(user, cols, rows)).await?)
+}
+
+/// Terminal sessions that still exist.
+///
+/// # Errors
+/// Not allowed.
+#[server(name = TerminalsFn, prefix = "/fn", endpoint = "containers/terminals")]
+pub async fn terminals(name: String) -> ApiResult<Vec<TerminalInfo>> {
+    let (control, caller) = request::request()?;
+    let sessions = control.exec.list(&caller, &name).await?.into_iter();
+    Ok(sessions
+        .map(|session| TerminalInfo {
+            id: session.id,
+            command: session.command,
+            user: session.user,
+            started_at: session.started_at,
+            exit: session.exit,
+        })
+        .collect())
+}

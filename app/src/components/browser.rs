@@ -1,0 +1,61 @@
+//! The few things asked of the browser directly. All of it is called from effects and handlers only, so never on the
+//! server.
+
+use std::time::Duration;
+
+use leptos::leptos_dom::helpers::set_timeout_with_handle;
+use leptos::prelude::*;
+use wasm_bindgen::JsCast as _;
+
+/// Runs something later. Without a window there is no later, and nothing to do.
+pub fn after(ms: u64, then: impl FnOnce() + 'static) {
+    drop(set_timeout_with_handle(then, Duration::from_millis(ms)));
+}
+
+/// Sets a cookie that is no secret, for a year.
+pub fn set_cookie(name: &str, value: &str) {
+    if let Ok(document) = document().dyn_into::<web_sys::HtmlDocument>() {
+        // A browser that refuses cookies keeps the defaults.
+        drop(document.set_cookie(&format!("{name}={value}; path=/; max-age=31536000; samesite=strict")));
+    }
+}
+
+/// Loads a page anew from the server: after signing in or out, and for a new version.
+pub fn go_to(path: &str) {
+    // Only a malformed address can be refused.
+    drop(window().location().set_href(path));
+}
+
+/// Loads this page anew.
+pub fn reload() {
+    drop(window().location().reload());
+}
+
+/// Writes text to the clipboard. Without a secure context there is none, so a selection is copied instead.
+pub fn copy_text(text: &str) {
+    let has_clipboard = js_sys::Reflect::get(&window().navigator(), &"clipboard".into()).is_ok_and(|value| value.is_object());
+    if has_clipboard && window().is_secure_context() {
+        drop(window().navigator().clipboard().write_text(text));
+        return;
+    }
+    copy_by_selection(text);
+}
+
+fn copy_by_selection(text: &str) -> Option<()> {
+    let area = document().create_element("textarea").ok()?.dyn_into::<web_sys::HtmlTextAreaElement>().ok()?;
+    area.set_value(text);
+    let body = document().body()?;
+    body.append_child(&area).ok()?;
+    area.select();
+    let document = document().dyn_into::<web_sys::HtmlDocument>().ok()?;
+    // When the command is refused the person still sees nothing copied in the paste.
+    drop(document.exec_command("copy"));
+    area.remove();
+    Some(())
+}
+
+/// The fragment of the address without its `#`.
+#[must_use]
+pub fn fragment() -> String {
+    window().location().hash().unwrap_or_default().trim_start_matches('#').to_owned()
+}

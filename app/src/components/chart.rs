@@ -1,0 +1,2 @@
+//! Graphs.
+pub mod geometry;

@@ -1,0 +1,99 @@
+//! The frame of every page's content: title, state line, primary actions, and the four states of what is fetched:
+//! loading (a skeleton after 200 ms), empty, error (with a second try) and full.
+
+use leptos::prelude::*;
+use leptos_meta::Title;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::announcer::use_announcer;
+use super::error_note::ErrorNote;
+use crate::api::{self, ApiError, ApiResult};
+use crate::format::use_locale;
+use crate::i18n::frame::LOADING;
+
+/// A page: its one `h1`, a line about its state beneath, actions on the end side, content below.
+#[component]
+pub fn PageFrame(
+    #[prop(into)] title: Signal<String>,
+    /// One line under the title: counts, state.
+    #[prop(optional)]
+    state: Option<ViewFn>,
+    #[prop(optional)] actions: Option<ViewFn>,
+    children: Children,
+) -> impl IntoView {
+    let announcer = use_announcer();
+    let heading = NodeRef::<leptos::html::H1>::new();
+    Effect::new(move |shown: Option<()>| {
+        if shown.is_none() {
+            announcer.page_shown(&title.get_untracked(), heading.get_untracked().map(|heading| heading.into()));
+        }
+    });
+    view! {
+        <Title text=move || format!("{} - Berth", title.get())/>
+        <header class="page-head">
+            <div class="page-head__words">
+                <h1 tabindex="-1" node_ref=heading>{move || title.get()}</h1>
+                {state.map(|state| view! { <div class="page-head__state">{state.run()}</div> })}
+            </div>
+            {actions.map(|actions| view! { <div class="page-head__actions">{actions.run()}</div> })}
+        </header>
+        {children()}
+    }
+}
+
+/// What was fetched, in its four states: `full` decides between empty and full. While it is fetched anew the old
+/// picture stays.
+#[component]
+pub fn Loaded<T>(
+    resource: Resource<ApiResult<T>>,
+    /// Draws the value.
+    full: impl Fn(T) -> AnyView + Clone + Send + Sync + 'static,
+) -> impl IntoView
+where
+    T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static,
+{
+    view! {
+        <Transition fallback=|| view! { <Skeleton/> }>
+            {move || {
+                let full = full.clone();
+                Suspend::new(async move {
+                    match resource.await {
+                        Ok(value) => full(value),
+                        Err(error) => failed(error, resource),
+                    }
+                })
+            }}
+        </Transition>
+    }
+}
+
+fn failed<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static>(error: ApiError, resource: Resource<ApiResult<T>>) -> AnyView {
+    api::set_status(error.code());
+    view! { <ErrorNote error=error on_retry=move |()| resource.refetch()/> }.into_any()
+}
+
+/// Stands where content will be; it shows itself only after 200 ms (by style).
+#[component]
+pub fn Skeleton() -> impl IntoView {
+    let locale = use_locale();
+    view! {
+        <div class="skeleton" role="status" aria-label=locale.t(LOADING)>
+            <div></div>
+            <div></div>
+            <div></div>
+        </div>
+    }
+}
+
+/// Nothing to show: why, and the one next step.
+#[component]
+pub fn Empty(#[prop(into)] title: String, #[prop(optional, into)] hint: Option<String>, #[prop(optional)] children: Option<Children>) -> impl IntoView {
+    view! {
+        <div class="empty">
+            <p class="empty__title">{title}</p>
+            {hint.map(|hint| view! { <p class="muted">{hint}</p> })}
+            {children.map(|children| view! { <div class="row">{children()}</div> })}
+        </div>
+    }
+}

@@ -1,0 +1,1 @@
+//! Terminal pane (to be replaced by the page of one container).

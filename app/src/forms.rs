@@ -1,0 +1,1 @@
+//! Forms: text fields into model types, errors per field.

@@ -1,0 +1,1 @@
+//! Texts of set-up, sign-in and the account page.

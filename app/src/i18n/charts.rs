@@ -1,0 +1,67 @@
+//! Texts of graphs and meters.
+
+use crate::texts;
+
+texts! {
+    CPU = "CPU", "Processeur";
+    MEMORY = "Memory", "Mémoire";
+    NETWORK = "Network", "Réseau";
+    DISK_IO = "Disk activity", "Activité disque";
+    DISK = "Disk", "Disque";
+    DISK_SPACE = "Disk space", "Espace disque";
+    PRESSURE = "Pressure", "Pression";
+    PROCESSES = "Processes", "Processus";
+    USAGE = "used", "utilisé";
+    USER = "programs", "programmes";
+    SYSTEM = "kernel", "noyau";
+    RECEIVED = "received", "reçu";
+    SENT = "sent", "émis";
+    READ = "read", "lu";
+    WRITTEN = "written", "écrit";
+    SOME_CPU = "waiting for CPU", "attente processeur";
+    SOME_MEMORY = "waiting for memory", "attente mémoire";
+    SOME_IO = "waiting for disk", "attente disque";
+    PROGRAMS = "programs", "programmes";
+    SHARED = "shared, tmpfs", "partagée, tmpfs";
+    KERNEL = "kernel", "noyau";
+    CACHE = "cache, can be given back", "cache, libérable";
+    SWAP = "Swap", "Échange";
+    THROTTLED = "Held back by the CPU limit", "Freiné par la limite processeur";
+    THROTTLED_SHARE = "of periods", "des périodes";
+    CORES = "{n} cores", "{n} cœurs";
+    CORE = "{n} core", "{n} cœur";
+    CORES_OF = "{used} of {limit} cores", "{used} sur {limit} cœurs";
+    LIMIT = "limit {value}", "limite {value}";
+    LIMIT_ABOVE = "limit {value}, above this scale", "limite {value}, au-dessus de l’échelle";
+    HIGH = "slow-down at {value}", "ralentissement à {value}";
+    SUMMARY = "{title}: now {now}, average {avg}, highest {max}", "{title} : actuellement {now}, moyenne {avg}, maximum {max}";
+    SUMMARY_NONE = "{title}: no values yet", "{title} : pas encore de valeur";
+    FIRST_VALUES = "First values in 2 s", "Premières valeurs dans 2 s";
+    NOT_COUNTED = "This host does not count this", "Cet hôte ne compte pas cette grandeur";
+    TABLE = "Show as a table", "Afficher en tableau";
+    TIME = "Time", "Heure";
+    AVERAGE = "Average", "Moyenne";
+    MAXIMUM = "Highest", "Maximum";
+    SERIES_AVG = "{series}, average", "{series}, moyenne";
+    SERIES_MAX = "{series}, highest", "{series}, maximum";
+    RANGE = "Range", "Période";
+    RANGE_LIVE = "Live", "En direct";
+    RANGE_HOUR = "1 hour", "1 heure";
+    RANGE_DAY = "24 hours", "24 heures";
+    RANGE_MONTH = "30 days", "30 jours";
+    RESOLUTION = "one point is {time}", "un point vaut {time}";
+    BAND_HINT = "Line: average. Band: up to the highest second.", "Trait : moyenne. Bande : jusqu’à la seconde la plus haute.";
+    GAP = "no values", "pas de valeur";
+    CHART_KEYS = "Arrow keys move the cursor", "Les flèches déplacent le curseur";
+    MEMORY_HINT = "Without cache that can be given back", "Sans le cache libérable";
+    NOW = "now", "maintenant";
+    MARK_START = "started", "démarré";
+    MARK_STOP = "stopped", "arrêté";
+    MARK_EXIT = "ended by itself", "terminé de lui-même";
+    MARK_OOM = "out of memory", "mémoire épuisée";
+    MARK_REBOOT = "rebooted", "redémarré";
+    MARK_LIMITS = "limits changed", "limites modifiées";
+    MARK_FREEZE = "frozen", "gelé";
+    MARK_UNFREEZE = "unfrozen", "dégelé";
+    EVENTS = "Events", "Événements";
+}

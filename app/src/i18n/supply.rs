@@ -1,0 +1,1 @@
+//! Texts of templates, create, sources, tasks and trash.

@@ -1,0 +1,110 @@
+//! What the server tells every page before anything is fetched: who is signed in, language, theme, zone, asset names.
+//! It stands as JSON in the head, so that the browser starts from exactly what the server rendered with.
+
+use std::collections::BTreeMap;
+
+use model::access::{Permission, WhoAmI};
+use serde::{Deserialize, Serialize};
+
+use crate::format::Locale;
+use crate::i18n::Lang;
+
+/// The id of the element that carries it.
+pub const ELEMENT_ID: &str = "page-context";
+/// Cookies that the browser sets and the server reads: not secrets.
+pub const LANGUAGE_COOKIE: &str = "berth_language";
+pub const THEME_COOKIE: &str = "berth_theme";
+/// Minutes east of UTC as the browser sees them.
+pub const ZONE_COOKIE: &str = "berth_zone";
+
+/// Hashed addresses of what a page loads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assets {
+    pub js: String,
+    pub wasm: String,
+    pub css: String,
+    /// Logical name (`static/terminal.js`) to address, for what is loaded on demand.
+    pub files: BTreeMap<String, String>,
+}
+
+impl Assets {
+    /// Addresses out of the build's `manifest.json`; an entry it lacks stays empty.
+    #[must_use]
+    pub fn from_manifest(manifest: &serde_json::Value) -> Self {
+        let address = |value: &serde_json::Value| value.as_str().map(|path| format!("/{path}")).unwrap_or_default();
+        let files = manifest.get("files").and_then(serde_json::Value::as_object);
+        let at = |key: &str| manifest.get(key).map(address).unwrap_or_default();
+        Self {
+            js: at("js"),
+            wasm: at("wasm"),
+            css: at("css"),
+            files: files.into_iter().flatten().filter(|(name, _)| name.starts_with("static/")).map(|(name, path)| (name.clone(), address(path))).collect(),
+        }
+    }
+
+    /// The address of a static file; its own name where the build does not know it.
+    #[must_use]
+    pub fn file(&self, name: &str) -> String {
+        self.files.get(&format!("static/{name}")).cloned().unwrap_or_else(|| format!("/static/{name}"))
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PageContext {
+    pub lang: Lang,
+    /// `light` or `dark`; absent = what the system prefers.
+    pub theme: Option<String>,
+    pub zone_minutes: i32,
+    pub now_ms: i64,
+    pub who: Option<WhoAmI>,
+    /// No account exists yet.
+    pub needs_setup: bool,
+    pub build: String,
+    pub assets: Assets,
+}
+
+impl PageContext {
+    /// The part that formatting needs.
+    #[must_use]
+    pub fn locale(&self) -> Locale {
+        Locale {
+            lang: self.lang,
+            zone_minutes: self.zone_minutes,
+            now_ms: self.now_ms,
+        }
+    }
+
+    /// Whether the visitor may do this; the server asks again.
+    #[must_use]
+    pub fn may(&self, permission: Permission) -> bool {
+        self.who.as_ref().is_some_and(|who| who.role.permits(permission))
+    }
+}
+
+/// The page's context; empty where nothing gave one.
+#[must_use]
+pub fn use_page() -> PageContext {
+    leptos::prelude::use_context::<PageContext>().unwrap_or_default()
+}
+
+/// Whether the visitor may do this.
+#[must_use]
+pub fn use_may(permission: Permission) -> bool {
+    use_page().may(permission)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assets_come_out_of_the_manifest() {
+        let manifest = serde_json::json!({"js": "pkg/berth.1.js", "wasm": "pkg/b.wasm", "css": "pkg/b.css",
+            "files": {"pkg/berth.js": "pkg/berth.1.js", "static/terminal.js": "static/terminal.2.js"}});
+        let assets = Assets::from_manifest(&manifest);
+        assert_eq!(assets.js, "/pkg/berth.1.js");
+        assert_eq!(assets.file("terminal.js"), "/static/terminal.2.js");
+        assert_eq!(assets.files.len(), 1);
+    }
+}

@@ -1,0 +1,14 @@
+//! One module per page. Pages fetch; components draw.
+
+pub mod account;
+pub mod container;
+pub mod containers;
+pub mod create;
+pub mod dashboard;
+pub mod not_found;
+pub mod setup;
+pub mod sign_in;
+pub mod sources;
+pub mod tasks;
+pub mod templates;
+pub mod trash;

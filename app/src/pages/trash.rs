@@ -1,0 +1,9 @@
+//! Trash.
+
+use leptos::prelude::*;
+
+/// The page.
+#[component]
+pub fn TrashPage() -> impl IntoView {
+    view! { <h1 tabindex="-1">"Trash"</h1> }
+}
