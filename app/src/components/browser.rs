@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use leptos::leptos_dom::helpers::set_timeout_with_handle;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
 
 /// Runs something later. Without a window there is no later, and nothing to do.
 pub fn after(ms: u64, then: impl FnOnce() + 'static) {
-    drop(set_timeout_with_handle(then, Duration::from_millis(ms)));
+    drop(set_timeout(then, Duration::from_millis(ms)));
 }
 
 /// Sets a cookie that is no secret, for a year.
