@@ -10,6 +10,7 @@ pub mod engine;
 pub mod error;
 pub mod events;
 pub mod store;
+pub mod tasks;
 
 pub use caller::Caller;
 pub use error::{Error, Result};

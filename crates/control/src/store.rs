@@ -3,18 +3,22 @@
 //!
 //! The engines are [`memory`] (the oracle of the conformance suite) and [`sqlite`] (the embedded default).
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 
+mod facts;
+mod follow;
+mod lock;
 pub mod memory;
+mod retention;
 pub mod sqlite;
+
+pub use facts::{Edit, Fact, Facts, PREFIX};
+pub use lock::{Lock, lock_state_dir};
 
 /// A revision of the whole store.
 pub type Rev = u64;
@@ -97,6 +101,10 @@ pub enum StoreError {
     Compacted(Rev),
     #[error("a transaction writes key `{0}` twice")]
     Twice(String),
+    #[error("revision {0} does not exist yet")]
+    Future(Rev),
+    #[error("there is no lease {0}")]
+    NoLease(LeaseId),
 }
 
 impl From<StoreError> for Error {
@@ -134,108 +142,52 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     fn identity(&self) -> Answer<'_, (String, u64, Rev)>;
 }
 
-/// The store with values as JSON: what the rest of `control` uses.
-#[derive(Clone, Debug)]
-pub struct Facts(pub Arc<dyn Store>);
-
-/// A fact with the revision that guards its next change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fact<T> {
-    pub value: T,
-    pub rev: Rev,
+/// What an engine refuses before it looks at its state (S3, S4).
+///
+/// # Errors
+/// `TooLarge` or `Twice`.
+pub fn check(txn: &Txn) -> std::result::Result<(), StoreError> {
+    let branches = [&txn.then, &txn.or_else];
+    if txn.compares.len() > MAX_OPS || branches.iter().any(|ops| ops.len() > MAX_OPS) || size(txn) > MAX_REQUEST {
+        return Err(StoreError::TooLarge);
+    }
+    branches.into_iter().try_for_each(|ops| check_branch(ops))
 }
 
-impl Facts {
-    /// One fact.
-    ///
-    /// # Errors
-    /// The store fails, or the value is not what it should be (damaged state is never read as absent).
-    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Fact<T>>> {
-        let txn = Txn {
-            then: vec![Op::Get { key: key.to_owned() }],
-            ..Txn::default()
-        };
-        let entry = self.0.txn(txn).await?.reads.into_iter().next().flatten();
-        entry.map(|entry| decode(&entry)).transpose()
-    }
-
-    /// All facts below a prefix, by the rest of their key.
-    ///
-    /// # Errors
-    /// As [`Facts::get`].
-    pub async fn list<T: DeserializeOwned>(&self, prefix: &str) -> Result<BTreeMap<String, Fact<T>>> {
-        let (_, entries) = self.0.range(prefix.to_owned(), None).await?;
-        entries.iter().map(|entry| Ok((entry.key[prefix.len()..].to_owned(), decode(entry)?))).collect()
-    }
-
-    /// Begins a change.
-    #[must_use]
-    pub fn change(&self) -> Edit {
-        Edit {
-            facts: self.clone(),
-            txn: Txn::default(),
-            broken: None,
+fn check_branch(ops: &[Op]) -> std::result::Result<(), StoreError> {
+    let mut written = BTreeSet::new();
+    for op in ops {
+        if matches!(op, Op::Put { value, .. } if value.len() > MAX_VALUE) {
+            return Err(StoreError::TooLarge);
+        }
+        if let Op::Put { key, .. } | Op::Delete { key } = op
+            && !written.insert(key)
+        {
+            return Err(StoreError::Twice(key.clone()));
         }
     }
+    Ok(())
 }
 
-fn decode<T: DeserializeOwned>(entry: &Entry) -> Result<Fact<T>> {
-    let value = serde_json::from_slice(&entry.value).map_err(|error| {
-        Error::failed(format!("the store's entry `{}` is damaged ({error})", entry.key)).hint("run `berth rescue` to rebuild it from the containers' manifests")
-    })?;
-    Ok(Fact { value, rev: entry.mod_rev })
+fn size(txn: &Txn) -> usize {
+    let compares = txn.compares.iter().map(|compare| match compare {
+        Compare::ModRev { key, .. } | Compare::CreateRev { key, .. } => key.len(),
+    });
+    let ops = txn.then.iter().chain(&txn.or_else).map(|op| match op {
+        Op::Put { key, value, .. } => key.len() + value.len(),
+        Op::Delete { key } | Op::Get { key } => key.len(),
+    });
+    compares.chain(ops).sum()
 }
 
-/// A transaction in the making: compares first, then puts and deletes, then [`Edit::commit`].
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct Edit {
-    facts: Facts,
-    txn: Txn,
-    broken: Option<String>,
-}
-
-impl Edit {
-    /// Only if the key is absent.
-    pub fn absent(mut self, key: impl Into<String>) -> Self {
-        self.txn.compares.push(Compare::CreateRev { key: key.into(), rev: 0 });
-        self
+impl Txn {
+    /// Whether neither branch can change anything.
+    fn is_read_only(&self) -> bool {
+        self.then.iter().chain(&self.or_else).all(|op| matches!(op, Op::Get { .. }))
     }
 
-    /// Only if the key is still at this revision.
-    pub fn unchanged(mut self, key: impl Into<String>, rev: Rev) -> Self {
-        self.txn.compares.push(Compare::ModRev { key: key.into(), rev });
-        self
-    }
-
-    /// Writes a value.
-    pub fn put<T: Serialize>(mut self, key: impl Into<String>, value: &T) -> Self {
-        match serde_json::to_vec(value) {
-            Ok(value) => self.txn.then.push(Op::Put {
-                key: key.into(),
-                value,
-                lease: None,
-            }),
-            Err(error) => self.broken = Some(error.to_string()),
-        }
-        self
-    }
-
-    /// Deletes a key.
-    pub fn delete(mut self, key: impl Into<String>) -> Self {
-        self.txn.then.push(Op::Delete { key: key.into() });
-        self
-    }
-
-    /// Commits; `Ok(None)` when a compare did not hold, else the new revision.
-    ///
-    /// # Errors
-    /// The store fails or a bound is passed.
-    pub async fn commit(self) -> Result<Option<Rev>> {
-        if let Some(broken) = self.broken {
-            return Err(Error::failed(format!("a value cannot be written as JSON ({broken})")));
-        }
-        let out = self.facts.0.txn(self.txn).await?;
-        Ok(out.succeeded.then_some(out.rev))
+    /// Whether it can only remove: that works on a full disk too (S8).
+    fn only_removes(&self) -> bool {
+        !self.then.iter().chain(&self.or_else).any(|op| matches!(op, Op::Put { .. }))
     }
 }

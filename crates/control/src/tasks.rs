@@ -2,17 +2,34 @@
 //!
 //! A module that has long operations implements [`Job`] for each kind and registers a constructor with
 //! [`Tasks::register`]; starting one is [`Tasks::start`]. Every step must be idempotent, because after a crash it may
-//! run again.
+//! run again. Each step costs one durable write, so few and meaningful steps are best.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use model::task::{Progress, Task};
-use model::TaskId;
+use model::{Permission, TaskId};
 use serde_json::Value;
 
 use crate::caller::Caller;
-use crate::error::Result;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::store::{Edit, Facts};
+use active::{Active, Surroundings};
+use runner::Inner;
+
+mod active;
+mod fail_points;
+mod log;
+mod queue;
+mod rate;
+mod row;
+mod runner;
+mod steps;
+
+pub use fail_points::FailPoints;
 
 /// What happens to a task that a crash interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,44 +59,241 @@ pub trait Job: Send + Sync + 'static {
 /// Makes a job from the parameters in the task's row.
 pub type Constructor = Arc<dyn Fn(Value) -> Result<Arc<dyn Job>> + Send + Sync>;
 
+/// A task to be started.
+#[derive(Clone, Debug)]
+pub struct NewTask<'a> {
+    pub kind: &'static str,
+    /// Name of what it works on, for people.
+    pub target: &'a str,
+    /// What no other living task may work on (`container/<id>`).
+    pub exclusive: Option<String>,
+    /// At most 64 KiB as JSON; dropped when the task ends.
+    pub params: Value,
+    pub idempotency_key: Option<&'a str>,
+}
+
 /// What a step may use: progress, cancellation, the log, and facts that outlive a crash.
 #[derive(Clone, Debug)]
 pub struct Context {
-    // Owned by the implementation: task id, handle to the row, cancellation token, log file.
-    #[expect(dead_code, reason = "filled in with the implementation")]
-    id: TaskId,
+    active: Arc<Active>,
 }
 
-/// The public face; see the methods' documentation.
-pub trait TasksContract {
-    /// Teaches a kind. Called once per kind before [`TasksContract::recover`].
-    fn register(&self, kind: &'static str, constructor: Constructor);
-    /// Writes the row and runs the job in the background; the same `idempotency_key` gives the first task again.
-    /// `exclusive` names what no other running task may work on (`container/<id>`): a second one is a conflict that names the first.
-    fn start<'a>(&'a self, caller: &'a Caller, kind: &'static str, target: &'a str, exclusive: Option<String>, params: Value, idempotency_key: Option<&'a str>)
-    -> BoxFuture<'a, Result<Task>>;
-    /// Finishes or rolls back what an earlier run left open.
-    fn recover(&self) -> BoxFuture<'_, Result<()>>;
-    fn list<'a>(&'a self, caller: &'a Caller) -> BoxFuture<'a, Result<Vec<Task>>>;
-    fn show<'a>(&'a self, caller: &'a Caller, id: TaskId) -> BoxFuture<'a, Result<Task>>;
-    fn log<'a>(&'a self, caller: &'a Caller, id: TaskId) -> BoxFuture<'a, Result<String>>;
-    fn cancel<'a>(&'a self, caller: &'a Caller, id: TaskId) -> BoxFuture<'a, Result<Task>>;
-    /// Waits until the task is over.
-    fn wait(&self, id: TaskId) -> BoxFuture<'_, Result<Task>>;
-}
+impl Context {
+    fn new(active: Arc<Active>) -> Self {
+        Self { active }
+    }
 
-/// What [`Context`] offers.
-pub trait ContextContract {
-    fn id(&self) -> TaskId;
-    fn caller(&self) -> &Caller;
-    /// Shown to everybody who looks; at most a few times a second reaches the store, all of it the stream.
-    fn progress(&self, progress: Progress);
+    /// The task's id.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.active.id
+    }
+
+    /// Who started the task.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.active.caller
+    }
+
+    /// Shown to everybody who looks: announced at most five times a second, written at most twice. Rate and time to go
+    /// are worked out here unless they are given.
+    pub fn progress(&self, progress: Progress) {
+        self.active.progress(progress);
+    }
+
     /// A line of the task's log.
-    fn log(&self, line: &str);
-    fn is_cancelled(&self) -> bool;
-    /// Ends when somebody cancels.
-    fn cancelled(&self) -> BoxFuture<'_, ()>;
+    pub fn log(&self, line: &str) {
+        self.active.write_log(line);
+    }
+
+    /// Whether somebody has cancelled the task.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.active.cancel.is_cancelled()
+    }
+
+    /// Ends when somebody cancels. A step that stops for it returns an error, which is not shown.
+    pub async fn cancelled(&self) {
+        self.active.cancel.cancelled().await;
+    }
+
     /// Keeps a JSON value in the row, for later steps and for the next start after a crash.
-    fn remember(&self, key: &'static str, value: Value) -> BoxFuture<'_, Result<()>>;
-    fn recall(&self, key: &'static str) -> Option<Value>;
+    ///
+    /// # Errors
+    /// The store fails, or the row grows beyond 64 KiB.
+    pub async fn remember(&self, key: &'static str, value: Value) -> Result<()> {
+        self.active.save(|row| drop(row.memory.insert(key.to_owned(), value))).await
+    }
+
+    /// What an earlier step remembered.
+    #[must_use]
+    pub fn recall(&self, key: &'static str) -> Option<Value> {
+        self.active.row().memory.get(key).cloned()
+    }
+}
+
+/// All long operations of this console. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tasks {
+    inner: Arc<Inner>,
+}
+
+impl Tasks {
+    /// Tasks in this store, with logs in `dir`.
+    ///
+    /// # Errors
+    /// The folder of the logs cannot be made.
+    pub fn new(facts: Facts, events: Arc<Events>, clock: Clock, dir: PathBuf) -> Result<Self> {
+        Self::with_fail_points(facts, events, clock, dir, FailPoints::default())
+    }
+
+    /// As [`Tasks::new`], with points at which a test kills the process.
+    ///
+    /// # Errors
+    /// As [`Tasks::new`].
+    pub fn with_fail_points(facts: Facts, events: Arc<Events>, clock: Clock, dir: PathBuf, fail_points: FailPoints) -> Result<Self> {
+        let inner = Inner::new(Surroundings { facts, events, clock }, dir, fail_points)?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Teaches a kind. Called once per kind before [`Tasks::recover`].
+    pub fn register(&self, kind: &'static str, constructor: Constructor) {
+        self.inner.register(kind, constructor);
+    }
+
+    /// Writes the row and runs the job in the background; the same `idempotency_key` gives the first task again.
+    /// `exclusive` names what no other living task may work on (`container/<id>`).
+    ///
+    /// # Errors
+    /// `Conflict` names the task that works on the same thing, or says that the key was used for something else;
+    /// `SlowDown` when too many tasks wait.
+    pub async fn start(
+        &self,
+        caller: &Caller,
+        kind: &'static str,
+        target: &str,
+        exclusive: Option<String>,
+        params: Value,
+        idempotency_key: Option<&str>,
+    ) -> Result<Task> {
+        let new = NewTask {
+            kind,
+            target,
+            exclusive,
+            params,
+            idempotency_key,
+        };
+        let started = self.start_with(caller, new, self.inner.around.facts.change()).await?;
+        started.ok_or_else(|| Error::failed("the task's row was not written, though nothing stood in its way"))
+    }
+
+    /// As [`Tasks::start`], with the task's row in one transaction with other changes: a person's decision is one
+    /// transaction. `None` when one of the edit's compares did not hold.
+    ///
+    /// # Errors
+    /// As [`Tasks::start`].
+    pub async fn start_with(&self, caller: &Caller, new: NewTask<'_>, edit: Edit) -> Result<Option<Task>> {
+        caller.require(Permission::View)?;
+        let Some(key) = new.idempotency_key else {
+            return self.inner.admit(caller, new, edit, None).await;
+        };
+        let key = runner::key_row(caller, key);
+        let _turn = self.inner.turn(&key).await;
+        match self.inner.find_earlier(&key, new.kind, new.target).await? {
+            Some(task) => Ok(Some(task)),
+            None => self.inner.admit(caller, new, edit, Some(key)).await,
+        }
+    }
+
+    /// The task that an earlier request with this key started, for callers whose own checks would refuse the repetition
+    /// ("the name is taken": by the first request).
+    ///
+    /// # Errors
+    /// `Conflict` when the key was used for something else.
+    pub async fn earlier(&self, caller: &Caller, kind: &str, target: &str, idempotency_key: Option<&str>) -> Result<Option<Task>> {
+        caller.require(Permission::View)?;
+        let Some(key) = idempotency_key else { return Ok(None) };
+        self.inner.find_earlier(&runner::key_row(caller, key), kind, target).await
+    }
+
+    /// Finishes or rolls back, in the background, what an earlier run left open. What those tasks exclude is excluded
+    /// when this returns.
+    ///
+    /// # Errors
+    /// The store cannot be read. A task that cannot be taken up again ends as failed.
+    pub async fn recover(&self) -> Result<()> {
+        self.inner.recover().await
+    }
+
+    /// All living tasks and the newest ended ones, newest first.
+    ///
+    /// # Errors
+    /// Nobody is signed in, or the store fails.
+    pub async fn list(&self, caller: &Caller) -> Result<Vec<Task>> {
+        caller.require(Permission::View)?;
+        self.inner.list().await
+    }
+
+    /// One task.
+    ///
+    /// # Errors
+    /// There is none, nobody is signed in, or the store fails.
+    pub async fn show(&self, caller: &Caller, id: TaskId) -> Result<Task> {
+        caller.require(Permission::View)?;
+        self.inner.show(id).await
+    }
+
+    /// Its log so far.
+    ///
+    /// # Errors
+    /// As [`Tasks::show`], or the file cannot be read.
+    pub async fn log(&self, caller: &Caller, id: TaskId) -> Result<String> {
+        caller.require(Permission::View)?;
+        self.inner.show(id).await?;
+        log::read(&self.inner.dir, id).await
+    }
+
+    /// Asks it to stop; what it has done is undone. Answers at once: the task ends as cancelled a little later.
+    ///
+    /// # Errors
+    /// `Conflict` when it is over or cannot be cancelled.
+    pub async fn cancel(&self, caller: &Caller, id: TaskId) -> Result<Task> {
+        caller.require(Permission::Containers)?;
+        let Some(active) = self.inner.queue.find(id) else {
+            let task = self.inner.show(id).await?;
+            return Err(Error::conflict(format!("the task is over already ({})", runner::word(task.state))));
+        };
+        if !active.row().task.cancellable {
+            return Err(Error::conflict("this task cannot be cancelled (any more)").hint("wait until it has ended"));
+        }
+        active.save(|row| row.is_cancelled = true).await?;
+        active.cancel.cancel();
+        active.write_log(&format!("cancelled by {}", caller.name));
+        active.announce();
+        Ok(active.task())
+    }
+
+    /// Waits until the task is over and its end is in the store.
+    ///
+    /// # Errors
+    /// There is no such task, or the store fails.
+    pub async fn wait(&self, id: TaskId) -> Result<Task> {
+        if let Some(active) = self.inner.queue.find(id) {
+            active.ended().await;
+            return Ok(active.task());
+        }
+        self.inner.show(id).await
+    }
+
+    /// Waits until no task is alive.
+    pub async fn settle(&self) {
+        while let Some(active) = self.inner.queue.all().pop() {
+            active.ended().await;
+        }
+    }
+
+    /// Stops all work where it stands, as a crash would; the next start takes it up again.
+    pub async fn shut_down(&self) {
+        self.inner.shut_down().await;
+    }
 }
