@@ -4,6 +4,7 @@
 //!
 //! Invariant: every public operation takes the [`caller::Caller`] first and checks access in its first statement.
 
+pub mod access;
 pub mod caller;
 pub mod clock;
 pub mod engine;

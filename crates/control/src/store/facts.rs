@@ -12,11 +12,13 @@ use crate::error::{Error, Result};
 /// Stands before every key, so that a cluster's store can be shared with others and the layout can get a version 2.
 pub const PREFIX: &str = "/berth/v1/";
 
+/// The key in the store; one that has the prefix already keeps it.
 fn full(key: impl AsRef<str>) -> String {
-    format!("{PREFIX}{}", key.as_ref())
+    let key = key.as_ref();
+    if key.starts_with(PREFIX) { key.to_owned() } else { format!("{PREFIX}{key}") }
 }
 
-/// The store with values as JSON. Keys are given without [`PREFIX`].
+/// The store with values as JSON. Keys may be given with or without [`PREFIX`].
 #[derive(Clone, Debug)]
 pub struct Facts(pub Arc<dyn Store>);
 

@@ -1,0 +1,187 @@
+//! Who did what, when, from where: rows that are only ever added, at most 100,000 of them and none older than a year.
+//!
+//! Rows are written by one task in the background, many at once, so that no operation waits for a disk because of them;
+//! reading waits until what was recorded before is there.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::Timestamp;
+use model::access::AuditEntry;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::store::Facts;
+
+const PREFIX: &str = "audit/";
+const KEPT: usize = 100_000;
+const KEPT_MS: i64 = 365 * 86_400_000;
+/// Rows written between two clean-ups.
+const PRUNE_EVERY: usize = 5_000;
+/// Rows in one transaction.
+const AT_ONCE: usize = 64;
+/// Longest text of a field, in bytes.
+const MAX_TEXT: usize = 2 << 10;
+
+#[derive(Debug)]
+enum Message {
+    Row(Box<(String, AuditEntry)>),
+    Flush(oneshot::Sender<()>),
+}
+
+#[derive(Debug)]
+pub(super) struct Audit {
+    facts: Facts,
+    sender: mpsc::Sender<Message>,
+    count: AtomicU64,
+}
+
+impl Audit {
+    /// Must be called on a tokio runtime: it starts the writer, which ends with this object.
+    pub(super) fn new(facts: Facts, clock: Clock) -> Self {
+        let (sender, receiver) = mpsc::channel(1024);
+        tokio::spawn(write_all(facts.clone(), clock, receiver));
+        Self {
+            facts,
+            sender,
+            count: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) async fn record(&self, mut entry: AuditEntry) {
+        for text in [&mut entry.user, &mut entry.from, &mut entry.action, &mut entry.target, &mut entry.detail] {
+            *text = one_line(text);
+        }
+        tracing::info!(
+            user = entry.user,
+            from = entry.from,
+            action = entry.action,
+            target = entry.target,
+            ok = entry.ok,
+            "audit"
+        );
+        let n = self.count.fetch_add(1, Ordering::Relaxed) % 1_000_000;
+        let key = format!("{PREFIX}{:013}-{n:06}", entry.at.ms.max(0));
+        if self.sender.send(Message::Row(Box::new((key, entry)))).await.is_err() {
+            tracing::error!("the audit log has ended before the console");
+        }
+    }
+
+    /// Waits until everything recorded so far is in the store.
+    pub(super) async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.sender.send(Message::Flush(done)).await.is_ok() {
+            // The writer drops the sender only when it ends, and then there is nothing left to wait for.
+            drop(written.await);
+        }
+    }
+
+    pub(super) async fn list(&self, since: Option<Timestamp>) -> Result<Vec<AuditEntry>> {
+        self.flush().await;
+        let rows = self.facts.list::<AuditEntry>(PREFIX).await?;
+        let is_wanted = |entry: &AuditEntry| since.is_none_or(|since| entry.at >= since);
+        // Newest first.
+        Ok(rows.into_values().rev().map(|row| row.value).filter(is_wanted).collect())
+    }
+}
+
+/// Texts come from outside: bounded, and without a way to forge a second line.
+fn one_line(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if out.len() >= MAX_TEXT {
+            out.push_str("...");
+            break;
+        }
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+async fn write_all(facts: Facts, clock: Clock, mut receiver: mpsc::Receiver<Message>) {
+    let mut since_prune = PRUNE_EVERY;
+    let mut messages = Vec::new();
+    while receiver.recv_many(&mut messages, AT_ONCE).await > 0 {
+        let mut edit = facts.change();
+        let mut waiting = Vec::new();
+        for message in messages.drain(..) {
+            match message {
+                Message::Row(row) => {
+                    edit = edit.put(row.0, &row.1);
+                    since_prune += 1;
+                }
+                Message::Flush(done) => waiting.push(done),
+            }
+        }
+        if let Err(error) = edit.commit().await {
+            tracing::error!(%error, "rows of the audit log are lost");
+        }
+        for done in waiting {
+            // An error means that whoever asked has gone.
+            done.send(()).unwrap_or_default();
+        }
+        if since_prune > PRUNE_EVERY {
+            since_prune = 0;
+            if let Err(error) = prune(&facts, clock.now()).await {
+                tracing::warn!(%error, "old rows of the audit log were not cleared away");
+            }
+        }
+    }
+}
+
+async fn prune(facts: &Facts, now: Timestamp) -> Result<()> {
+    let rows = facts.list::<AuditEntry>(PREFIX).await?;
+    let too_many = rows.len().saturating_sub(KEPT);
+    let is_old = |at: Timestamp| now.ms.saturating_sub(at.ms) > KEPT_MS;
+    let gone: Vec<&String> = rows
+        .iter()
+        .enumerate()
+        .filter(|(place, (_, row))| *place < too_many || is_old(row.value.at))
+        .map(|(_, (key, _))| key)
+        .collect();
+    for some in gone.chunks(100) {
+        some.iter()
+            .fold(facts.change(), |edit, key| edit.delete(format!("{PREFIX}{key}")))
+            .commit()
+            .await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::memory::Memory;
+
+    fn entry(at: i64, action: &str) -> AuditEntry {
+        AuditEntry {
+            at: Timestamp::from_ms(at),
+            user: "anna".into(),
+            from: "192.0.2.1".into(),
+            action: action.into(),
+            target: "web\nforged".into(),
+            detail: "x".repeat(10_000),
+            ok: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_are_newest_first_bounded_and_on_one_line() {
+        let clock = Clock::manual(Timestamp::from_ms(KEPT_MS + 10_000));
+        let facts = Facts(Arc::new(Memory::new(clock.clone())));
+        let audit = Audit::new(facts.clone(), clock.clone());
+        for (at, action) in [(5, "old"), (KEPT_MS, "one"), (KEPT_MS + 1, "two")] {
+            audit.record(entry(at, action)).await;
+        }
+        let rows = audit.list(None).await.unwrap();
+        assert_eq!(rows[0].action, "two");
+        assert_eq!(rows[0].target, "web\\nforged");
+        assert!(rows[0].detail.len() < 5_000);
+        prune(&facts, clock.now()).await.unwrap();
+        let actions: Vec<String> = audit.list(None).await.unwrap().into_iter().map(|row| row.action).collect();
+        assert_eq!(actions, ["two", "one"]);
+        assert_eq!(audit.list(Some(Timestamp::from_ms(KEPT_MS + 1))).await.unwrap().len(), 1);
+    }
+}
