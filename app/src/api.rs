@@ -46,7 +46,6 @@ pub const PERMISSIONS: &[(&str, Option<Permission>)] = &[
     ("/fn/host/report", Some(Permission::View)),
     ("/fn/host/networks", Some(Permission::View)),
     ("/fn/events/history", Some(Permission::View)),
-    ("/fn/events/history_between", Some(Permission::View)),
     ("/fn/session/sign_in", None),
     ("/fn/session/sign_out", Some(Permission::OwnAccount)),
     ("/fn/session/settings", Some(Permission::OwnAccount)),

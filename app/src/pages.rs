@@ -1,10 +1,12 @@
 //! One module per page. Pages fetch; components draw.
 
 pub mod account;
+pub mod actions;
 pub mod container;
 pub mod containers;
 pub mod create;
 pub mod dashboard;
+pub mod graphs;
 pub mod not_found;
 pub mod setup;
 pub mod sign_in;

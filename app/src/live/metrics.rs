@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use leptos::prelude::*;
 use model::event::{MetricsFrame, MetricsRow, MetricsTopic};
-use model::metrics::{History, LIST_COLUMNS, SERIES};
+use model::metrics::{LIST_COLUMNS, SERIES};
 
 use super::Live;
+use crate::api::events::Curves;
 
 /// Seconds that a row of the list remembers.
 pub const ROW_SECONDS: usize = 60;
@@ -48,7 +49,7 @@ pub type Feed = ArcRwSignal<FeedData>;
 
 impl FeedData {
     /// Starts with what history has at one second; live points that are newer stay.
-    pub fn seed(&mut self, history: &History) {
+    pub fn seed(&mut self, history: &Curves) {
         let step = i64::try_from(history.step_ms).unwrap_or(1000).max(1);
         let newer: Vec<(i64, BTreeMap<String, Option<f64>>)> = self.times.iter().enumerate().map(|(at, &time)| (time, self.at(at))).collect();
         let points = history.series.values().map(|series| series.avg.len()).max().unwrap_or(0);
@@ -269,11 +270,11 @@ mod tests {
         let columns = vec!["cpu.usage".to_owned()];
         let mut feed = FeedData::default();
         feed.take(5000, Some(&frame_row(vec![(0, Some(9.0))])), &columns);
-        let series = model::metrics::SeriesHistory {
+        let series = crate::api::events::Curve {
             avg: vec![Some(1.0), None],
-            ..Default::default()
+            max: Vec::new(),
         };
-        feed.seed(&History {
+        feed.seed(&Curves {
             step_ms: 1000,
             from: model::Timestamp::from_ms(3000),
             series: [("cpu.usage".to_owned(), series)].into(),

@@ -1,1 +1,0 @@
-//! Terminal pane (to be replaced by the page of one container).
