@@ -17,5 +17,6 @@ pub mod page_frame;
 pub mod sparkline;
 pub mod state_badge;
 pub mod task_progress;
+pub mod terminal;
 pub mod toast;
 pub mod waterline;

@@ -1,1 +1,3 @@
 //! Forms: text fields into model types, errors per field.
+
+pub mod limits;

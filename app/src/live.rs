@@ -74,6 +74,7 @@ pub struct Live {
     /// Milliseconds since the epoch; ticks every second in the browser.
     pub now_ms: RwSignal<i64>,
     feeds: RwSignal<BTreeMap<String, Feed>>,
+    when_over: StoredValue<BTreeMap<TaskId, Callback<Task>>>,
     wants: StoredValue<metrics::Wants>,
     columns: StoredValue<Vec<String>>,
 }
@@ -91,6 +92,7 @@ impl Live {
             resyncs: RwSignal::new(0),
             now_ms: RwSignal::new(now_ms),
             feeds: RwSignal::default(),
+            when_over: StoredValue::default(),
             wants: StoredValue::default(),
             columns: StoredValue::new(model::metrics::SERIES.iter().map(|&name| name.to_owned()).collect()),
         }
@@ -124,12 +126,28 @@ impl Live {
 
     /// A task that was seen, or a fetched one.
     pub fn seed_task(self, task: Task) {
+        if task.state.is_over()
+            && let Some(then) = self.when_over.try_update_value(|waiting| waiting.remove(&task.id)).flatten()
+        {
+            then.run(task.clone());
+        }
         if let Some(known) = self.tasks.with_untracked(|tasks| tasks.get(&task.id).cloned()) {
             known.set(task);
         } else {
             self.tasks.update(|tasks| {
                 tasks.insert(task.id, ArcRwSignal::new(task));
             });
+        }
+    }
+
+    /// Runs something when the task is over; now, when it is already.
+    pub fn when_over(self, id: TaskId, then: Callback<Task>) {
+        let known = self.tasks.with_untracked(|tasks| tasks.get(&id).map(|task| task.get_untracked()));
+        match known {
+            Some(task) if task.state.is_over() => then.run(task),
+            _ => self.when_over.update_value(|waiting| {
+                waiting.insert(id, then);
+            }),
         }
     }
 

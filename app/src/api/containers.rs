@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use model::container::{ContainerDetail, ContainerSummary, CreateRequest, UpdateRequest};
-use model::id::ExecId;
+use model::id::{ContainerId, ExecId};
 use model::metrics::Stats;
 use model::task::Task;
 use serde::{Deserialize, Serialize};
@@ -111,6 +111,36 @@ pub async fn unfreeze(name: String) -> ApiResult<Task> {
 pub async fn delete(name: String, force: bool, purge: bool) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.delete(&caller, &name, force, purge, None).await?)
+}
+
+/// Brings one back out of the trash under its own name, right after it was deleted.
+///
+/// # Errors
+/// Not in the trash, or its name was taken meanwhile.
+#[server(name = UndoDeleteFn, prefix = "/fn", endpoint = "containers/undo_delete", input = Json)]
+pub async fn undo_delete(id: ContainerId) -> ApiResult<Task> {
+    let (control, caller) = request::request()?;
+    Ok(control.containers.restore(&caller, id, None).await?)
+}
+
+/// What was and is done with it, newest first.
+///
+/// # Errors
+/// Not allowed.
+#[server(name = TasksOfFn, prefix = "/fn", endpoint = "containers/tasks")]
+pub async fn tasks_of(name: String) -> ApiResult<Vec<Task>> {
+    let (control, caller) = request::request()?;
+    Ok(control.tasks.list(&caller).await?.into_iter().filter(|task| task.target == name).collect())
+}
+
+/// All tasks that are not over.
+///
+/// # Errors
+/// Not allowed.
+#[server(name = RunningTasksFn, prefix = "/fn", endpoint = "containers/running_tasks")]
+pub async fn running_tasks() -> ApiResult<Vec<Task>> {
+    let (control, caller) = request::request()?;
+    Ok(control.tasks.list(&caller).await?.into_iter().filter(|task| !task.state.is_over()).collect())
 }
 
 /// Changes settings field by field, unless somebody else did meanwhile.

@@ -100,6 +100,10 @@ texts! {
     WRAP = "Wrap lines", "Renvoi à la ligne";
     DOWNLOAD_LOG = "Download", "Télécharger";
     LIMIT_CPUS = "CPU cores", "Cœurs";
+    LIMIT_CPUS_EXAMPLE = "For example 2 or 0.5.", "Par exemple 2 ou 0.5.";
+    LIMIT_MEMORY_EXAMPLE = "For example 512M or 2G.", "Par exemple 512M ou 2G.";
+    LIMIT_DISK = "Disk space", "Espace disque";
+    LIMIT_DISK_HINT = "Only where the storage can enforce it.", "Seulement si le stockage sait l’imposer.";
     LIMIT_CPUS_HINT = "Up to {n} on this host. Fractions such as 0.5 are fine.", "Jusqu’à {n} sur cet hôte. Les fractions comme 0.5 conviennent.";
     LIMIT_WEIGHT = "CPU weight", "Poids processeur";
     LIMIT_WEIGHT_HINT = "Share when CPUs are short; 100 is normal.", "Part quand le processeur manque ; 100 est normal.";

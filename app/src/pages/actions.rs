@@ -128,7 +128,7 @@ impl Actions {
         }
         match ask(action, before.name.to_string()).await {
             Ok(task) => {
-                self.live.seed_task(task);
+                self.follow(task, row, action);
                 Ok(())
             }
             Err(error) => {
@@ -136,6 +136,35 @@ impl Actions {
                 Err(error)
             }
         }
+    }
+
+    /// Tells the outcome once the task is over: a failure with its hint, a deletion with "Undo".
+    fn follow(self, task: model::task::Task, row: &Row, action: Action) {
+        let (id, name) = (row.id, row.summary.with_untracked(|summary| summary.name.to_string()));
+        let task_id = task.id;
+        self.live.seed_task(task);
+        let outcome = move |task: model::task::Task| match (&task.error, action) {
+            (Some(error), _) => {
+                let why = error.hint.as_ref().map_or_else(|| error.message.clone(), |hint| format!("{}; {hint}", error.message));
+                self.toasts.failed(self.locale.fill(text::FAILED_ACTION, &[("name", &name), ("why", &why)]));
+            }
+            (None, Action::Delete | Action::ForceDelete) => {
+                let undo = Callback::new(move |()| self.undo_delete(id));
+                self.toasts.undoable(self.locale.fill(text::DELETED, &[("name", &name)]), undo);
+            }
+            _ => {}
+        };
+        self.live.when_over(task_id, Callback::new(outcome));
+    }
+
+    /// Brings a deleted container back out of the trash.
+    fn undo_delete(self, id: model::ContainerId) {
+        spawn_local(async move {
+            match api::undo_delete(id).await {
+                Ok(task) => self.live.seed_task(task),
+                Err(error) => self.toasts.refused(&error),
+            }
+        });
     }
 
     fn refusal(self, row: &Row, error: &ApiError) -> String {

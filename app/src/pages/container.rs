@@ -1,9 +1,210 @@
-//! Container.
+//! One container: its state and legal actions at the top, tabs below. Absent and forbidden look the same.
 
 use leptos::prelude::*;
+use leptos_router::hooks::use_params_map;
+use model::ErrorCode;
+use model::container::ContainerDetail;
+
+use crate::api::{self, containers as functions};
+use crate::components::button::LinkButton;
+use crate::components::error_note::ErrorNote;
+use crate::components::page_frame::{Empty, PageFrame, Skeleton};
+use crate::format::use_locale;
+use crate::i18n::Text;
+use crate::i18n::containers as text;
+use crate::live::{Row, use_live};
+use crate::page_context::use_may;
+
+mod console;
+mod head;
+mod limits;
+mod log;
+mod network;
+mod summary;
+mod tasks;
+mod terminal;
+
+/// What the tabs of one container share.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub name: String,
+    /// Follows the event stream.
+    pub row: Row,
+    /// As it was fetched last.
+    pub detail: RwSignal<ContainerDetail>,
+}
+
+impl Subject {
+    /// Fetches the detail anew, after a change.
+    pub fn refresh(&self) {
+        let (name, detail) = (self.name.clone(), self.detail);
+        leptos::task::spawn_local(async move {
+            if let Ok(fresh) = functions::show(name).await {
+                detail.try_set(fresh);
+            }
+        });
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Tab {
+    #[default]
+    Summary,
+    Terminal,
+    Console,
+    Limits,
+    Network,
+    Log,
+    Tasks,
+}
+
+impl Tab {
+    const ALL: [Self; 7] = [Self::Summary, Self::Terminal, Self::Console, Self::Limits, Self::Network, Self::Log, Self::Tasks];
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::Summary => "",
+            Self::Terminal => "terminal",
+            Self::Console => "console",
+            Self::Limits => "limits",
+            Self::Network => "network",
+            Self::Log => "log",
+            Self::Tasks => "tasks",
+        }
+    }
+
+    fn label(self) -> Text {
+        match self {
+            Self::Summary => text::SUMMARY,
+            Self::Terminal => text::TERMINAL,
+            Self::Console => text::CONSOLE,
+            Self::Limits => text::RESOURCES,
+            Self::Network => text::NETWORK,
+            Self::Log => text::LOG,
+            Self::Tasks => text::TASKS,
+        }
+    }
+
+    fn is_for(self) -> model::Permission {
+        match self {
+            Self::Terminal | Self::Console => model::Permission::Terminal,
+            _ => model::Permission::View,
+        }
+    }
+}
 
 /// The page.
 #[component]
 pub fn ContainerPage() -> impl IntoView {
-    view! { <h1 tabindex="-1">"Container"</h1> }
+    let params = use_params_map();
+    let name = Memo::new(move |_| params.with(|params| params.get_str("name").unwrap_or_default().to_owned()));
+    let tab = Memo::new(move |_| {
+        let key = params.with(|params| params.get_str("tab").unwrap_or_default().to_owned());
+        Tab::ALL.into_iter().find(|tab| tab.key() == key)
+    });
+    // Another name is another container: nothing of the one before may stay.
+    move || view! { <Fetched name=name.get() tab=tab/> }
+}
+
+#[component]
+fn Fetched(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
+    let asked = name.clone();
+    let detail = Resource::new(move || asked.clone(), functions::show);
+    view! {
+        <Transition fallback=|| view! { <Skeleton/> }>
+            {move || {
+                let name = name.clone();
+                Suspend::new(async move {
+                    match detail.await {
+                        Ok(detail) => view! { <Shown detail=detail tab=tab/> }.into_any(),
+                        Err(error) if error.code() == ErrorCode::NotFound || error.code() == ErrorCode::BadRequest => view! { <Absent name=name/> }.into_any(),
+                        Err(error) => {
+                            api::set_status(error.code());
+                            view! { <PageFrame title=name><ErrorNote error=error on_retry=move |()| detail.refetch()/></PageFrame> }.into_any()
+                        }
+                    }
+                })
+            }}
+        </Transition>
+    }
+}
+
+#[component]
+fn Absent(name: String) -> impl IntoView {
+    let locale = use_locale();
+    api::set_status(ErrorCode::NotFound);
+    view! {
+        <PageFrame title=name>
+            <Empty title=locale.t(text::NOT_HERE) hint=locale.t(text::NOT_HERE_HINT)>
+                <LinkButton href="/containers" label=locale.t(text::TO_LIST)/>
+            </Empty>
+        </PageFrame>
+    }
+}
+
+#[component]
+fn Shown(detail: ContainerDetail, tab: Memo<Option<Tab>>) -> impl IntoView {
+    let live = use_live();
+    let id = detail.summary.id;
+    let name = detail.summary.name.to_string();
+    live.seed_container(detail.summary.clone());
+    let row = live.rows.with_untracked(|rows| rows.get(&id).cloned());
+    let Some(row) = row else { return ().into_any() };
+    let subject = Subject {
+        name: name.clone(),
+        row: row.clone(),
+        detail: RwSignal::new(detail),
+    };
+    follow(&subject);
+    let head = subject.clone();
+    let actions = row.clone();
+    view! {
+        <PageFrame title=name.clone() state=ViewFn::from(move || view! { <head::StateLine row=head.row.clone()/> })
+            actions=ViewFn::from(move || view! { <head::HeadActions row=actions.clone()/> })>
+            <Tabs name=name tab=tab/>
+            <head::Notices row=row/>
+            {move || panel(tab.get(), subject.clone())}
+        </PageFrame>
+    }
+    .into_any()
+}
+
+/// What only the detail knows (addresses, exits, etag) is fetched again when state or limits change.
+fn follow(subject: &Subject) {
+    let (subject, summary) = (subject.clone(), subject.row.summary.clone());
+    let version = Memo::new(move |_| summary.with(|summary| (summary.state, summary.started_at, format!("{:?}", summary.limits))));
+    Effect::new(move |before: Option<()>| {
+        version.track();
+        if before.is_some() {
+            subject.refresh();
+        }
+    });
+}
+
+#[component]
+fn Tabs(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
+    let locale = use_locale();
+    let link = |choice: Tab| {
+        let current = move || (tab.get() == Some(choice)).then_some("page");
+        let href = format!("/containers/{name}/{}", choice.key());
+        view! { <a href=href.trim_end_matches('/').to_owned() aria-current=current>{locale.t(choice.label())}</a> }
+    };
+    let tabs: Vec<_> = Tab::ALL.into_iter().filter(|tab| use_may(tab.is_for())).map(link).collect();
+    view! { <nav class="tabs" aria-label=name.clone()>{tabs}</nav> }
+}
+
+fn panel(tab: Option<Tab>, subject: Subject) -> AnyView {
+    match tab {
+        Some(Tab::Summary) => view! { <summary::SummaryTab subject=subject/> }.into_any(),
+        Some(Tab::Terminal) => view! { <terminal::TerminalTab subject=subject/> }.into_any(),
+        Some(Tab::Console) => view! { <console::ConsoleTab subject=subject/> }.into_any(),
+        Some(Tab::Limits) => view! { <limits::LimitsTab subject=subject/> }.into_any(),
+        Some(Tab::Network) => view! { <network::NetworkTab subject=subject/> }.into_any(),
+        Some(Tab::Log) => view! { <log::LogTab subject=subject/> }.into_any(),
+        Some(Tab::Tasks) => view! { <tasks::TasksTab subject=subject/> }.into_any(),
+        None => {
+            api::set_status(ErrorCode::NotFound);
+            view! { <crate::pages::not_found::NotFoundPage/> }.into_any()
+        }
+    }
 }

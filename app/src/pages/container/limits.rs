@@ -1,0 +1,188 @@
+//! The limits, editable while it runs. Each field says what is used now; what was typed stays when somebody else changed
+//! the container meanwhile.
+
+use std::collections::BTreeMap;
+
+use leptos::prelude::*;
+use model::container::UpdateRequest;
+use model::{ErrorCode, Permission};
+
+use super::Subject;
+use crate::api::containers as functions;
+use crate::components::button::Tone;
+use crate::components::chart::data::Unit;
+use crate::components::error_note::ErrorNote;
+use crate::components::field::Field;
+use crate::components::toast::use_toasts;
+use crate::format::use_locale;
+use crate::forms::limits::{KEYS, changes, error_of, placeholder, text_of};
+use crate::i18n::Text;
+use crate::i18n::containers as text;
+use crate::live::metrics::Feed;
+use crate::live::{Live, use_live};
+use crate::page_context::use_may;
+
+/// What the form holds.
+#[derive(Clone, Copy)]
+struct Form {
+    typed: StoredValue<BTreeMap<&'static str, RwSignal<String>>>,
+    /// What the server said about a field.
+    refused: RwSignal<Option<(String, String)>>,
+    /// Somebody else was faster.
+    is_stale: RwSignal<bool>,
+    failed: RwSignal<Option<crate::api::ApiError>>,
+}
+
+impl Form {
+    fn new(limits: &model::Limits) -> Self {
+        let field = |key: &&'static str| (*key, RwSignal::new(text_of(limits, key)));
+        Self {
+            typed: StoredValue::new(KEYS.iter().map(field).collect()),
+            refused: RwSignal::new(None),
+            is_stale: RwSignal::new(false),
+            failed: RwSignal::new(None),
+        }
+    }
+
+    fn field(self, key: &str) -> RwSignal<String> {
+        self.typed.with_value(|typed| typed.get(key).copied()).unwrap_or_default()
+    }
+}
+
+/// The tab.
+#[component]
+pub fn LimitsTab(subject: Subject) -> impl IntoView {
+    let (locale, toasts, live) = (use_locale(), use_toasts(), use_live());
+    let may = use_may(Permission::Containers);
+    let form = Form::new(&subject.detail.with_untracked(|detail| detail.summary.limits.clone()));
+    let feed = live.feed(&subject.name);
+    let changed = Memo::new(move |_| subject.detail.with(|detail| changes(&detail.summary.limits, |key| form.field(key).get())));
+    let has_error = move || changed.with(|changed| changed.iter().any(|(key, _)| error_of(key, &form.field(key).get()).is_some()));
+    let apply = Action::new(move |set: &Vec<(String, String)>| apply(live, subject.name.clone(), subject.detail, form, set.clone()));
+    Effect::new(move || {
+        if apply.value().get() == Some(true) {
+            toasts.done(locale.t(text::APPLIED));
+        }
+    });
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let set = changed.get_untracked();
+        if !set.is_empty() {
+            apply.dispatch(set);
+        }
+    };
+    let is_off = move || changed.with(Vec::is_empty) || has_error() || apply.pending().get() || !may;
+    let note = move || changed.with(Vec::is_empty).then(|| locale.t(text::NO_CHANGE));
+    view! {
+        <form class="card form" on:submit=submit>
+            <Problems form=form/>
+            <p class="muted">{locale.t(text::LIMIT_EMPTY)}</p>
+            <div class="fields">
+                {KEYS.iter().map(|key| view! { <LimitField key=key form=form feed=feed.clone()/> }).collect_view()}
+            </div>
+            <div class="row">
+                <button class=Tone::Primary.class() disabled=is_off>{locale.t(text::APPLY)}</button>
+                <span class="muted">{note}</span>
+            </div>
+        </form>
+    }
+}
+
+/// Sends the changes; true when they were applied.
+async fn apply(live: Live, name: String, detail: RwSignal<model::container::ContainerDetail>, form: Form, set: Vec<(String, String)>) -> bool {
+    form.refused.set(None);
+    form.failed.set(None);
+    form.is_stale.set(false);
+    let etag = detail.with_untracked(|detail| detail.etag.clone());
+    let answer = functions::update(name.clone(), UpdateRequest { set }, etag).await;
+    let (code, body) = match answer {
+        Ok(fresh) => {
+            // The event stream brings the same a moment later; the page need not wait for it.
+            live.seed_container(fresh.summary.clone());
+            detail.try_set(fresh);
+            return true;
+        }
+        Err(error) if error.code() == ErrorCode::Stale => {
+            form.is_stale.set(true);
+            if let Ok(fresh) = functions::show(name).await {
+                detail.try_set(fresh);
+            }
+            return false;
+        }
+        Err(error) => (error.code(), error),
+    };
+    match body.body() {
+        refused if code == ErrorCode::Invalid && refused.field.is_some() => {
+            form.refused.set(Some((refused.field.unwrap_or_default(), refused.message)));
+        }
+        _ => form.failed.set(Some(body)),
+    }
+    false
+}
+
+#[component]
+fn Problems(form: Form) -> impl IntoView {
+    let locale = use_locale();
+    view! {
+        {move || form.is_stale.get().then(|| view! {
+            <div class="notice" data-tone="progress" role="alert">
+                <p><strong>{locale.t(text::STALE_TITLE)}</strong></p>
+                <p>{locale.t(text::STALE_HINT)}</p>
+            </div>
+        })}
+        {move || form.failed.get().map(|error| view! { <ErrorNote error=error/> })}
+    }
+}
+
+fn words(key: &str) -> (Text, Text) {
+    match key {
+        "cpus" => (text::LIMIT_CPUS, text::LIMIT_CPUS_EXAMPLE),
+        "cpu-weight" => (text::LIMIT_WEIGHT, text::LIMIT_WEIGHT_HINT),
+        "cpuset" => (text::LIMIT_CPUSET, text::LIMIT_CPUSET_HINT),
+        "memory" => (text::LIMIT_MEMORY, text::LIMIT_MEMORY_EXAMPLE),
+        "memory-high" => (text::LIMIT_HIGH, text::LIMIT_HIGH_HINT),
+        "swap" => (text::LIMIT_SWAP, text::LIMIT_SWAP_HINT),
+        "pids" => (text::LIMIT_PIDS, text::LIMIT_PIDS_HINT),
+        "io-read" => (text::LIMIT_IO_READ, text::LIMIT_IO_HINT),
+        "io-write" => (text::LIMIT_IO_WRITE, text::LIMIT_IO_HINT),
+        _ => (text::LIMIT_DISK, text::LIMIT_DISK_HINT),
+    }
+}
+
+/// The series whose newest value stands beside the field.
+fn series(key: &str) -> Option<(&'static str, Unit)> {
+    match key {
+        "cpus" => Some(("cpu.usage", Unit::Cores)),
+        "memory" => Some(("memory.used", Unit::Bytes)),
+        "swap" => Some(("memory.swap", Unit::Bytes)),
+        "pids" => Some(("pids.current", Unit::Count)),
+        "io-read" => Some(("io.read", Unit::Rate)),
+        "io-write" => Some(("io.write", Unit::Rate)),
+        _ => None,
+    }
+}
+
+#[component]
+fn LimitField(key: &'static str, form: Form, feed: Feed) -> impl IntoView {
+    let locale = use_locale();
+    let (label, hint) = words(key);
+    let value = form.field(key);
+    let error = Signal::derive(move || {
+        let refused = form.refused.get().filter(|(field, _)| field == key).map(|(_, message)| message);
+        refused.or_else(|| error_of(key, &value.get()))
+    });
+    let now = move || {
+        let (name, unit) = series(key)?;
+        let value = feed.with(|feed| feed.newest(name))?;
+        Some(locale.fill(text::USING, &[("value", &unit.write(locale, value))]))
+    };
+    view! {
+        <div class="limit-field">
+            <Field label=locale.t(label) name=key value=value hint=locale.t(hint) error=error autocomplete="off" placeholder=placeholder(key).unwrap_or_default()/>
+            <p class="limit-field__now number muted">
+                <span class="tag">{locale.t(text::APPLIES_NOW)}</span>
+                " "{now}
+            </p>
+        </div>
+    }
+}

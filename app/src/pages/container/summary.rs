@@ -1,0 +1,152 @@
+//! What one container does now: waterlines, facts, graphs.
+
+use leptos::prelude::*;
+use model::limits::parse_cpu_list;
+
+use super::Subject;
+use super::head::exit_words;
+use crate::components::chart::data::LimitLine;
+use crate::components::copy::Copyable;
+use crate::components::moment::Ago;
+use crate::components::waterline::{Level, Quantity, Waterline};
+use crate::format::use_locale;
+use crate::i18n::charts;
+use crate::i18n::containers as text;
+use crate::live::Row;
+use crate::live::metrics::{CPU, MEMORY};
+use crate::pages::graphs::{COMMON, Graphs};
+
+/// Column of `pids.current` in `SERIES`.
+const PIDS: usize = 6;
+
+/// The tab.
+#[component]
+pub fn SummaryTab(subject: Subject) -> impl IntoView {
+    let summary = subject.row.summary.clone();
+    let limits = Callback::new(move |(series,): (String,)| summary.with(|summary| limit_lines(&summary.limits, &series)));
+    view! {
+        <div class="summary">
+            <aside class="summary__side">
+                <Levels row=subject.row.clone()/>
+                <Facts subject=subject.clone()/>
+            </aside>
+            <section class="summary__graphs"><Graphs subject=subject.name specs=COMMON limits=limits/></section>
+        </div>
+    }
+}
+
+/// Cores that may really be used: the lesser of quota and CPU list; a weight is no limit.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "a number of CPUs")]
+fn cores(limits: &model::Limits) -> Option<f64> {
+    let listed = limits.cpuset.as_deref().and_then(|list| parse_cpu_list(list).ok()).map(|cpus| cpus.len() as f64);
+    match (limits.cpus, listed) {
+        (Some(quota), Some(listed)) => Some(quota.min(listed)),
+        (quota, listed) => quota.or(listed),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "limits drawn as lines")]
+fn limit_lines(limits: &model::Limits, series: &str) -> Vec<LimitLine> {
+    let hard = |value: Option<f64>| value.map(|value| LimitLine { value, is_soft: false });
+    let number = |value: Option<u64>| value.map(|value| value as f64);
+    let lines = match series {
+        "cpu.usage" => [hard(cores(limits)), None],
+        "memory.used" => [
+            hard(number(limits.memory_bytes)),
+            number(limits.memory_high_bytes).map(|value| LimitLine { value, is_soft: true }),
+        ],
+        "io.read" => [hard(number(limits.io_read_bps)), hard(number(limits.io_write_bps).filter(|_| limits.io_read_bps != limits.io_write_bps))],
+        "pids.current" => [hard(number(limits.pids)), None],
+        _ => [None, None],
+    };
+    lines.into_iter().flatten().collect()
+}
+
+/// CPU, memory and processes against their limits.
+#[component]
+fn Levels(row: Row) -> impl IntoView {
+    let locale = use_locale();
+    let level = move |column: usize, limit: fn(&model::Limits) -> Option<f64>| {
+        let (meters, summary) = (row.meters.clone(), row.summary.clone());
+        Signal::derive(move || Level {
+            used: meters.with(|meters| meters.value(column)),
+            limit: summary.with(|summary| limit(&summary.limits)),
+            ..Level::default()
+        })
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a level in a vessel")]
+    let (memory, pids) = (|limits: &model::Limits| limits.memory_bytes.map(|bytes| bytes as f64), |limits: &model::Limits| limits.pids.map(|pids| pids as f64));
+    view! {
+        <section class="card stack">
+            <Waterline label=locale.t(charts::CPU) quantity=Quantity::Cores level=level(CPU, cores)/>
+            <Waterline label=locale.t(charts::MEMORY) quantity=Quantity::Bytes level=level(MEMORY, memory)/>
+            <Waterline label=locale.t(charts::PROCESSES) quantity=Quantity::Count level=level(PIDS, pids)/>
+        </section>
+    }
+}
+
+#[component]
+fn Facts(subject: Subject) -> impl IntoView {
+    let locale = use_locale();
+    let detail = subject.detail;
+    let addresses = move || {
+        let nics = detail.with(|detail| detail.nics.clone());
+        let found: Vec<String> = nics.into_iter().flat_map(|nic| [nic.ipv4, nic.ipv6]).flatten().collect();
+        found.into_iter().map(|address| view! { <Copyable value=address.split('/').next().unwrap_or_default()/> }).collect_view()
+    };
+    let (id, created, template, range) = detail.with_untracked(|detail| {
+        let template = detail.spec.template.to_string();
+        (detail.summary.id, detail.summary.created_at, template, detail.id_range)
+    });
+    let last = u64::from(range.0) + u64::from(range.1).saturating_sub(1);
+    let ids = locale.fill(text::RANGE, &[("first", &range.0.to_string()), ("last", &last.to_string())]);
+    let autostart = move || locale.t(if detail.with(|detail| detail.spec.autostart) { text::YES } else { text::NO });
+    let exit = move || detail.with(|detail| detail.exits.last().map(|exit| exit_words(locale, exit)));
+    let tags = move || detail.with(|detail| detail.spec.tags.join(", "));
+    let notes = move || detail.with(|detail| detail.spec.notes.clone());
+    view! {
+        <section class="card">
+            <h2>{locale.t(text::FACTS)}</h2>
+            <dl class="facts">
+                <dt>{locale.t(text::ADDRESS)}</dt><dd>{addresses}</dd>
+                <dt>{locale.t(text::TEMPLATE)}</dt><dd><bdi>{template}</bdi></dd>
+                <dt>{locale.t(text::ID)}</dt><dd><Copyable value=id.to_string() shown=id.short()/></dd>
+                <dt>{locale.t(text::UNPRIVILEGED)}</dt><dd class="number">{ids}</dd>
+                <dt>{locale.t(text::AUTOSTART)}</dt><dd>{autostart}</dd>
+                <dt>{locale.t(text::CREATED)}</dt><dd><Ago at=created/></dd>
+                {move || Some(tags()).filter(|tags| !tags.is_empty()).map(|tags| view! { <dt>{locale.t(text::TAGS)}</dt><dd><bdi>{tags}</bdi></dd> })}
+                {move || exit().map(|exit| view! { <dt>{locale.t(text::LAST_EXIT)}</dt><dd>{exit}</dd> })}
+                {move || Some(notes()).filter(|notes| !notes.is_empty()).map(|notes| view! { <dt>{locale.t(text::NOTES)}</dt><dd class="prose"><bdi>{notes}</bdi></dd> })}
+            </dl>
+        </section>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Limits;
+
+    #[test]
+    fn the_cpu_limit_is_the_lesser_of_quota_and_list() {
+        let limits = Limits {
+            cpus: Some(1.5),
+            cpuset: Some("0".into()),
+            ..Limits::default()
+        };
+        assert_eq!(cores(&limits), Some(1.0));
+        assert_eq!(cores(&Limits::default()), None);
+    }
+
+    #[test]
+    fn memory_has_two_lines() {
+        let limits = Limits {
+            memory_bytes: Some(2),
+            memory_high_bytes: Some(1),
+            ..Limits::default()
+        };
+        assert_eq!(limit_lines(&limits, "memory.used").len(), 2);
+        assert!(limit_lines(&limits, "net.rx").is_empty());
+    }
+}
