@@ -47,6 +47,7 @@ pub const PERMISSIONS: &[(&str, Option<Permission>)] = &[
     ("/fn/containers/open_terminal", Some(Permission::Terminal)),
     ("/fn/containers/terminals", Some(Permission::Terminal)),
     ("/fn/host/report", Some(Permission::View)),
+    ("/fn/host/recommended", Some(Permission::View)),
     ("/fn/host/networks", Some(Permission::View)),
     ("/fn/events/history", Some(Permission::View)),
     ("/fn/session/sign_in", None),

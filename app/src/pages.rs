@@ -3,6 +3,7 @@
 pub mod account;
 pub mod actions;
 pub mod container;
+pub mod container_exit;
 pub mod containers;
 pub mod create;
 pub mod dashboard;

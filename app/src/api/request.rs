@@ -115,6 +115,17 @@ pub fn shell(user: Option<String>, cols: u16, rows: u16) -> ExecRequest {
     }
 }
 
+/// Everything that a source offers and this host can use.
+#[must_use]
+pub fn usable_templates() -> control::templates::TemplateFilter {
+    control::templates::TemplateFilter {
+        remote: true,
+        source: None,
+        search: None,
+        unusable: false,
+    }
+}
+
 /// The end of a file, as text.
 ///
 /// # Errors

@@ -7,6 +7,9 @@ use model::task::{Progress, Task, TaskState};
 use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::frame as text;
+use crate::live::use_live;
+
+use super::moment::Ago;
 
 /// The word for a phase.
 #[must_use]
@@ -118,4 +121,23 @@ pub fn TaskProgress(#[prop(into)] task: Signal<Task>) -> impl IntoView {
             })}
         </div>
     }
+}
+
+/// One task, followed by the stream.
+#[component]
+pub fn TaskRow(id: model::TaskId) -> impl IntoView {
+    let (locale, live) = (use_locale(), use_live());
+    let task = live.tasks.with_untracked(|tasks| tasks.get(&id).cloned());
+    task.map(|task| {
+        let first = task.get_untracked();
+        view! {
+            <li class="card">
+                <div class="task-list__head">
+                    <a href=format!("/tasks/{id}")><strong>{kind(locale, &first.kind)}</strong>" "<bdi>{first.target}</bdi></a>
+                    <span class="muted">{locale.fill(crate::i18n::containers::BY_USER, &[("user", &first.user)])}", "<Ago at=first.created_at/></span>
+                </div>
+                <TaskProgress task=Signal::derive(move || task.get())/>
+            </li>
+        }
+    })
 }

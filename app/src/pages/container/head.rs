@@ -1,7 +1,7 @@
 //! The head of a container's page: state, uptime, what may be done now, and what went wrong.
 
 use leptos::prelude::*;
-use model::container::{Action, ExitReason, ExitRecord};
+use model::container::Action;
 use model::{ContainerState, Permission};
 
 use crate::components::button::{Button, Tone};
@@ -11,12 +11,13 @@ use crate::components::menu::Menu;
 use crate::components::moment::{Ago, Since};
 use crate::components::state_badge::StateBadge;
 use crate::components::task_progress::TaskProgress;
-use crate::format::{Locale, use_locale};
+use crate::format::use_locale;
 use crate::i18n::containers as text;
 use crate::i18n::frame::MENU;
 use crate::live::{Row, use_live};
 use crate::page_context::use_may;
 use crate::pages::actions::{ActionButton, refusal, use_actions};
+use crate::pages::container_exit::exit_words;
 
 /// State, uptime, template.
 #[component]
@@ -165,23 +166,4 @@ fn LastExit(row: Row) -> impl IntoView {
             }
         })
     }
-}
-
-/// The cause of an end, in words.
-#[must_use]
-pub fn exit_words(locale: Locale, exit: &ExitRecord) -> String {
-    let plain = match exit.reason {
-        ExitReason::PowerOff => text::EXIT_POWER_OFF,
-        ExitReason::Reboot => text::EXIT_REBOOT,
-        ExitReason::Killed => text::EXIT_KILLED,
-        ExitReason::OutOfMemory => text::EXIT_OOM,
-        ExitReason::Seccomp => text::EXIT_SECCOMP,
-        ExitReason::RestartLoop => text::EXIT_LOOP,
-        ExitReason::HostDown => text::EXIT_HOST_DOWN,
-        ExitReason::Exited => return locale.fill(text::EXIT_EXITED, &[("code", &exit.code.to_string())]),
-        ExitReason::StartFailed => {
-            return locale.fill(text::EXIT_START_FAILED, &[("message", exit.message.as_deref().unwrap_or_default())]);
-        }
-    };
-    locale.t(plain).to_owned()
 }

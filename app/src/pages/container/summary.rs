@@ -4,7 +4,6 @@ use leptos::prelude::*;
 use model::limits::parse_cpu_list;
 
 use super::Subject;
-use super::head::exit_words;
 use crate::components::chart::data::LimitLine;
 use crate::components::copy::Copyable;
 use crate::components::moment::Ago;
@@ -14,6 +13,7 @@ use crate::i18n::charts;
 use crate::i18n::containers as text;
 use crate::live::Row;
 use crate::live::metrics::{CPU, MEMORY};
+use crate::pages::container_exit::exit_words;
 use crate::pages::graphs::{COMMON, Graphs};
 
 /// Column of `pids.current` in `SERIES`.

@@ -5,9 +5,8 @@ use model::task::Task;
 
 use super::Subject;
 use crate::api::containers as functions;
-use crate::components::moment::Ago;
 use crate::components::page_frame::{Empty, Loaded};
-use crate::components::task_progress::{TaskProgress, kind};
+use crate::components::task_progress::TaskRow;
 use crate::format::use_locale;
 use crate::i18n::containers as text;
 use crate::live::use_live;
@@ -43,23 +42,4 @@ fn Tasks(name: String, tasks: Vec<Task>) -> impl IntoView {
             </ul>
         </Show>
     }
-}
-
-/// One task, followed by the stream.
-#[component]
-pub fn TaskRow(id: model::TaskId) -> impl IntoView {
-    let (locale, live) = (use_locale(), use_live());
-    let task = live.tasks.with_untracked(|tasks| tasks.get(&id).cloned());
-    task.map(|task| {
-        let first = task.get_untracked();
-        view! {
-            <li class="card">
-                <div class="task-list__head">
-                    <a href=format!("/tasks/{id}")><strong>{kind(locale, &first.kind)}</strong>" "<bdi>{first.target}</bdi></a>
-                    <span class="muted">{locale.fill(text::BY_USER, &[("user", &first.user)])}", "<Ago at=first.created_at/></span>
-                </div>
-                <TaskProgress task=Signal::derive(move || task.get())/>
-            </li>
-        }
-    })
 }
