@@ -80,16 +80,15 @@ impl Throttle {
         Ok(())
     }
 
-    /// The attempt was right.
+    /// The attempt was right: it does not count. Those of others still do, or each sign-in of the owner would give a
+    /// guesser a fresh start.
     pub(super) fn succeeded(&self, name: &str, from: &str) {
-        let address = network(from);
+        let pair = (name.to_owned(), network(from));
         let mut seen = self.seen();
-        seen.attempts.remove(&Subject::Name(name.to_owned()));
-        if let Some(attempts) = seen.attempts.get_mut(&Subject::Address(address.clone())) {
-            attempts.count = attempts.count.saturating_sub(1);
-            attempts.not_before = Duration::ZERO;
+        seen.take_back(&Subject::Address(pair.1.clone()));
+        if seen.familiar.insert(pair) {
+            seen.take_back(&Subject::Name(name.to_owned()));
         }
-        seen.familiar.insert((name.to_owned(), address));
     }
 
     /// What earlier runs saw.
@@ -118,6 +117,13 @@ impl Seen {
         attempts.count += 1;
         attempts.last = now;
         attempts.not_before = now + pause(attempts.count, longest);
+    }
+
+    fn take_back(&mut self, subject: &Subject) {
+        if let Some(attempts) = self.attempts.get_mut(subject) {
+            attempts.count = attempts.count.saturating_sub(1);
+            attempts.not_before = Duration::ZERO;
+        }
     }
 
     fn forget_some(&mut self) {
