@@ -10,6 +10,7 @@ pub mod clock;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod metrics;
 pub mod store;
 pub mod tasks;
 

@@ -1,0 +1,349 @@
+//! What was measured: 1 h at 1 s in the journal, 24 h at 10 s and 30 d at 5 min in a file per subject and tier. The coarser
+//! tiers gather in memory, are flushed every five minutes, and are made again from the journal after a crash.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use model::Timestamp;
+use model::metrics::{History as Answer, SERIES, SeriesHistory};
+use uuid::Uuid;
+
+use super::bucket::{Bucket, LEAST_FOR_P95, merge, p95};
+use super::code::{decode, encode};
+use super::journal::{self, Journal};
+use super::rates::Values;
+use super::tier::{DAY, MONTH, Point, Record, Shape, Tier};
+
+const FLUSH_EVERY_MS: i64 = 300_000;
+/// An answer has at most this many points a series.
+const MAX_POINTS: i64 = 10_000;
+/// What a graph asks for when it names no step.
+const WANTED_POINTS: i64 = 720;
+const HOUR_MS: i64 = 3_600_000;
+
+/// All tiers of all subjects.
+#[derive(Debug)]
+pub struct History {
+    dir: PathBuf,
+    journal: Journal,
+    gathering: HashMap<Uuid, Gathering>,
+    flushed_ms: i64,
+}
+
+/// What is not yet in the files of one subject.
+#[derive(Debug)]
+struct Gathering {
+    day: Bucket,
+    month: Bucket,
+    finished_day: Vec<Record>,
+    finished_month: Vec<Record>,
+}
+
+impl Default for Gathering {
+    fn default() -> Self {
+        Self { day: Bucket::new(false), month: Bucket::new(true), finished_day: Vec::new(), finished_month: Vec::new() }
+    }
+}
+
+impl Gathering {
+    fn add(&mut self, at_ms: i64, values: &Values) {
+        self.finished_day.extend(self.day.add(at_ms.div_euclid(DAY.step_ms), values));
+        self.finished_month.extend(self.month.add(at_ms.div_euclid(MONTH.step_ms), values));
+    }
+}
+
+/// What a question about the past needs, taken under the lock; the files are read without it.
+#[derive(Debug)]
+pub struct View {
+    dir: PathBuf,
+    subject: Uuid,
+    day: Vec<Record>,
+    month: Vec<Record>,
+}
+
+impl History {
+    /// Opens the folder and makes again, from the journal, what a crash kept from the coarser tiers.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(dir: PathBuf, now_ms: i64) -> std::io::Result<Self> {
+        std::fs::create_dir_all(&dir)?;
+        let journal = Journal::new(dir.join("journal"));
+        let mut history = Self { gathering: replay(&dir), dir, journal, flushed_ms: now_ms };
+        history.drop_what_is_written();
+        Ok(history)
+    }
+
+    fn drop_what_is_written(&mut self) {
+        for (subject, gathering) in &mut self.gathering {
+            let (day, month) = (Tier::new(&self.dir, *subject, DAY).last_slot(), Tier::new(&self.dir, *subject, MONTH).last_slot());
+            gathering.finished_day.retain(|record| record.slot > day);
+            gathering.finished_month.retain(|record| record.slot > month);
+        }
+    }
+
+    /// Adds one tick.
+    ///
+    /// # Errors
+    /// The disk is full or fails: this tick is not kept, later ones are tried again.
+    pub fn append(&mut self, at_ms: i64, rows: &[(Uuid, Values)]) -> std::io::Result<()> {
+        for (subject, values) in rows {
+            self.gathering.entry(*subject).or_default().add(at_ms, values);
+        }
+        self.journal.append(at_ms, rows)?;
+        if at_ms - self.flushed_ms >= FLUSH_EVERY_MS || at_ms < self.flushed_ms {
+            self.flushed_ms = at_ms;
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes finished steps into the tiers' files.
+    ///
+    /// # Errors
+    /// The disk is full or fails; what could not be written stays for the next time.
+    pub fn flush(&mut self) -> std::io::Result<()> {
+        for (subject, gathering) in &mut self.gathering {
+            Tier::new(&self.dir, *subject, DAY).write(&gathering.finished_day)?;
+            gathering.finished_day.clear();
+            Tier::new(&self.dir, *subject, MONTH).write(&gathering.finished_month)?;
+            gathering.finished_month.clear();
+        }
+        // Who has not been seen since the step before last has nothing to gather.
+        self.gathering.retain(|_, gathering| gathering.month.peek().is_some_and(|record| (record.slot + 2) * MONTH.step_ms >= self.flushed_ms));
+        self.journal.sync()
+    }
+
+    /// Forgets a subject for good.
+    pub fn forget(&mut self, subject: Uuid) {
+        self.gathering.remove(&subject);
+        for shape in [DAY, MONTH] {
+            Tier::new(&self.dir, subject, shape).remove();
+        }
+    }
+
+    /// Begins a question: hands buffered rows to the files and takes what is only in memory.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn view(&mut self, subject: Uuid) -> std::io::Result<View> {
+        self.journal.flush()?;
+        let unwritten = |finished: &[Record], bucket: &Bucket| finished.iter().cloned().chain(bucket.peek()).collect();
+        let gathering = self.gathering.get(&subject);
+        Ok(View {
+            dir: self.dir.clone(),
+            subject,
+            day: gathering.map_or_else(Vec::new, |gathering| unwritten(&gathering.finished_day, &gathering.day)),
+            month: gathering.map_or_else(Vec::new, |gathering| unwritten(&gathering.finished_month, &gathering.month)),
+        })
+    }
+}
+
+fn replay(dir: &Path) -> HashMap<Uuid, Gathering> {
+    let mut gathering: HashMap<Uuid, Gathering> = HashMap::new();
+    for (_, path) in journal::segments(&dir.join("journal")) {
+        let read = journal::read(&path, |_| true, |at_ms, subject, values| gathering.entry(subject).or_default().add(at_ms, &values));
+        if let Err(error) = read {
+            tracing::warn!(path = %path.display(), %error, "a segment of the metrics journal cannot be read; its time stays a gap");
+        }
+    }
+    gathering
+}
+
+/// Which tier answers, and with what step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Journal,
+    Tier(Shape),
+}
+
+/// The finest tier that reaches back to `from` and does not give more points than asked for.
+fn choose(from_ms: i64, to_ms: i64, now_ms: i64, step_ms: Option<i64>) -> (Source, i64) {
+    let span = (to_ms - from_ms).max(1000);
+    let step = step_ms.unwrap_or(span / WANTED_POINTS).max(span / MAX_POINTS + 1).max(1000);
+    let age = now_ms - from_ms;
+    let fits = |unit: i64| (step + unit - 1).div_euclid(unit) * unit;
+    if age <= HOUR_MS + 60_000 && step < DAY.step_ms {
+        return (Source::Journal, fits(1000));
+    }
+    if age <= 24 * HOUR_MS + 60_000 && step < MONTH.step_ms {
+        return (Source::Tier(DAY), fits(DAY.step_ms));
+    }
+    (Source::Tier(MONTH), fits(MONTH.step_ms))
+}
+
+impl View {
+    /// Answers for `from..to` with the wanted step, which grows where a tier has no finer one.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn answer(&self, from_ms: i64, to_ms: i64, now_ms: i64, step_ms: Option<i64>) -> std::io::Result<Answer> {
+        let (source, step) = choose(from_ms, to_ms, now_ms, step_ms);
+        let first = from_ms.div_euclid(step);
+        let points = usize::try_from((to_ms.div_euclid(step) - first).clamp(0, MAX_POINTS + 1)).unwrap_or(0);
+        let grid = Grid { first, step, points };
+        let series = match source {
+            Source::Journal => self.from_journal(&grid)?,
+            Source::Tier(shape) => self.from_tier(&grid, shape)?,
+        };
+        Ok(Answer { step_ms: u64::try_from(step).unwrap_or(1000), from: Timestamp::from_ms(first * step), series })
+    }
+
+    fn from_journal(&self, grid: &Grid) -> std::io::Result<BTreeMap<String, SeriesHistory>> {
+        let mut samples: HashMap<String, Vec<Vec<u16>>> = HashMap::new();
+        let mut put = |name: &str, at: usize, value: Option<f64>| {
+            let Some(value) = value else { return };
+            let cells = match samples.get_mut(name) {
+                Some(cells) => cells,
+                None => samples.entry(name.to_owned()).or_insert_with(|| vec![Vec::new(); grid.points]),
+            };
+            cells[at].push(encode(Some(value)));
+        };
+        for path in self.segments(grid) {
+            journal::read(&path, |id| id == self.subject, |at_ms, _, values| {
+                let Some(at) = grid.index(at_ms.div_euclid(grid.step)) else { return };
+                SERIES.iter().zip(values.fixed).for_each(|(name, value)| put(name, at, value));
+                values.extra.iter().for_each(|(name, value)| put(name, at, *value));
+            })?;
+        }
+        Ok(samples.into_iter().map(|(name, cells)| (name, from_samples(&cells))).collect())
+    }
+
+    /// Segments that may hold rows of the asked time.
+    fn segments(&self, grid: &Grid) -> Vec<PathBuf> {
+        let all = journal::segments(&self.dir.join("journal"));
+        let (from, to) = (grid.first * grid.step, (grid.first + i64::try_from(grid.points).unwrap_or(0)) * grid.step);
+        let ends = all.iter().skip(1).map(|(begun, _)| *begun).chain(std::iter::once(i64::MAX));
+        all.iter().zip(ends).filter(|((begun, _), end)| *begun < to && *end >= from).map(|((_, path), _)| path.clone()).collect()
+    }
+
+    fn from_tier(&self, grid: &Grid, shape: Shape) -> std::io::Result<BTreeMap<String, SeriesHistory>> {
+        let factor = (grid.step / shape.step_ms).max(1);
+        let last = (grid.first + i64::try_from(grid.points).unwrap_or(0)) * factor - 1;
+        let mut records = Tier::new(&self.dir, self.subject, shape).read(grid.first * factor, last)?;
+        records.extend(if shape == DAY { self.day.clone() } else { self.month.clone() });
+        let mut cells: HashMap<String, Vec<Vec<(u16, Point)>>> = HashMap::new();
+        for record in &records {
+            let Some(at) = grid.index(record.slot.div_euclid(factor)) else { continue };
+            let names = SERIES.iter().map(|name| (*name).to_owned()).chain(record.names.iter().cloned());
+            for (name, point) in names.zip(&record.points).filter(|(_, point)| **point != Point::default()) {
+                cells.entry(name).or_insert_with(|| vec![Vec::new(); grid.points])[at].push((record.samples, *point));
+            }
+        }
+        Ok(cells.into_iter().map(|(name, cells)| (name, from_points(&cells))).collect())
+    }
+}
+
+/// The moments of an answer.
+struct Grid {
+    first: i64,
+    step: i64,
+    points: usize,
+}
+
+impl Grid {
+    fn index(&self, slot: i64) -> Option<usize> {
+        usize::try_from(slot - self.first).ok().filter(|index| *index < self.points)
+    }
+}
+
+fn from_samples(cells: &[Vec<u16>]) -> SeriesHistory {
+    let mut series = SeriesHistory::default();
+    for samples in cells {
+        let values = || samples.iter().filter_map(|code| decode(*code));
+        #[expect(clippy::cast_precision_loss, reason = "a cell holds at most an hour of seconds")]
+        let avg = (!samples.is_empty()).then(|| values().sum::<f64>() / samples.len() as f64);
+        series.avg.push(avg);
+        series.max.push(values().reduce(f64::max));
+        series.p95.push(if samples.len() < LEAST_FOR_P95 { None } else { decode(p95(samples)) });
+    }
+    series
+}
+
+fn from_points(cells: &[Vec<(u16, Point)>]) -> SeriesHistory {
+    let mut series = SeriesHistory::default();
+    for points in cells {
+        let (avg, max, p95) = merge(points);
+        series.avg.push(avg);
+        series.max.push(max);
+        series.p95.push(p95);
+    }
+    series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START_MS: i64 = 1_800_000_000_000;
+
+    fn sample(value: f64) -> Values {
+        let mut values = Values::default();
+        values.fixed[0] = Some(value);
+        values.extra.push(("net.eth0.rx".into(), Some(value * 2.0)));
+        values
+    }
+
+    fn fill(history: &mut History, seconds: std::ops::Range<i64>, value: impl Fn(i64) -> f64) {
+        for second in seconds {
+            history.append(START_MS + second * 1000, &[(Uuid::nil(), sample(value(second)))]).unwrap();
+        }
+    }
+
+    fn ask(history: &mut History, from_s: i64, to_s: i64, now_s: i64, step_ms: Option<i64>) -> Answer {
+        let at = |second: i64| START_MS + second * 1000;
+        history.view(Uuid::nil()).unwrap().answer(at(from_s), at(to_s), at(now_s), step_ms).unwrap()
+    }
+
+    #[test]
+    fn seconds_come_back_with_gaps_as_gaps() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = History::open(dir.path().to_owned(), START_MS).unwrap();
+        fill(&mut history, 0..30, |_| 1.0);
+        fill(&mut history, 40..60, |_| 3.0);
+        let answer = ask(&mut history, 0, 60, 60, Some(1000));
+        let avg = &answer.series["cpu.usage"].avg;
+        assert_eq!((answer.step_ms, avg.len()), (1000, 60));
+        assert_eq!((avg[0], avg[35], avg[59]), (Some(1.0), None, Some(3.0)));
+        assert_eq!(answer.series["net.eth0.rx"].max[59], Some(6.0));
+        assert_eq!(answer.series["cpu.usage"].p95[0], None);
+    }
+
+    #[test]
+    fn a_two_second_burst_shows_in_every_tier() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = History::open(dir.path().to_owned(), START_MS).unwrap();
+        fill(&mut history, 0..4000, |second| if (2000..2002).contains(&second) { 4.0 } else { 0.5 });
+        for (from, step) in [(1900, Some(1000)), (-40_000, Some(10_000)), (-2_000_000, None)] {
+            let answer = ask(&mut history, from, 4000, 4000, step);
+            let max = answer.series["cpu.usage"].max.iter().flatten().fold(0.0, |a: f64, b| a.max(*b));
+            assert_eq!(max, 4.0, "from {from}");
+        }
+    }
+
+    #[test]
+    fn a_crash_loses_nothing_that_the_journal_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = History::open(dir.path().to_owned(), START_MS).unwrap();
+        fill(&mut history, 0..700, |_| 2.0);
+        history.journal.sync().unwrap();
+        // Dropped without a flush of the tiers, as by a kill.
+        drop(history);
+        let mut history = History::open(dir.path().to_owned(), START_MS + 700_000).unwrap();
+        fill(&mut history, 700..720, |_| 2.0);
+        let answer = ask(&mut history, -50_000, 720, 720, Some(10_000));
+        let known = answer.series["cpu.usage"].avg.iter().flatten().count();
+        assert_eq!(known, 72);
+        assert!(answer.series["cpu.usage"].avg.iter().flatten().all(|value| *value == 2.0));
+    }
+
+    #[test]
+    fn forgotten_subjects_leave_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = History::open(dir.path().to_owned(), START_MS).unwrap();
+        fill(&mut history, 0..700, |_| 2.0);
+        history.forget(Uuid::nil());
+        let left = std::fs::read_dir(dir.path()).unwrap().filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_file()).count();
+        assert_eq!(left, 0);
+    }
+}
