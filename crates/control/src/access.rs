@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use model::access::{AuditEntry, NewToken, Role, SessionInfo, TokenInfo, UserSettings, WhoAmI, check_password};
+use model::access::{AuditEntry, Role, SessionInfo, UserSettings, WhoAmI, check_password};
 use model::id::{IdError, Name, UserId};
 use model::{ErrorCode, Permission, Timestamp};
 use tokio::sync::broadcast;
@@ -84,6 +84,10 @@ impl Access {
             access.throttle.remember(session.value.name.as_str(), &session.value.address);
         }
         access.sweep().await?;
+        if !access.needs_setup().await? {
+            // A file that an earlier run left says nothing any more.
+            access.setup.close();
+        }
         Ok(Arc::new(access))
     }
 
@@ -300,40 +304,6 @@ impl Access {
         for hash in self.tokens.expired().await? {
             self.sessions.announce_end(&hash);
         }
-        Ok(())
-    }
-
-    /// All tokens.
-    ///
-    /// # Errors
-    /// Not an administrator, or the store fails.
-    pub async fn tokens(&self, caller: &Caller) -> Result<Vec<TokenInfo>> {
-        caller.require(Permission::Administer)?;
-        self.tokens.list().await
-    }
-
-    /// Makes a token; its text is in the answer and never again.
-    ///
-    /// # Errors
-    /// The name is taken or bad, or the end lies in the past.
-    pub async fn create_token(&self, caller: &Caller, name: &str, role: Role, expires_at: Option<Timestamp>) -> Result<NewToken> {
-        caller.require(Permission::Administer)?;
-        let made = self.tokens.create(&caller.name, name, role, expires_at).await;
-        let end = expires_at.map_or_else(|| "no end".to_owned(), |end| format!("until {end}"));
-        self.record(caller, "token.create", name, &format!("role: {}, {end}", role.as_str()), made.is_ok())
-            .await;
-        made
-    }
-
-    /// Revokes a token; what it opened closes.
-    ///
-    /// # Errors
-    /// There is none of this name.
-    pub async fn revoke_token(&self, caller: &Caller, name: &str) -> Result<()> {
-        caller.require(Permission::Administer)?;
-        let revoked = self.tokens.revoke(name).await;
-        self.record(caller, "token.revoke", name, "", revoked.is_ok()).await;
-        self.sessions.announce_end(&revoked?);
         Ok(())
     }
 

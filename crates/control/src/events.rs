@@ -1,9 +1,13 @@
 //! Where everything that happens is announced, and from where a stream can resume: a bounded ring of lifecycle events
-//! with rising numbers, and the newest metrics frame.
+//! with rising numbers.
+//!
+//! Of each task only the newest picture is kept: whoever resumes wants to know where it is now, and the progress of one
+//! long download would otherwise push everything else out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use model::TaskId;
 use model::event::Event;
 use tokio::sync::broadcast;
 
@@ -28,7 +32,30 @@ pub struct Events {
 #[derive(Debug, Default)]
 struct Ring {
     last: u64,
-    kept: VecDeque<Numbered>,
+    kept: BTreeMap<u64, Arc<Event>>,
+    /// The newest picture of each task in `kept`.
+    tasks: HashMap<TaskId, u64>,
+    /// The newest event that is no longer kept, though nothing newer stands for it.
+    lost: u64,
+}
+
+impl Ring {
+    fn keep(&mut self, n: u64, event: &Arc<Event>) {
+        if let Event::Task(task) = event.as_ref()
+            && let Some(older) = self.tasks.insert(task.id, n)
+        {
+            self.kept.remove(&older);
+        }
+        self.kept.insert(n, Arc::clone(event));
+        if self.kept.len() > KEPT
+            && let Some((oldest, event)) = self.kept.pop_first()
+        {
+            self.lost = oldest;
+            if let Event::Task(task) = event.as_ref() {
+                self.tasks.remove(&task.id);
+            }
+        }
+    }
 }
 
 impl Events {
@@ -53,16 +80,12 @@ impl Events {
     pub fn announce(&self, event: Event) {
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.last += 1;
-        let is_metrics = matches!(event, Event::Metrics(_));
         let numbered = Numbered {
             n: ring.last,
             event: Arc::new(event),
         };
-        if !is_metrics {
-            if ring.kept.len() == KEPT {
-                ring.kept.pop_front();
-            }
-            ring.kept.push_back(numbered.clone());
+        if !matches!(numbered.event.as_ref(), Event::Metrics(_)) {
+            ring.keep(numbered.n, &numbered.event);
         }
         // No receiver is an ordinary state: nobody looks.
         drop(self.sender.send(numbered));
@@ -78,8 +101,95 @@ impl Events {
     #[must_use]
     pub fn since(&self, n: u64) -> Option<Vec<Numbered>> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = ring.kept.front().map_or(ring.last + 1, |event| event.n);
-        let lost = ring.kept.len() == KEPT && n + 1 < oldest;
-        (n <= ring.last && !lost).then(|| ring.kept.iter().filter(|event| event.n > n).cloned().collect())
+        let is_known = n <= ring.last && n >= ring.lost;
+        is_known.then(|| {
+            ring.kept
+                .range(n + 1..)
+                .map(|(n, event)| Numbered {
+                    n: *n,
+                    event: Arc::clone(event),
+                })
+                .collect()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Timestamp;
+    use model::event::{ContainerChange, MetricsFrame};
+    use model::id::ContainerId;
+    use model::task::{Progress, Task, TaskState};
+
+    use super::*;
+
+    fn task(id: u128, done: u64) -> Event {
+        Event::Task(Box::new(Task {
+            id: TaskId(uuid::Uuid::from_u128(id)),
+            kind: "template.download".into(),
+            target: "x".into(),
+            state: TaskState::Running,
+            progress: Progress { done, ..Progress::default() },
+            user: "anna".into(),
+            created_at: Timestamp::from_ms(0),
+            ended_at: None,
+            error: None,
+            cancellable: true,
+        }))
+    }
+
+    fn container(name: &str) -> Event {
+        Event::Container(ContainerChange {
+            id: ContainerId(uuid::Uuid::nil()),
+            name: name.into(),
+            summary: None,
+            mark: None,
+        })
+    }
+
+    fn numbers(events: &Events, after: u64) -> Option<Vec<u64>> {
+        events.since(after).map(|kept| kept.iter().map(|event| event.n).collect())
+    }
+
+    #[test]
+    fn a_stream_resumes_after_what_it_saw() {
+        let events = Events::new("boot".into());
+        for name in ["a", "b", "c"] {
+            events.announce(container(name));
+        }
+        assert_eq!(numbers(&events, 1), Some(vec![2, 3]));
+        assert_eq!(numbers(&events, 3), Some(vec![]));
+        assert_eq!(numbers(&events, 4), None, "a number that was never given");
+    }
+
+    #[test]
+    fn metrics_are_sent_but_not_kept() {
+        let events = Events::new("boot".into());
+        let mut stream = events.subscribe();
+        events.announce(Event::Metrics(MetricsFrame::default()));
+        events.announce(container("a"));
+        assert_eq!(stream.try_recv().unwrap().n, 1);
+        assert_eq!(numbers(&events, 0), Some(vec![2]));
+    }
+
+    #[test]
+    fn of_a_task_only_the_newest_picture_is_kept() {
+        let events = Events::new("boot".into());
+        events.announce(container("a"));
+        for done in 0..10_000 {
+            events.announce(task(1, done));
+        }
+        events.announce(task(2, 0));
+        assert_eq!(numbers(&events, 0), Some(vec![1, 10_001, 10_002]));
+    }
+
+    #[test]
+    fn what_is_lost_is_said() {
+        let events = Events::new("boot".into());
+        for n in 0..KEPT + 2 {
+            events.announce(container(&n.to_string()));
+        }
+        assert_eq!(numbers(&events, 1), None);
+        assert_eq!(numbers(&events, 2).map(|kept| kept.len()), Some(KEPT));
     }
 }

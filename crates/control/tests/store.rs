@@ -1,5 +1,7 @@
 //! The definition of a store: every rule S1 to S9 on every engine, and a random history compared with the oracle.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;

@@ -1,18 +1,21 @@
 //! Tasks: steps forward and back, what excludes what, cancellation, progress, and what is kept of them.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use control::Error;
 use control::caller::Caller;
 use control::clock::Clock;
 use control::events::Events;
 use control::store::memory::Memory;
-use control::store::{Facts, Op, Txn};
+use control::store::{Entry, Facts, LeaseId, Op, Rev, Store, StoreError, Txn, TxnOut, WatchItem};
 use control::tasks::{AfterCrash, Context, Job, NewTask, Tasks};
-use control::{Error, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use model::event::Event;
 use model::task::{Progress, Task, TaskState};
 use model::{ErrorCode, Role, TaskId, Timestamp};
@@ -20,6 +23,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 const DEADLINE: Duration = Duration::from_secs(20);
+
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 type Act = Arc<dyn Fn(usize, Context) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
@@ -508,7 +513,13 @@ async fn a_kind_that_is_no_longer_known_ends_as_failed() {
 #[tokio::test]
 async fn old_tasks_are_cleared_away_with_their_logs() {
     let rig = Rig::new();
-    rig.teach("test.run", act(|_, context| async move { Ok(context.log("here")) }));
+    rig.teach(
+        "test.run",
+        act(|_, context| async move {
+            context.log("here");
+            Ok(())
+        }),
+    );
     let old = rig.start("test.run").await.id;
     rig.end_of(old).await;
     let log = rig.dir.path().join(format!("tasks/{old}.log"));
@@ -565,4 +576,64 @@ async fn nobody_sees_nothing() {
         ErrorCode::SignInRequired
     );
     rig.tasks.settle().await;
+}
+
+/// A store that does every write and loses the answer of every second one.
+#[derive(Debug)]
+struct Forgetful {
+    inner: Memory,
+    writes: AtomicUsize,
+}
+
+impl Store for Forgetful {
+    fn range(&self, prefix: String, at: Option<Rev>) -> BoxFuture<'_, Result<(Rev, Vec<Entry>), StoreError>> {
+        self.inner.range(prefix, at)
+    }
+    fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnOut, StoreError>> {
+        let is_write = txn.then.iter().any(|op| !matches!(op, Op::Get { .. }));
+        async move {
+            let out = self.inner.txn(txn).await?;
+            let is_lost = is_write && self.writes.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+            if is_lost {
+                Err(StoreError::Unknown("the line broke".into()))
+            } else {
+                Ok(out)
+            }
+        }
+        .boxed()
+    }
+    fn watch(&self, prefix: String, from: Rev) -> BoxStream<'static, WatchItem> {
+        self.inner.watch(prefix, from)
+    }
+    fn lease_grant(&self, ttl_ms: u64) -> BoxFuture<'_, Result<LeaseId, StoreError>> {
+        self.inner.lease_grant(ttl_ms)
+    }
+    fn lease_renew(&self, lease: LeaseId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.inner.lease_renew(lease)
+    }
+    fn lease_revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.lease_revoke(lease)
+    }
+    fn compact(&self, rev: Rev) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.inner.compact(rev)
+    }
+    fn identity(&self) -> BoxFuture<'_, Result<(String, u64, Rev), StoreError>> {
+        self.inner.identity()
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_of_the_store_is_settled_by_reading() {
+    let clock = Clock::manual(Timestamp::from_ms(1_800_000_000_000));
+    let store = Forgetful {
+        inner: Memory::new(clock.clone()),
+        writes: AtomicUsize::new(0),
+    };
+    let rig = Rig::over(Facts(Arc::new(store)), clock);
+    rig.teach("test.run", nothing());
+    for _ in 0..2 {
+        let id = rig.start("test.run").await.id;
+        assert_eq!(rig.end_of(id).await.state, TaskState::Done);
+    }
+    assert_eq!(rig.undone(), Vec::<usize>::new());
 }

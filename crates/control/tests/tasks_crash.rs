@@ -1,6 +1,8 @@
 //! A process that runs a task is killed at every point around every step; the next start must finish the task or roll
 //! it back, and what lies on the disk must be what the row says.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
-//! What administrators do with accounts, and people with their own password.
+//! What administrators do with accounts and tokens, and people with their own password.
 
 use std::collections::HashMap;
 
-use model::access::{Role, UserInfo, check_password};
+use model::access::{NewToken, Role, TokenInfo, UserInfo, check_password};
 use model::id::UserId;
 use model::{ErrorCode, Permission, Timestamp};
 
@@ -89,6 +89,40 @@ impl Access {
         };
         edit.commit().await?.ok_or_else(changed_meanwhile)?;
         self.sessions.end_of(row.id).await
+    }
+
+    /// All tokens.
+    ///
+    /// # Errors
+    /// Not an administrator, or the store fails.
+    pub async fn tokens(&self, caller: &Caller) -> Result<Vec<TokenInfo>> {
+        caller.require(Permission::Administer)?;
+        self.tokens.list().await
+    }
+
+    /// Makes a token; its text is in the answer and never again.
+    ///
+    /// # Errors
+    /// The name is taken or bad, or the end lies in the past.
+    pub async fn create_token(&self, caller: &Caller, name: &str, role: Role, expires_at: Option<Timestamp>) -> Result<NewToken> {
+        caller.require(Permission::Administer)?;
+        let made = self.tokens.create(&caller.name, name, role, expires_at).await;
+        let end = expires_at.map_or_else(|| "no end".to_owned(), |end| format!("until {end}"));
+        self.record(caller, "token.create", name, &format!("role: {}, {end}", role.as_str()), made.is_ok())
+            .await;
+        made
+    }
+
+    /// Revokes a token; what it opened closes.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub async fn revoke_token(&self, caller: &Caller, name: &str) -> Result<()> {
+        caller.require(Permission::Administer)?;
+        let revoked = self.tokens.revoke(name).await;
+        self.record(caller, "token.revoke", name, "", revoked.is_ok()).await;
+        self.sessions.announce_end(&revoked?);
+        Ok(())
     }
 
     /// Sets a password: one's own with the old one, anybody's as an administrator. All sessions of the account end, the

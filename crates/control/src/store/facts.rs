@@ -54,7 +54,6 @@ impl Facts {
     }
 
     /// Begins a change.
-    #[must_use]
     pub fn change(&self) -> Edit {
         Edit {
             facts: self.clone(),

@@ -99,9 +99,15 @@ impl Active {
         };
         let (facts, key) = (self.facts.clone(), row::key(self.id));
         let write = tokio::spawn(async move {
-            let written = facts.change().unchanged(&key, *rev).put(&key, &row).commit().await?;
-            *rev = written.ok_or_else(|| Error::failed(format!("`{key}` was changed by somebody else")))?;
-            Ok(())
+            let error = match facts.change().unchanged(&key, *rev).put(&key, &row).commit().await {
+                Ok(Some(new)) => {
+                    *rev = new;
+                    return Ok(());
+                }
+                Ok(None) => Error::failed(format!("`{key}` was changed by somebody else")),
+                Err(error) => error,
+            };
+            settle(&facts, &key, &row, &mut rev, error).await
         });
         write
             .await
@@ -146,4 +152,15 @@ impl Active {
         // The sender lives as long as `self`.
         drop(self.over.subscribe().wait_for(|over| *over).await);
     }
+}
+
+/// A write that failed may have happened all the same (S7): what is in the store decides, and its revision is where the
+/// next write begins.
+async fn settle(facts: &Facts, key: &str, row: &Row, rev: &mut Rev, error: Error) -> Result<()> {
+    let Ok(Some(found)) = facts.get::<serde_json::Value>(key).await else {
+        return Err(error);
+    };
+    *rev = found.rev;
+    let is_written = serde_json::to_value(row).is_ok_and(|wanted| wanted == found.value);
+    if is_written { Ok(()) } else { Err(error) }
 }

@@ -143,9 +143,14 @@ impl Inner {
     async fn commit(self: Arc<Self>, row: Row, edit: Edit, place: Place, job: Arc<dyn Job>, permit: Option<OwnedSemaphorePermit>) -> Result<Option<Task>> {
         let kind = row.task.kind.clone();
         self.fail_points.reach(&kind, "task", "begin", "before");
-        let written = edit.commit().await?;
+        let written = edit.commit().await;
         self.fail_points.reach(&kind, "task", "begin", "after");
-        let Some(rev) = written else { return Ok(None) };
+        let rev = match written {
+            Ok(Some(rev)) => rev,
+            Ok(None) => return Ok(None),
+            // The reply may be lost and the row written all the same (S7): the row itself decides.
+            Err(error) => self.around.facts.get::<Row>(&row::key(row.task.id)).await?.ok_or(error)?.rev,
+        };
         let active = self.enter(row, rev, place);
         self.spawn(Arc::clone(&active), job, permit);
         Ok(Some(active.task()))
@@ -292,7 +297,9 @@ impl Inner {
         active.write_log("the console was started again");
         match job {
             Ok(job) => {
-                active.save(|_| ()).await?;
+                if let Err(error) = active.save(|_| ()).await {
+                    tracing::warn!(task.id = %id, %error, "the row of a task that is taken up again was not written");
+                }
                 self.spawn(active, job, None);
             }
             Err(error) => self.give_up(&active, &error).await,

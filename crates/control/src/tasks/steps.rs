@@ -59,7 +59,7 @@ impl Run<'_> {
     async fn forward(&self) -> std::result::Result<(), Option<Error>> {
         let steps = self.job.steps();
         let first = self.active.row().at;
-        for step in first.unwrap_or(0)..steps.len() {
+        for (step, name) in steps.iter().enumerate().skip(first.unwrap_or(0)) {
             if self.active.cancel.is_cancelled() {
                 return Err(None);
             }
@@ -69,7 +69,7 @@ impl Run<'_> {
             self.active.announce();
             let done = self.act(step).await;
             if let Err(error) = done {
-                self.active.write_log(&format!("{}: {error}", steps[step]));
+                self.active.write_log(&format!("{name}: {error}"));
                 return Err((!self.active.cancel.is_cancelled()).then_some(error));
             }
         }

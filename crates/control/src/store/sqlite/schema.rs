@@ -108,12 +108,12 @@ fn examine(path: &Path) -> Result<()> {
     if read.is_err() || &start != b"SQLite format 3\0" {
         return Err(damaged(path, "it does not begin like a database"));
     }
-    let connection = reader(path).map_err(|error| damaged(path, &error.to_string()))?;
-    let number = |name| {
-        connection
-            .pragma_query_value(None, name, |row| row.get::<_, i32>(0))
-            .map_err(|error| damaged(path, &error.to_string()))
+    let broken = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
+        _ => unusable(error),
     };
+    let connection = reader(path).map_err(broken)?;
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(broken);
     let (owner, version) = (number("application_id")?, number("user_version")?);
     if owner != OURS && (owner, version) != (0, 0) {
         return Err(Error::failed(format!("{} is the database of another program", path.display())).hint("nothing was changed; move it away"));
@@ -126,9 +126,7 @@ fn examine(path: &Path) -> Result<()> {
         ))
         .hint("nothing was changed; install that version again"));
     }
-    let verdict: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| damaged(path, &error.to_string()))?;
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(broken)?;
     if verdict == "ok" { Ok(()) } else { Err(damaged(path, &verdict)) }
 }
 
