@@ -570,8 +570,22 @@ async fn a_missing_store_beside_containers_is_refused() {
     assert!(!dir.path().join("berth.db").exists());
     std::fs::write(dir.path().join("berth.db"), "").unwrap();
     assert!(message_of(dir.path()).contains("berth.db is missing"));
+    // What a start made before it was refused counts as nothing, too.
+    assert!(message_of(dir.path()).contains("berth.db is missing"));
     let rebuilt = Sqlite::rebuild(dir.path(), clock()).unwrap();
     write(&rebuilt, "a").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_without_its_log_is_not_taken_for_an_empty_one() {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(dir.path()).unwrap();
+    write(&store, "a").await.unwrap();
+    // As after a kill, with the write-ahead log lost.
+    std::fs::copy(dir.path().join("berth.db"), copy.path().join("berth.db")).unwrap();
+    std::fs::create_dir_all(copy.path().join("containers/some-id")).unwrap();
+    assert!(message_of(copy.path()).contains("missing or empty"));
+    assert!(message_of(copy.path()).contains("missing or empty"));
 }
 
 #[tokio::test]
@@ -589,8 +603,15 @@ async fn damaged_foreign_and_newer_stores_are_refused_untouched() {
     let pragma = |text: &'static str| move |path: &Path| rusqlite::Connection::open(path).unwrap().execute_batch(text).unwrap();
     assert!(make(&pragma("PRAGMA user_version = 99")).contains("newer Berth"));
     assert!(make(&pragma("PRAGMA application_id = 7")).contains("another program"));
+    assert!(make(&foreign).contains("another program"));
     assert!(make(&|path| std::fs::write(path, "not a database at all").unwrap()).contains("damaged"));
     assert!(make(&|path| truncate(path)).contains("damaged"));
+}
+
+/// A database without any number that says whose it is, as most are.
+fn foreign(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+    rusqlite::Connection::open(path).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
 }
 
 fn truncate(path: &Path) {

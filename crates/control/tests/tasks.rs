@@ -593,7 +593,7 @@ impl Store for Forgetful {
         let is_write = txn.then.iter().any(|op| !matches!(op, Op::Get { .. }));
         async move {
             let out = self.inner.txn(txn).await?;
-            let is_lost = is_write && self.writes.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+            let is_lost = is_write && self.writes.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
             if is_lost {
                 Err(StoreError::Unknown("the line broke".into()))
             } else {

@@ -47,9 +47,14 @@ pub(super) fn open(state_dir: &Path) -> Result<Connection> {
         refuse_to_start_empty(state_dir)?;
         create_file(&path)?;
     } else {
-        examine(&path)?;
+        examine(state_dir, &path)?;
     }
-    prepare(&path, &STEPS).map_err(unusable)
+    let connection = prepare(&path, &STEPS).map_err(unusable)?;
+    // A store that was never written to beside containers has lost its write-ahead log.
+    if super::rows::meta(&connection).map_err(unusable)?.rev == 0 {
+        refuse_to_start_empty(state_dir)?;
+    }
+    Ok(connection)
 }
 
 pub(super) fn rebuild(state_dir: &Path, now: Timestamp) -> Result<Connection> {
@@ -87,7 +92,7 @@ fn refuse_to_start_empty(state_dir: &Path) -> Result<()> {
         let has_some = std::fs::read_dir(state_dir.join(folder)).is_ok_and(|mut entries| entries.next().is_some());
         if has_some {
             return Err(
-                Error::failed(format!("{} has {folder}, but its store berth.db is missing", state_dir.display()))
+                Error::failed(format!("{} has {folder}, but its store berth.db is missing or empty", state_dir.display()))
                     .hint("nothing was changed; restore berth.db from a backup, or run `berth rescue`"),
             );
         }
@@ -102,7 +107,7 @@ fn create_file(path: &Path) -> Result<()> {
 }
 
 /// Looks at a file without writing to it.
-fn examine(path: &Path) -> Result<()> {
+fn examine(state_dir: &Path, path: &Path) -> Result<()> {
     let mut start = [0_u8; 16];
     let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
     if read.is_err() || &start != b"SQLite format 3\0" {
@@ -115,7 +120,14 @@ fn examine(path: &Path) -> Result<()> {
     let connection = reader(path).map_err(broken)?;
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(broken);
     let (owner, version) = (number("application_id")?, number("user_version")?);
-    if owner != OURS && (owner, version) != (0, 0) {
+    let tables: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(broken)?;
+    let is_blank = (owner, version, tables) == (0, 0, 0);
+    if is_blank {
+        refuse_to_start_empty(state_dir)?;
+    }
+    if owner != OURS && !is_blank {
         return Err(Error::failed(format!("{} is the database of another program", path.display())).hint("nothing was changed; move it away"));
     }
     if usize::try_from(version).is_ok_and(|version| version > STEPS.len()) {
