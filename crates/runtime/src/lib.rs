@@ -1,1 +1,29 @@
-//! To be written.
+//! The host: namespaces, cgroups, id maps, mounts, network, seccomp, exec and counters. Synchronous; knows no policy.
+//!
+//! Without the default feature `engine` only what the shim needs is here.
+
+#[cfg(feature = "engine")]
+pub mod cgroup;
+#[cfg(feature = "engine")]
+pub mod container;
+pub mod error;
+pub mod exec;
+#[cfg(feature = "engine")]
+pub mod host;
+pub mod init;
+#[cfg(feature = "engine")]
+pub mod lxcfs;
+pub mod net;
+#[cfg(feature = "engine")]
+pub mod rootfs;
+pub mod shim;
+#[cfg(feature = "engine")]
+mod stop;
+pub mod sys;
+#[cfg(feature = "engine")]
+mod watch;
+
+#[cfg(feature = "engine")]
+pub use container::{Config, Runtime};
+#[cfg(feature = "engine")]
+pub use shim::engine::ShimSource;

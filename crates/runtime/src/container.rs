@@ -1,0 +1,411 @@
+//! The verbs on containers: start, stop, freeze, exec, limits, counters, adoption after a restart of the console.
+//!
+//! Invariant: tear-down goes on after a failure and returns all of them.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use model::container::ContainerState;
+use model::engine::{EngineEvent, ExecRequest, FirstBoot, Manifest, Observed, Removal, Signal, StartRequest, Started};
+use model::id::ExecId;
+use model::metrics::Sample;
+use model::{ContainerId, Limits, Timestamp};
+
+use crate::cgroup::counters::Reader;
+use crate::cgroup::{Group, Layout, limits};
+use crate::error::{At, Error, Result};
+use crate::init::host_folder;
+use crate::net::veth::Nic;
+use crate::rootfs::Folders;
+use crate::shim::engine::{self, Connection, ShimSource};
+use crate::shim::protocol::Fields;
+use crate::{stop, watch};
+
+/// Where a runtime lives.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub state_dir: PathBuf,
+    pub run_dir: PathBuf,
+    /// Keeps cgroups of several instances apart.
+    pub instance: Option<String>,
+    pub shim: ShimSource,
+}
+
+/// The runtime of one instance.
+#[derive(Debug)]
+pub struct Runtime {
+    pub(crate) config: Config,
+    pub(crate) folders: Folders,
+    pub(crate) layout: Layout,
+    program: PathBuf,
+    disk: Option<(u32, u32)>,
+    running: Mutex<HashMap<ContainerId, Running>>,
+    host: Mutex<crate::host::Reader>,
+    events: Arc<watch::Watch>,
+}
+
+/// What is kept of a container that runs.
+#[derive(Debug)]
+struct Running {
+    reader: Reader,
+    limits: Limits,
+    cpus: Vec<u32>,
+    nics: Vec<(String, String)>,
+}
+
+impl Runtime {
+    /// Opens the folders, finds the cgroups, installs the shim.
+    ///
+    /// # Errors
+    /// `Unsupported` when this host cannot carry containers; it names what is missing.
+    pub fn open(config: Config) -> Result<Self> {
+        let folders = Folders::make(&config.state_dir)?;
+        let step = "make the run directory";
+        for folder in [config.run_dir.clone(), config.run_dir.join("shims"), config.run_dir.join("stage")] {
+            std::fs::create_dir_all(&folder).at(step, &format!("mkdir({})", folder.display()))?;
+        }
+        for folder in ["shims", "stage"] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+            std::fs::set_permissions(config.run_dir.join(folder), mode).at(step, "chmod(0700)")?;
+        }
+        crate::host::require(&config.state_dir)?;
+        let layout = Layout::detect()?;
+        let program = engine::install(&config.shim, &config.state_dir)?;
+        let disk = crate::cgroup::layout::disk_of(&config.state_dir);
+        let events = Arc::new(watch::Watch::new(config.run_dir.join("shims"))?);
+        let host = Mutex::new(crate::host::Reader::open(&config.state_dir));
+        Ok(Self { config, folders, layout, program, disk, running: Mutex::default(), host, events })
+    }
+
+    fn shims(&self) -> PathBuf {
+        self.config.run_dir.join("shims")
+    }
+
+    fn instance(&self) -> Option<&str> {
+        self.config.instance.as_deref()
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<ContainerId, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn group(&self, id: ContainerId) -> Result<Group> {
+        Group::open(&self.layout, self.instance(), &id.to_string()).ok_or_else(|| Error::conflict("find the container's cgroups", "the container does not run"))
+    }
+
+    fn connection(&self, id: ContainerId) -> Result<Connection> {
+        Connection::open(&self.shims(), &id.to_string()).ok_or_else(|| Error::conflict("ask the shim", "the container does not run, or its shim is gone"))
+    }
+
+    /// Makes the container's folder.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn create(&self, manifest: &Manifest, first_boot: &FirstBoot) -> Result<()> {
+        self.folders.create(manifest, first_boot)
+    }
+
+    /// Starts init; on failure nothing is left.
+    ///
+    /// # Errors
+    /// Names the step.
+    pub fn start(&self, request: &StartRequest) -> Result<Started> {
+        let begun = Instant::now();
+        let id = request.id.to_string();
+        if Connection::open(&self.shims(), &id).is_some() {
+            return Err(Error::conflict("start the container", "it runs already"));
+        }
+        let folder = self.folders.container(request.id)?;
+        let layers: Vec<OwnedFd> = request.layers.iter().map(|digest| self.folders.layer(digest)).collect::<Result<_>>()?;
+        let group = Group::create(&self.layout, self.instance(), &id, request.base_id)?;
+        let answer = self.start_in(request, &group, &folder, &layers);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(mut error) => {
+                if let Err(left) = group.remove() {
+                    error.message = format!("{} (and then: {left})", error.message);
+                }
+                return Err(error);
+            }
+        };
+        if self.folders.is_new(request.id) {
+            self.folders.started(request.id)?;
+        }
+        self.events.follow(request.id);
+        let at = Timestamp::from_ms(answer.number("at").unwrap_or(0));
+        let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Ok(Started { pid: answer.number("pid").unwrap_or(0), at, took_us })
+    }
+
+    fn start_in(&self, request: &StartRequest, group: &Group, folder: &OwnedFd, layers: &[OwnedFd]) -> Result<Fields> {
+        let cpus = self.cpus(request.id, &request.limits)?;
+        limits::apply(group, &request.limits, None, &cpus, self.disk)?;
+        let message = self.start_message(request, group);
+        let (shims, stage) = (host_folder(&self.shims())?, host_folder(&self.config.run_dir.join("stage"))?);
+        let mut all: Vec<BorrowedFd<'_>> = vec![folder.as_fd(), shims.as_fd(), stage.as_fd()];
+        all.extend(layers.iter().map(AsFd::as_fd));
+        all.extend(group.birthplace());
+        all.extend(group.v1.iter().map(|(_, group)| group.as_fd()));
+        let answer = engine::start(&self.program, &message, &all)?;
+        let nics = request.nics.iter().map(|nic| (nic.name.clone(), nic.host_name.clone())).collect();
+        let running = Running { reader: Reader::open(group, self.disk), limits: request.limits.clone(), cpus, nics };
+        self.running().insert(request.id, running);
+        Ok(answer)
+    }
+
+    fn start_message(&self, request: &StartRequest, group: &Group) -> Fields {
+        let yes = |is: bool| if is { "yes" } else { "no" };
+        let mut message = Fields::command("start")
+            .with("id", request.id)
+            .with("uuid", request.id)
+            .with("hostname", &request.hostname)
+            .with("base", request.base_id)
+            .with("layers", request.layers.len())
+            .with("nesting", yes(request.nesting))
+            .with("cgroup-view", yes(group.birthplace().is_some()))
+            .with("unified", yes(group.birthplace().is_some()))
+            .with("restart", restart_word(request.restart));
+        message = group.v1.iter().fold(message, |message, (names, _)| message.with("v1", names));
+        message = request.env.iter().fold(message, |message, (key, value)| message.with("env", format!("{key}={value}")));
+        message = request.nics.iter().fold(message, |message, nic| message.with("nic", Nic::from(nic).encode()));
+        if let Some(lxcfs) = crate::lxcfs::ensure(&self.config.run_dir, self.instance()) {
+            message = message.with("lxcfs", lxcfs.display());
+        }
+        if !self.folders.is_new(request.id) {
+            return message;
+        }
+        let first = self.folders.first_boot(request.id).unwrap_or_default();
+        message = message.with("first-hostname", &request.hostname);
+        message = first.root_password_hash.iter().fold(message, |message, hash| message.with("first-password", hash));
+        first.ssh_keys.iter().fold(message, |message, key| message.with("first-key", key))
+    }
+
+    /// CPUs for a container, beside those of the others.
+    fn cpus(&self, id: ContainerId, wanted: &Limits) -> Result<Vec<u32>> {
+        let text = std::fs::read_to_string("/sys/devices/system/cpu/online").at("find the host's CPUs", "read(\"/sys/devices/system/cpu/online\")")?;
+        let online = model::limits::parse_cpu_list(text.trim()).map_err(|error| Error::failed("find the host's CPUs", error.to_string()))?;
+        if let Some(cpu) = wanted.cpuset.as_deref().and_then(|list| model::limits::parse_cpu_list(list).ok()).and_then(|list| list.into_iter().find(|cpu| !online.contains(cpu))) {
+            let error = Error::invalid("give the container CPUs", format!("this host has no CPU {cpu}"));
+            return Err(error.hint(format!("its CPUs are {}", text.trim())));
+        }
+        let others: Vec<Vec<u32>> = self.running().iter().filter(|(other, _)| **other != id).map(|(_, running)| running.cpus.clone()).collect();
+        Ok(limits::cpus(wanted, &online, &others))
+    }
+
+    /// Changes the limits of a running container, all or none.
+    ///
+    /// # Errors
+    /// The container does not run, or a limit is refused.
+    pub fn set_limits(&self, id: ContainerId, wanted: &Limits) -> Result<()> {
+        let group = self.group(id)?;
+        let cpus = self.cpus(id, wanted)?;
+        let before = self.running().get(&id).map(|running| running.limits.clone());
+        limits::apply(&group, wanted, before.as_ref(), &cpus, self.disk)?;
+        if let Some(running) = self.running().get_mut(&id) {
+            running.limits = wanted.clone();
+            running.cpus = cpus;
+        }
+        Ok(())
+    }
+
+    /// Asks, kills, freezes or thaws.
+    ///
+    /// # Errors
+    /// Names the step.
+    pub fn signal(&self, id: ContainerId, signal: Signal) -> Result<()> {
+        match signal {
+            Signal::PowerOff => stop::power_off(&self.connection(id)?),
+            Signal::Freeze => self.group(id)?.freeze(),
+            Signal::Unfreeze => self.group(id)?.thaw(),
+            Signal::Kill => self.kill(id),
+        }
+    }
+
+    fn kill(&self, id: ContainerId) -> Result<()> {
+        let connection = Connection::open(&self.shims(), &id.to_string());
+        if let Some(connection) = &connection {
+            connection.ask(&Fields::command("wish-kill"))?;
+        }
+        if let Some(group) = Group::open(&self.layout, self.instance(), &id.to_string()) {
+            group.kill()?;
+        }
+        if connection.is_some() {
+            watch::wait_for_end(&self.shims(), id);
+        }
+        self.tidy(id);
+        Ok(())
+    }
+
+    /// Removes what a container that has ended left in the cgroups.
+    pub(crate) fn tidy(&self, id: ContainerId) {
+        self.running().remove(&id);
+        if let Some(group) = Group::open(&self.layout, self.instance(), &id.to_string())
+            && group.is_populated() == Some(false)
+            && let Err(error) = group.remove()
+        {
+            tracing::warn!(container.id = %id, %error, "the cgroups of an ended container stay for now");
+        }
+    }
+
+    /// Runs a command inside.
+    ///
+    /// # Errors
+    /// The container does not run, is frozen, or a step of Berth's own fails.
+    pub fn exec(&self, id: ContainerId, exec: ExecId, request: &ExecRequest) -> Result<Vec<OwnedFd>> {
+        if self.group(id)?.is_frozen() {
+            return Err(Error::conflict("start a command in the container", "the container is frozen").hint("unfreeze it first"));
+        }
+        let mut message = Fields::command("exec").with("exec", exec).with("tty", if request.tty { "yes" } else { "no" });
+        message = request.command.iter().fold(message, |message, argument| message.with("arg", argument));
+        message = request.env.iter().fold(message, |message, (key, value)| message.with("env", format!("{key}={value}")));
+        for (key, value) in [("user", request.user.clone()), ("cwd", request.cwd.clone()), ("cols", request.cols.map(|cols| cols.to_string())), ("rows", request.rows.map(|rows| rows.to_string()))] {
+            message = value.into_iter().fold(message, |message, value| message.with(key, value));
+        }
+        let (answer, streams) = self.connection(id)?.ask(&message)?;
+        if let Some(code) = answer.number("code") {
+            self.events.note_failure(exec, code, answer.get("message").unwrap_or_default());
+        }
+        Ok(streams)
+    }
+
+    /// Tells a command or the console its size, or sends a command a signal.
+    ///
+    /// # Errors
+    /// The command has ended, or the container does not run.
+    pub fn tell(&self, id: ContainerId, request: &Fields) -> Result<()> {
+        self.connection(id)?.ask(request).map(drop)
+    }
+
+    /// A socket with the console's scrollback and then the console.
+    ///
+    /// # Errors
+    /// The container does not run.
+    pub fn console(&self, id: ContainerId) -> Result<OwnedFd> {
+        let (_, mut descriptors) = self.connection(id)?.ask(&Fields::command("console"))?;
+        descriptors.pop().ok_or_else(|| Error::failed("attach to the console", "the shim sent no descriptor"))
+    }
+
+    /// The console's log.
+    ///
+    /// # Errors
+    /// The container was never started.
+    pub fn console_log(&self, id: ContainerId) -> Result<OwnedFd> {
+        use rustix::fs::{Mode, OFlags, openat};
+        let folder = self.folders.container(id)?;
+        openat(&folder, "console.log", OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error { code: model::ErrorCode::NotFound, ..Error::io("open the console's log", "openat(\"console.log\")", errno) }.hint("start the container: its console has not printed yet"))
+    }
+
+    /// Moves or removes the container's folder.
+    ///
+    /// # Errors
+    /// The container runs, or the disk fails.
+    pub fn remove(&self, id: ContainerId, removal: Removal) -> Result<()> {
+        if Connection::open(&self.shims(), &id.to_string()).is_some() {
+            return Err(Error::conflict("remove the container", "it runs").hint("stop or kill it first"));
+        }
+        self.tidy(id);
+        self.folders.remove(id, removal)
+    }
+
+    /// Counters of the host and of every running container.
+    pub fn sample(&self) -> Sample {
+        let links = crate::net::veth::counters().unwrap_or_default();
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let monotonic_ns = u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0);
+        let mut running = self.running();
+        let containers = running
+            .iter_mut()
+            .map(|(id, running)| {
+                let mut counters = running.reader.read();
+                counters.net = running.nics.iter().filter_map(|(name, host_name)| Some(links.get(host_name)?.seen_from_inside(name))).collect();
+                (*id, counters)
+            })
+            .collect();
+        drop(running);
+        let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).read();
+        Sample { monotonic_ns, host, containers }
+    }
+
+    /// Every container that has a folder, as it is now; adopts shims of an earlier console.
+    pub fn observe(&self) -> Vec<Observed> {
+        let ids = self.folders.ids();
+        ids.into_iter().map(|id| self.observe_one(id)).collect()
+    }
+
+    /// One container as it is now.
+    pub fn observe_one(&self, id: ContainerId) -> Observed {
+        let exits = self.folders.exits(id);
+        let status = Connection::open(&self.shims(), &id.to_string()).and_then(|shim| shim.ask(&Fields::command("hello")).ok());
+        let group = Group::open(&self.layout, self.instance(), &id.to_string());
+        let is_frozen = group.as_ref().is_some_and(Group::is_frozen);
+        let Some((status, _)) = status else {
+            let is_alive = group.as_ref().and_then(Group::is_populated) == Some(true);
+            let state = if is_alive { if is_frozen { ContainerState::Frozen } else { ContainerState::Running } } else { ended_state(&exits) };
+            if !is_alive {
+                self.tidy(id);
+            }
+            return Observed { id, state, degraded: is_alive, pid: None, started_at: None, exits };
+        };
+        self.adopt(id, group.as_ref());
+        self.events.follow(id);
+        let state = match status.get("state") {
+            Some("running") if is_frozen => ContainerState::Frozen,
+            Some("running") => ContainerState::Running,
+            Some("restarting") => ContainerState::Starting,
+            _ => ended_state(&exits),
+        };
+        let started_at = status.number("started-ms").filter(|ms| *ms > 0).map(Timestamp::from_ms);
+        Observed { id, state, degraded: false, pid: status.number("pid").filter(|pid| *pid > 0), started_at, exits }
+    }
+
+    fn adopt(&self, id: ContainerId, group: Option<&Group>) {
+        let Some(group) = group else { return };
+        let mut all = self.running();
+        if all.contains_key(&id) {
+            return;
+        }
+        let manifest = self.folders.manifests().into_iter().find(|manifest| manifest.id == id);
+        let nics = manifest.iter().flat_map(|manifest| &manifest.nics).map(|nic| (nic.name.clone(), nic.host_name.clone())).collect();
+        let limits = manifest.map(|manifest| manifest.spec.limits).unwrap_or_default();
+        let cpus = limits.cpuset.as_deref().and_then(|list| model::limits::parse_cpu_list(list).ok()).unwrap_or_default();
+        all.insert(id, Running { reader: Reader::open(group, self.disk), limits, cpus, nics });
+    }
+
+    /// Where things that happen by themselves are reported.
+    pub fn watch(self: &Arc<Self>, sink: Sender<EngineEvent>) {
+        self.events.report_to(Arc::downgrade(self), sink);
+    }
+
+    /// The folders, for the helpers that fill them.
+    #[must_use]
+    pub fn folders(&self) -> &Folders {
+        &self.folders
+    }
+
+    /// The run directory.
+    #[must_use]
+    pub fn run_dir(&self) -> &Path {
+        &self.config.run_dir
+    }
+}
+
+fn ended_state(exits: &[model::container::ExitRecord]) -> ContainerState {
+    use model::container::ExitReason as R;
+    match exits.last().map(|exit| exit.reason) {
+        Some(R::RestartLoop | R::StartFailed) => ContainerState::Error,
+        _ => ContainerState::Stopped,
+    }
+}
+
+fn restart_word(policy: model::container::RestartPolicy) -> &'static str {
+    match policy {
+        model::container::RestartPolicy::No => "no",
+        model::container::RestartPolicy::OnFailure => "on-failure",
+        model::container::RestartPolicy::Always => "always",
+    }
+}

@@ -1,0 +1,294 @@
+//! What this host is and can do, each finding with the way out, and the host's own counters.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use model::engine::{CheckLevel, HostCheck, HostReport};
+use model::metrics::{HostCounters, PressureCounters};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use crate::cgroup::{Layout, parse};
+use crate::error::{At, Error, Result};
+use crate::sys;
+
+/// The oldest kernel that carries containers.
+const FLOOR: (u32, u32) = (6, 1);
+
+/// Refuses a host that cannot carry containers.
+///
+/// # Errors
+/// `Unsupported`, naming what is missing.
+pub fn require(state: &Path) -> Result<()> {
+    let missing = report(state).checks.into_iter().find(|check| check.level == CheckLevel::Missing);
+    match missing {
+        None => Ok(()),
+        Some(check) => {
+            let error = Error::unsupported("check the host", format!("{}: {}", check.name, check.found));
+            Err(check.fix.map_or(error.clone(), |fix| error.hint(fix)))
+        }
+    }
+}
+
+/// Everything that `berth check` prints.
+#[must_use]
+pub fn report(state: &Path) -> HostReport {
+    let name = rustix::system::uname();
+    let text = |text: &std::ffi::CStr| text.to_string_lossy().into_owned();
+    let layout = Layout::detect();
+    let checks = vec![
+        kernel(&text(name.release())),
+        cgroups(&layout),
+        idmapped_mounts(state),
+        user_namespaces(),
+        program("nft", "/usr/sbin/nft", CheckLevel::Limited, "apt-get install nftables"),
+        program("dnsmasq", "/usr/sbin/dnsmasq", CheckLevel::Limited, "apt-get install dnsmasq-base"),
+        program("lxcfs", crate::lxcfs::program().unwrap_or("/usr/bin/lxcfs"), CheckLevel::Limited, "apt-get install lxcfs"),
+        program("mmdebstrap", "/usr/bin/mmdebstrap", CheckLevel::Limited, "apt-get install mmdebstrap"),
+        limit("fs.inotify.max_user_instances", 1024),
+        limit("kernel.keys.maxkeys", 2000),
+        limit("kernel.pid_max", 65_536),
+        limit("kernel.pty.max", 4096),
+    ];
+    let online = read("/sys/devices/system/cpu/online");
+    HostReport {
+        hostname: text(name.nodename()),
+        kernel: text(name.release()),
+        cgroup: layout.map_or("none", |layout| layout.mode.as_str()).to_owned(),
+        arch: text(name.machine()),
+        cpus: model::limits::parse_cpu_list(online.trim()).map_or(1, |cpus| u32::try_from(cpus.len()).unwrap_or(1)),
+        cpu_list: online.trim().to_owned(),
+        memory_bytes: meminfo(&read("/proc/meminfo"), "MemTotal:").unwrap_or(0),
+        checks,
+        disk_limits: false,
+    }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+fn check(name: &str, level: CheckLevel, found: impl Into<String>, fix: Option<&str>) -> HostCheck {
+    HostCheck { name: name.to_owned(), level, found: found.into(), fix: fix.map(str::to_owned) }
+}
+
+fn kernel(release: &str) -> HostCheck {
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= FLOOR {
+        return check("kernel", CheckLevel::Good, format!("Linux {release}"), None);
+    }
+    check("kernel", CheckLevel::Missing, format!("Linux {release} is older than 6.1"), Some("boot a kernel of Debian 12 or later"))
+}
+
+fn cgroups(layout: &Result<Layout>) -> HostCheck {
+    match layout {
+        Ok(layout) => check("cgroup", CheckLevel::Good, layout.mode.as_str(), None),
+        Err(error) => check("cgroup", CheckLevel::Missing, error.message.clone(), error.hint.as_deref()),
+    }
+}
+
+fn program(name: &str, path: &str, level: CheckLevel, fix: &str) -> HostCheck {
+    if Path::new(path).exists() {
+        return check(name, CheckLevel::Good, path, None);
+    }
+    check(name, level, "not installed", Some(fix))
+}
+
+fn user_namespaces() -> HostCheck {
+    match read("/proc/sys/user/max_user_namespaces").trim() {
+        "0" => check("user namespaces", CheckLevel::Missing, "switched off", Some("sysctl user.max_user_namespaces=15000")),
+        "" => check("user namespaces", CheckLevel::Missing, "this kernel has none", Some("boot a kernel with CONFIG_USER_NS")),
+        most => check("user namespaces", CheckLevel::Good, format!("at most {most}"), None),
+    }
+}
+
+/// A limit that dense hosts meet first (trust.md, "Host limits to pre-check").
+fn limit(name: &str, advised: u64) -> HostCheck {
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    match read(&path).trim().parse::<u64>() {
+        Ok(value) if value >= advised => check(name, CheckLevel::Good, value.to_string(), None),
+        Ok(value) => check(name, CheckLevel::Limited, format!("{value}, few for many containers"), Some(&format!("sysctl {name}={advised}"))),
+        Err(_) => check(name, CheckLevel::Limited, "not there", None),
+    }
+}
+
+/// Tries it for real: a mount of the state directory mapped to a fresh user namespace.
+fn idmapped_mounts(state: &Path) -> HostCheck {
+    match try_idmap(state) {
+        Ok(()) => check("idmapped mounts", CheckLevel::Good, state.display().to_string(), None),
+        Err(error) => check(
+            "idmapped mounts",
+            CheckLevel::Missing,
+            format!("{} cannot be mounted with mapped ids ({})", state.display(), error.message),
+            Some("put the state directory on ext4, xfs or btrfs (--state-dir)"),
+        ),
+    }
+}
+
+fn try_idmap(state: &Path) -> Result<()> {
+    let step = "try an idmapped mount";
+    let existing = state.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    let users = mapped_namespace()?;
+    let tree = open_tree(CWD, existing, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC).at(step, "open_tree(CLONE)")?;
+    sys::mount_setattr(tree.as_fd(), 0, 0, Some(users.as_fd())).at(step, "mount_setattr(IDMAP)")
+}
+
+/// A user namespace with ids mapped, held by a program that waits on its standard input and ends when it is closed.
+fn mapped_namespace() -> Result<OwnedFd> {
+    let step = "try an idmapped mount";
+    let mut command = std::process::Command::new("/usr/bin/env");
+    command.arg("cat").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut child = sys::in_user_namespace(&mut command).at(step, "unshare(CLONE_NEWUSER)")?;
+    let pid = child.id();
+    let opened = (|| {
+        for file in ["uid_map", "gid_map"] {
+            std::fs::write(format!("/proc/{pid}/{file}"), "0 524288 65536\n").at(step, &format!("write({file:?})"))?;
+        }
+        openat(CWD, format!("/proc/{pid}/ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(step, "open(\"ns/user\")")
+    })();
+    drop(child.stdin.take());
+    drop(child.wait());
+    opened
+}
+
+fn meminfo(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// The host's counters through descriptors that stay open.
+#[derive(Debug)]
+pub struct Reader {
+    stat: Option<File>,
+    meminfo: Option<File>,
+    diskstats: Option<File>,
+    network: Option<File>,
+    loadavg: Option<File>,
+    pressure: [Option<File>; 3],
+    state: Option<OwnedFd>,
+    text: String,
+}
+
+impl Reader {
+    /// Opens what this host has.
+    #[must_use]
+    pub fn open(state: &Path) -> Self {
+        let open = |path: &str| File::open(path).ok();
+        Self {
+            stat: open("/proc/stat"),
+            meminfo: open("/proc/meminfo"),
+            diskstats: open("/proc/diskstats"),
+            network: open("/proc/1/net/dev").or_else(|| open("/proc/net/dev")),
+            loadavg: open("/proc/loadavg"),
+            pressure: ["/proc/pressure/cpu", "/proc/pressure/memory", "/proc/pressure/io"].map(open),
+            state: crate::init::host_folder(state).ok(),
+            text: String::with_capacity(16 << 10),
+        }
+    }
+
+    /// Reads everything; what cannot be read is `None`.
+    pub fn read(&mut self) -> HostCounters {
+        let mut text = std::mem::take(&mut self.text);
+        let mut counters = HostCounters::default();
+        if let Some(text) = reread(&self.stat, &mut text) {
+            (counters.cpus, counters.cpu_usage_usec) = processors(text);
+        }
+        if let Some(text) = reread(&self.meminfo, &mut text) {
+            let value = |key: &str| meminfo(text, key);
+            counters.memory_total_bytes = value("MemTotal:");
+            counters.memory_used_bytes = value("MemTotal:").zip(value("MemAvailable:")).map(|(total, available)| total.saturating_sub(available));
+            counters.swap_used_bytes = value("SwapTotal:").zip(value("SwapFree:")).map(|(total, free)| total.saturating_sub(free));
+        }
+        if let Some(text) = reread(&self.diskstats, &mut text) {
+            (counters.io_read_bytes, counters.io_write_bytes) = disks(text);
+        }
+        if let Some(text) = reread(&self.network, &mut text) {
+            (counters.net_rx_bytes, counters.net_tx_bytes) = links(text);
+        }
+        if let Some(text) = reread(&self.loadavg, &mut text) {
+            counters.processes = text.split_whitespace().nth(3).and_then(|field| field.split('/').nth(1)).and_then(|count| count.parse().ok());
+        }
+        let [cpu, memory, io] = &self.pressure;
+        let mut pressure = |file: &Option<File>| reread(file, &mut text).map(|text| parse::pressure(text)).unwrap_or_default();
+        counters.pressure = PressureCounters { cpu: pressure(cpu), memory: pressure(memory), io: pressure(io) };
+        if let Some(disk) = self.state.as_ref().and_then(|state| rustix::fs::fstatvfs(state).ok()) {
+            counters.disk_total_bytes = Some(disk.f_blocks * disk.f_frsize);
+            counters.disk_used_bytes = Some(disk.f_blocks.saturating_sub(disk.f_bfree) * disk.f_frsize);
+        }
+        self.text = text;
+        counters
+    }
+}
+
+fn reread<'a>(file: &Option<File>, text: &'a mut String) -> Option<&'a str> {
+    crate::cgroup::reread(file.as_ref()?, text).ok()?;
+    Some(text)
+}
+
+/// Number of CPUs and their busy time; `/proc/stat` counts ticks of 10 ms (USER_HZ is 100 on every architecture that matters).
+fn processors(text: &str) -> (u32, Option<u64>) {
+    let cpus = text.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count();
+    let all = text.lines().find_map(|line| line.strip_prefix("cpu "));
+    let ticks: Option<Vec<u64>> = all.map(|line| line.split_whitespace().filter_map(|field| field.parse().ok()).collect());
+    // user nice system idle iowait irq softirq steal: idle and iowait are not busy.
+    let busy = ticks.map(|ticks| ticks.iter().take(8).enumerate().filter(|(index, _)| !matches!(index, 3 | 4)).map(|(_, ticks)| ticks).sum::<u64>() * 10_000);
+    (u32::try_from(cpus).unwrap_or(0), busy)
+}
+
+/// Bytes read and written by whole disks; partitions and stacked devices would count twice.
+fn disks(text: &str) -> (Option<u64>, Option<u64>) {
+    let is_whole = |name: &str| {
+        let stacked = ["loop", "ram", "dm-", "md", "zram", "sr", "fd"].iter().any(|prefix| name.starts_with(prefix));
+        !stacked && !name.is_empty() && Path::new("/sys/block").join(name).exists()
+    };
+    let (mut read, mut written) = (0, 0);
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if let [_, _, name, _, _, sectors_read, _, _, _, sectors_written, ..] = fields.as_slice()
+            && is_whole(name)
+        {
+            read += sectors_read.parse::<u64>().unwrap_or(0) * 512;
+            written += sectors_written.parse::<u64>().unwrap_or(0) * 512;
+        }
+    }
+    (Some(read), Some(written))
+}
+
+/// Bytes over links that lead out of the host.
+fn links(text: &str) -> (Option<u64>, Option<u64>) {
+    let leads_out = |name: &str| name != "lo" && Path::new("/sys/class/net").join(name).join("device").exists();
+    let (mut received, mut sent) = (0, 0);
+    for (name, rest) in text.lines().filter_map(|line| line.split_once(':')) {
+        let fields: Vec<u64> = rest.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+        if let (true, Some(rx), Some(tx)) = (leads_out(name.trim()), fields.first(), fields.get(8)) {
+            received += rx;
+            sent += tx;
+        }
+    }
+    (Some(received), Some(sent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_time_is_not_busy() {
+        let text = "cpu  10 0 20 1000 50 1 2 3 0 0\ncpu0 10 0 20 1000 50 1 2 3 0 0\ncpu1 0 0 0 0 0 0 0 0 0 0\nintr 1\n";
+        assert_eq!(processors(text), (2, Some(36 * 10_000)));
+    }
+
+    #[test]
+    fn old_kernels_are_refused_with_the_way_out() {
+        assert_eq!(kernel("6.1.0-56-cloud-amd64").level, CheckLevel::Good);
+        let old = kernel("5.10.0-1-amd64");
+        assert!(old.level == CheckLevel::Missing && old.fix.is_some());
+    }
+
+    #[test]
+    fn memory_is_in_bytes() {
+        assert_eq!(meminfo("MemTotal:       16 kB\n", "MemTotal:"), Some(16_384));
+    }
+}

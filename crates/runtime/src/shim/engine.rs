@@ -1,0 +1,149 @@
+//! The engine's end of a shim: starting one, asking one, finding those of an earlier console.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, socketpair};
+use sha2::{Digest, Sha256};
+
+use super::protocol::{self, Fields};
+use crate::error::{At, Error, Result};
+use crate::sys;
+
+/// Where the shim's program comes from.
+#[derive(Clone, Debug)]
+pub enum ShimSource {
+    /// Carried inside this program.
+    Bytes(&'static [u8]),
+    /// Built beside it, for tests.
+    Path(PathBuf),
+}
+
+/// A start or an answer that takes longer hangs.
+const PATIENCE_MS: i64 = 40_000;
+
+/// Writes the shim once to `<state-dir>/bin/berth-shim-<sha256>`; an older one stays while a shim runs from it.
+///
+/// # Errors
+/// This program carries no shim, or the disk fails.
+pub fn install(source: &ShimSource, state: &Path) -> Result<PathBuf> {
+    let step = "install the shim";
+    let bytes = match source {
+        ShimSource::Path(path) => std::fs::read(path).at(step, &format!("read({})", path.display()))?,
+        ShimSource::Bytes([]) => return Err(Error::unsupported(step, "this build carries no shim").hint("build with `cargo xtask build`")),
+        ShimSource::Bytes(bytes) => bytes.to_vec(),
+    };
+    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let path = state.join("bin").join(format!("berth-shim-{hash}"));
+    if path.exists() {
+        return Ok(path);
+    }
+    let fresh = path.with_extension("new");
+    // Left over from a crash while it was written.
+    drop(std::fs::remove_file(&fresh));
+    std::fs::write(&fresh, &bytes).at(step, &format!("write({})", fresh.display()))?;
+    std::fs::set_permissions(&fresh, std::os::unix::fs::PermissionsExt::from_mode(0o500)).at(step, "chmod(0500)")?;
+    std::fs::File::open(&fresh).and_then(|file| file.sync_all()).at(step, "fsync()")?;
+    std::fs::rename(&fresh, &path).at(step, "rename()")?;
+    Ok(path)
+}
+
+/// Starts a shim with a message and its descriptors; returns what it answers once init has been executed.
+///
+/// # Errors
+/// The step that failed, in the shim's or the child's words.
+pub fn start(program: &Path, message: &Fields, descriptors: &[BorrowedFd<'_>]) -> Result<Fields> {
+    let step = "start the shim";
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
+    let mut command = Command::new(program);
+    command.arg(message.get("id").unwrap_or_default()).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = sys::with_descriptors(&mut command, vec![theirs]).at(step, &format!("execve({})", program.display()))?;
+    protocol::send(&ours, message, descriptors).at(step, "sendmsg()")?;
+    let answer = hear(&ours, step);
+    reap_later(child);
+    answer
+}
+
+/// A shim outlives us; while we live its end must not leave a zombie.
+fn reap_later(mut child: std::process::Child) {
+    let spawned = std::thread::Builder::new().name("berth-reaper".into()).stack_size(64 << 10).spawn(move || drop(child.wait()));
+    if let Err(error) = spawned {
+        tracing::warn!(%error, "a shim's end will not be waited for");
+    }
+}
+
+fn hear(socket: &OwnedFd, step: &str) -> Result<Fields> {
+    if !protocol::is_readable(socket, PATIENCE_MS).at(step, "poll()")? {
+        return Err(Error::failed(step, "no answer within 40 s"));
+    }
+    let (answer, _) = protocol::receive(socket).at(step, "recvmsg()")?.ok_or_else(|| Error::failed(step, "the shim ended without a word"))?;
+    if answer.get("command") == Some("failed") { Err(told(&answer)) } else { Ok(answer) }
+}
+
+fn told(answer: &Fields) -> Error {
+    let mut error = Error::failed(answer.get("step").unwrap_or("ask the shim"), answer.get("message").unwrap_or("unknown"));
+    error.hint = answer.get("hint").filter(|hint| !hint.is_empty()).map(str::to_owned);
+    error.code = match answer.get("code") {
+        Some("Unsupported") => model::ErrorCode::Unsupported,
+        Some("Invalid") => model::ErrorCode::Invalid,
+        Some("NoSpace") => model::ErrorCode::NoSpace,
+        Some("Conflict") => model::ErrorCode::Conflict,
+        Some("NotFound") => model::ErrorCode::NotFound,
+        _ => model::ErrorCode::Failed,
+    };
+    error
+}
+
+/// A connection to a running shim.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+}
+
+impl Connection {
+    /// Connects; `None` when no shim listens there.
+    #[must_use]
+    pub fn open(shims: &Path, id: &str) -> Option<Self> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).ok()?;
+        // By the folder's descriptor: a socket's path has at most 107 bytes.
+        let folder = crate::init::host_folder(shims).ok()?;
+        let path = format!("/proc/self/fd/{}/{id}.sock", folder.as_raw_fd());
+        rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_str()).ok()?).ok()?;
+        Some(Self { socket })
+    }
+
+    /// Asks; gives the answer and its descriptors.
+    ///
+    /// # Errors
+    /// The shim refuses, is gone, or does not answer.
+    pub fn ask(&self, request: &Fields) -> Result<(Fields, Vec<OwnedFd>)> {
+        let step = "ask the shim";
+        protocol::send(&self.socket, request, &[]).at(step, "sendmsg()")?;
+        if !protocol::is_readable(&self.socket, PATIENCE_MS).at(step, "poll()")? {
+            return Err(Error::failed(step, "no answer within 40 s"));
+        }
+        let (answer, descriptors) = protocol::receive(&self.socket).at(step, "recvmsg()")?.ok_or_else(|| Error::failed(step, "it ended"))?;
+        if answer.get("command") == Some("failed") { Err(told(&answer)) } else { Ok((answer, descriptors)) }
+    }
+
+    /// The next event of a watching connection; `None` when the shim has ended.
+    #[must_use]
+    pub fn event(&self) -> Option<Fields> {
+        protocol::receive(&self.socket).ok().flatten().map(|(fields, _)| fields)
+    }
+
+    /// For polling.
+    #[must_use]
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Ids that have a socket.
+#[must_use]
+pub fn listening(shims: &Path) -> Vec<model::ContainerId> {
+    let Ok(entries) = std::fs::read_dir(shims) else { return Vec::new() };
+    let id = |name: String| name.strip_suffix(".sock").and_then(|id| id.parse().ok());
+    entries.filter_map(std::result::Result::ok).filter_map(|entry| id(entry.file_name().to_string_lossy().into_owned())).collect()
+}

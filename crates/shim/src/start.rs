@@ -1,0 +1,268 @@
+//! Making one run of the container: clone, id maps, mounts, links, and the wait for init's exec.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, openat};
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use runtime::error::{At, Error, Result};
+use runtime::init;
+use runtime::net::veth::{self, Nic};
+use runtime::shim::protocol::{self, Fields};
+use runtime::sys::{self, Cloned};
+
+/// What every run of the container needs, kept for the shim's life.
+#[derive(Debug)]
+pub struct Start {
+    pub fields: Fields,
+    /// `containers/<id>`.
+    pub folder: OwnedFd,
+    /// `<run-dir>/shims`.
+    pub shims: OwnedFd,
+    stage: OwnedFd,
+    layers: Vec<OwnedFd>,
+    /// Where init is born.
+    pub unified: Option<OwnedFd>,
+    /// Version 1 groups by controller.
+    pub v1: Vec<(String, OwnedFd)>,
+}
+
+/// A running init.
+#[derive(Debug)]
+pub struct Init {
+    pub pid: i32,
+    pub pidfd: OwnedFd,
+    pub master: OwnedFd,
+    /// Kept open, so that the console does not hang up between two gettys.
+    pub slave: OwnedFd,
+}
+
+const NAMESPACES: i32 = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWNET;
+/// Nodes of /dev; the kernel refuses mknod in a user namespace, so the host's are bound.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Files of /proc that show the container's own limits.
+const PROC_FILES: [&str; 7] = ["cpuinfo", "meminfo", "stat", "uptime", "loadavg", "swaps", "diskstats"];
+/// A start that takes longer hangs.
+const PATIENCE_MS: i64 = 30_000;
+
+impl Start {
+    /// Takes the engine's message apart: folder, shims, stage, layers, unified group, version 1 groups.
+    pub fn new(fields: Fields, descriptors: Vec<OwnedFd>) -> Result<Self> {
+        let missing = || Error::failed("read the start message", "a descriptor is missing");
+        let mut rest = descriptors.into_iter();
+        let mut next = || rest.next().ok_or_else(missing);
+        let (folder, shims, stage) = (next()?, next()?, next()?);
+        let layers = (0..fields.number("layers").unwrap_or(0)).map(|_: usize| next()).collect::<Result<_>>()?;
+        let unified = (fields.get("unified") == Some("yes")).then(&mut next).transpose()?;
+        let v1 = fields.all("v1").map(|name| Ok((name.to_owned(), next()?))).collect::<Result<_>>()?;
+        Ok(Self { fields, folder, shims, stage, layers, unified, v1 })
+    }
+
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        self.fields.get("id").unwrap_or_default()
+    }
+
+    /// One shim per container: a kernel lock, which dies with its holder.
+    pub fn lock(&self) -> Result<OwnedFd> {
+        let step = "lock the container";
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.shims, format!("{}.lock", self.id()), flags, Mode::from_raw_mode(0o600)).at(step, "openat(lock)")?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| Error::conflict(step, "another shim holds it: the container runs already"))?;
+        Ok(file)
+    }
+
+    /// The version 1 group of a controller.
+    pub fn group(&self, controller: &str) -> Option<BorrowedFd<'_>> {
+        self.v1.iter().find(|(name, _)| name.split(',').any(|part| part == controller)).map(|(_, group)| group.as_fd())
+    }
+
+    /// Makes one run; on failure nothing of it is left.
+    pub fn launch(&self, is_first: bool) -> Result<Init> {
+        let step = "make the container's process";
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
+        let cloned = sys::clone3(NAMESPACES as u64, self.unified.as_ref().map(AsFd::as_fd)).map_err(|error| self.clone_error(error))?;
+        let (pid, pidfd) = match cloned {
+            Cloned::Child => {
+                drop(ours);
+                init::run(theirs)
+            }
+            Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        };
+        drop(theirs);
+        match self.prepare(pid, &ours, is_first) {
+            Ok((master, slave)) => Ok(Init { pid, pidfd, master, slave }),
+            Err(error) => {
+                // Gone already when it told us why.
+                drop(sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
+                drop(rustix::process::Pid::from_raw(pid).map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())));
+                self.remove_links();
+                Err(error)
+            }
+        }
+    }
+
+    fn clone_error(&self, error: std::io::Error) -> Error {
+        let error = Error::io("make the container's process", "clone3(NEWUSER|NEWPID|NEWNS|NEWUTS|NEWIPC|NEWNET|INTO_CGROUP)", error);
+        if error.message.contains("os error 28") { error.hint("raise user.max_user_namespaces and user.max_net_namespaces") } else { error }
+    }
+
+    /// Takes the host ends of the links away.
+    pub fn remove_links(&self) {
+        for nic in self.nics() {
+            // The kernel removes it with the namespace, a little later; a name that lingers would be in the way of a restart.
+            drop(veth::remove(&nic.host_name));
+        }
+    }
+
+    fn nics(&self) -> Vec<Nic> {
+        self.fields.all("nic").filter_map(Nic::decode).collect()
+    }
+
+    fn prepare(&self, pid: i32, socket: &OwnedFd, is_first: bool) -> Result<(OwnedFd, OwnedFd)> {
+        self.map_ids(pid)?;
+        let tasks: Vec<OwnedFd> = self
+            .v1
+            .iter()
+            .map(|(name, group)| openat(group, "tasks", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("join the cgroups", &format!("openat({name:?}, \"tasks\")")))
+            .collect::<Result<_>>()?;
+        let namespace = |kind: &str| {
+            let path = format!("/proc/{pid}/ns/{kind}");
+            openat(CWD, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at("open the container's namespaces", &format!("open({path:?})"))
+        };
+        let (users, network) = (namespace("user")?, namespace("net")?);
+        self.connect(&network)?;
+        let own = idmapped(&self.folder, users.as_fd(), libc::MOUNT_ATTR_NODEV)?;
+        let layers: Vec<OwnedFd> =
+            self.layers.iter().map(|layer| idmapped(layer, users.as_fd(), libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_RDONLY)).collect::<Result<_>>()?;
+        let (devices, device_names) = devices()?;
+        let (files, file_names) = self.proc_files();
+        let mut message = Fields::command("go").with("tasks", tasks.len()).with("layers", layers.len()).with("top", self.fields.get("top").unwrap_or("1"));
+        message = device_names.iter().fold(message, |message, name| message.with("device", name));
+        message = file_names.iter().fold(message, |message, name| message.with("proc-file", name));
+        let wanted = |key: &str| matches!(key, "hostname" | "uuid" | "env" | "nesting" | "cgroup-view") || is_first && key.starts_with("first-");
+        message.0.extend(self.fields.0.iter().filter(|(key, _)| wanted(key)).cloned());
+        let rest = [&self.stage, &own];
+        let all: Vec<BorrowedFd<'_>> = tasks.iter().chain(rest).chain(&layers).chain(&devices).chain(&files).map(AsFd::as_fd).collect();
+        protocol::send(socket, &message, &all).at("release the container's process", "sendmsg()")?;
+        follow(socket)
+    }
+
+    fn map_ids(&self, pid: i32) -> Result<()> {
+        let base: u32 = self.fields.number("base").ok_or_else(|| Error::failed("map the ids", "the start message has no id range"))?;
+        for file in ["uid_map", "gid_map"] {
+            let path = format!("/proc/{pid}/{file}");
+            let opened = openat(CWD, path.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("map the ids", &format!("open({path:?})"))?;
+            rustix::io::write(&opened, format!("0 {base} 65536\n").as_bytes()).at("map the ids", &format!("write({path:?}, \"0 {base} 65536\")"))?;
+        }
+        Ok(())
+    }
+
+    /// Links to the bridges, and what belongs into the new network namespace: done by a child that joins it.
+    fn connect(&self, network: &OwnedFd) -> Result<()> {
+        let nics = self.nics();
+        for nic in &nics {
+            veth::connect(nic, network.as_fd())?;
+        }
+        let base: u32 = self.fields.number("base").unwrap_or(0);
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at("set up the network", "socketpair()")?;
+        match sys::clone3(0, None).at("set up the network", "clone3()")? {
+            Cloned::Child => {
+                drop(ours);
+                if let Err(error) = inside(network, &nics, base) {
+                    drop(protocol::send(&theirs, &crate::failure(&error), &[]));
+                }
+                sys::exit_now(0)
+            }
+            Cloned::Parent { pid, .. } => {
+                drop(theirs);
+                let told = protocol::receive(&ours).at("set up the network", "recvmsg()")?;
+                drop(rustix::process::Pid::from_raw(pid).map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())));
+                told.map_or(Ok(()), |(message, _)| Err(told_error(&message)))
+            }
+        }
+    }
+
+    fn proc_files(&self) -> (Vec<OwnedFd>, Vec<String>) {
+        let Some(lxcfs) = self.fields.get("lxcfs") else { return (Vec::new(), Vec::new()) };
+        let clone = |name: &&str| {
+            let path = Path::new(lxcfs).join("proc").join(name);
+            let tree = open_tree(CWD, &path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC).ok()?;
+            Some((tree, (*name).to_owned()))
+        };
+        PROC_FILES.iter().filter_map(clone).unzip()
+    }
+}
+
+/// In the network namespace: loopback, fixed addresses, and unprivileged ping, whose default range lets nobody.
+fn inside(network: &OwnedFd, nics: &[Nic], base: u32) -> Result<()> {
+    let step = "set up the network inside";
+    sys::join_namespaces(network.as_fd(), libc::CLONE_NEWNET).at(step, "setns(net)")?;
+    veth::loopback_up()?;
+    for nic in nics {
+        veth::configure_inside(nic)?;
+    }
+    let last = base.saturating_add(65_535);
+    // A kernel without it has no unprivileged ping to allow.
+    drop(std::fs::write("/proc/sys/net/ipv4/ping_group_range", format!("{base} {last}")));
+    Ok(())
+}
+
+fn idmapped(folder: &OwnedFd, users: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd> {
+    let step = "map the ids of a layer";
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = open_tree(folder, "", flags).at(step, "open_tree(CLONE)")?;
+    sys::mount_setattr(tree.as_fd(), attributes, 0, Some(users)).map_err(|error| {
+        let mut error = Error::io(step, "mount_setattr(IDMAP)", error);
+        error.code = model::ErrorCode::Unsupported;
+        error.hint("put the state directory on a file system with idmapped mounts, such as ext4, xfs or btrfs")
+    })?;
+    Ok(tree)
+}
+
+fn devices() -> Result<(Vec<OwnedFd>, Vec<&'static str>)> {
+    let step = "bind device nodes";
+    let bind = |name: &&'static str| -> Result<(OwnedFd, &'static str)> {
+        let path = format!("/dev/{name}");
+        let tree = open_tree(CWD, path.as_str(), OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC).at(step, &format!("open_tree({path:?})"))?;
+        sys::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC, 0, None).at(step, &format!("mount_setattr({path:?})"))?;
+        Ok((tree, name))
+    };
+    let bound: Vec<(OwnedFd, &'static str)> = DEVICES.iter().map(bind).collect::<Result<_>>()?;
+    Ok(bound.into_iter().unzip())
+}
+
+/// Hears from the child until it has become init (the socket closes) or says why not.
+fn follow(socket: &OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
+    let step = "wait for init";
+    let mut console = None;
+    loop {
+        if !protocol::is_readable(socket, PATIENCE_MS).at(step, "poll()")? {
+            return Err(Error::failed(step, "it was not executed within 30 s"));
+        }
+        match protocol::receive(socket).at(step, "recvmsg()")? {
+            None => return console.ok_or_else(|| Error::failed(step, "the container's process died before it became init; the kernel's log may say why")),
+            Some((message, descriptors)) if message.get("command") == Some("console") => {
+                let mut ends = descriptors.into_iter();
+                console = ends.next().zip(ends.next());
+            }
+            Some((message, _)) => return Err(told_error(&message)),
+        }
+    }
+}
+
+fn told_error(message: &Fields) -> Error {
+    let mut error = Error::failed(message.get("step").unwrap_or("start"), message.get("message").unwrap_or("unknown"));
+    error.hint = message.get("hint").filter(|hint| !hint.is_empty()).map(str::to_owned);
+    error.code = match message.get("code") {
+        Some("Unsupported") => model::ErrorCode::Unsupported,
+        Some("Invalid") => model::ErrorCode::Invalid,
+        Some("NoSpace") => model::ErrorCode::NoSpace,
+        Some("Conflict") => model::ErrorCode::Conflict,
+        _ => model::ErrorCode::Failed,
+    };
+    error
+}
