@@ -145,8 +145,8 @@ impl Runtime {
         let cpus = self.cpus(request.id, &request.limits)?;
         limits::apply(group, &request.limits, None, &cpus, self.disk)?;
         let message = self.start_message(request, group);
-        let (shims, stage) = (host_folder(&self.shims())?, host_folder(&self.config.run_dir.join("stage"))?);
-        let mut all: Vec<BorrowedFd<'_>> = vec![folder.as_fd(), shims.as_fd(), stage.as_fd()];
+        let shims = host_folder(&self.shims())?;
+        let mut all: Vec<BorrowedFd<'_>> = vec![folder.as_fd(), shims.as_fd()];
         all.extend(layers.iter().map(AsFd::as_fd));
         all.extend(group.birthplace());
         all.extend(group.v1.iter().map(|(_, group)| group.as_fd()));
@@ -164,6 +164,7 @@ impl Runtime {
             .with("uuid", request.id)
             .with("hostname", &request.hostname)
             .with("base", request.base_id)
+            .with("stage", self.config.run_dir.join("stage").display())
             .with("layers", request.layers.len())
             .with("nesting", yes(request.nesting))
             .with("cgroup-view", yes(group.birthplace().is_some()))

@@ -49,6 +49,8 @@ fn become_init(socket: &OwnedFd) -> Result<()> {
     let parts = Parts::sort(&fields, descriptors)?;
     join_groups(&parts.tasks)?;
     drop(parts.tasks);
+    // In this mount namespace, and while this process is still the host's root by id: the folder is root's alone.
+    let stage = host_folder(std::path::Path::new(fields.get("stage").unwrap_or_default()))?;
     identity::become_root()?;
     // Cleared by the change of ids.
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).at("watch the parent", "prctl(PR_SET_PDEATHSIG)")?;
@@ -56,7 +58,7 @@ fn become_init(socket: &OwnedFd) -> Result<()> {
     // Slave, not private: unmounts of the host still arrive, so that nothing of the host is pinned.
     rustix::mount::mount_change(c"/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).at("part from the host's mounts", "mount(\"/\", MS_REC|MS_SLAVE)")?;
     let views = Views::make(fields.get("cgroup-view") == Some("yes"))?;
-    parts.root.enter()?;
+    parts.root.enter(&stage)?;
     let pts = mounts::furnish(&views, &parts.devices, &parts.proc_files, fields.get("nesting") == Some("yes"))?;
     let terminal = console::make(pts.as_fd())?;
     protocol::send(socket, &Fields::command("console"), &[terminal.master.as_fd(), terminal.slave.as_fd()]).at("hand over the console", "sendmsg()")?;
@@ -118,7 +120,6 @@ impl Parts {
             if taken.len() == count { Ok(taken) } else { Err(missing()) }
         };
         let tasks = take(count("tasks"))?;
-        let stage = take(1)?.pop().ok_or_else(missing)?;
         let own = take(1)?.pop().ok_or_else(missing)?;
         let layers = take(count("layers"))?;
         let top = fields.number("top").unwrap_or(1);
@@ -127,7 +128,7 @@ impl Parts {
             Ok(take(names.len())?.into_iter().zip(names).map(|(mount, name)| Bound { name, mount }).collect())
         };
         let (devices, proc_files) = (bound("device")?, bound("proc-file")?);
-        Ok(Self { tasks, root: Root { stage, layers, own, top }, devices, proc_files })
+        Ok(Self { tasks, root: Root { layers, own, top }, devices, proc_files })
     }
 }
 

@@ -21,7 +21,6 @@ pub struct Start {
     pub folder: OwnedFd,
     /// `<run-dir>/shims`.
     pub shims: OwnedFd,
-    stage: OwnedFd,
     layers: Vec<OwnedFd>,
     /// Where init is born.
     pub unified: Option<OwnedFd>,
@@ -48,16 +47,16 @@ const PROC_FILES: [&str; 7] = ["cpuinfo", "meminfo", "stat", "uptime", "loadavg"
 const PATIENCE_MS: i64 = 30_000;
 
 impl Start {
-    /// Takes the engine's message apart: folder, shims, stage, layers, unified group, version 1 groups.
+    /// Takes the engine's message apart: folder, shims, layers, unified group, version 1 groups.
     pub fn new(fields: Fields, descriptors: Vec<OwnedFd>) -> Result<Self> {
         let missing = || Error::failed("read the start message", "a descriptor is missing");
         let mut rest = descriptors.into_iter();
         let mut next = || rest.next().ok_or_else(missing);
-        let (folder, shims, stage) = (next()?, next()?, next()?);
+        let (folder, shims) = (next()?, next()?);
         let layers = (0..fields.number("layers").unwrap_or(0)).map(|_: usize| next()).collect::<Result<_>>()?;
         let unified = (fields.get("unified") == Some("yes")).then(&mut next).transpose()?;
         let v1 = fields.all("v1").map(|name| Ok((name.to_owned(), next()?))).collect::<Result<_>>()?;
-        Ok(Self { fields, folder, shims, stage, layers, unified, v1 })
+        Ok(Self { fields, folder, shims, layers, unified, v1 })
     }
 
     /// The container's id.
@@ -143,10 +142,9 @@ impl Start {
         let mut message = Fields::command("go").with("tasks", tasks.len()).with("layers", layers.len()).with("top", self.fields.get("top").unwrap_or("1"));
         message = device_names.iter().fold(message, |message, name| message.with("device", name));
         message = file_names.iter().fold(message, |message, name| message.with("proc-file", name));
-        let wanted = |key: &str| matches!(key, "hostname" | "uuid" | "env" | "nesting" | "cgroup-view") || is_first && key.starts_with("first-");
+        let wanted = |key: &str| matches!(key, "hostname" | "uuid" | "env" | "nesting" | "cgroup-view" | "stage") || is_first && key.starts_with("first-");
         message.0.extend(self.fields.0.iter().filter(|(key, _)| wanted(key)).cloned());
-        let rest = [&self.stage, &own];
-        let all: Vec<BorrowedFd<'_>> = tasks.iter().chain(rest).chain(&layers).chain(&devices).chain(&files).map(AsFd::as_fd).collect();
+        let all: Vec<BorrowedFd<'_>> = tasks.iter().chain([&own]).chain(&layers).chain(&devices).chain(&files).map(AsFd::as_fd).collect();
         protocol::send(socket, &message, &all).at("release the container's process", "sendmsg()")?;
         follow(socket)
     }

@@ -73,8 +73,6 @@ fn with_kernel_log(context: &OwnedFd, step: &str, call: &str, errno: Errno) -> E
 /// What the root file system is made of; all mounts are detached and idmapped to this user namespace.
 #[derive(Debug)]
 pub struct Root {
-    /// An empty directory of the host, opened without its path: the only place that is mounted on outside.
-    pub stage: OwnedFd,
     /// Template layers, lowest first.
     pub layers: Vec<OwnedFd>,
     /// The container's own folder with `layers/<n>` and `work`.
@@ -84,14 +82,15 @@ pub struct Root {
 }
 
 impl Root {
-    /// Mounts the overlay and makes it this process's root; the host's tree is gone afterwards.
+    /// Mounts the overlay and makes it this process's root; the host's tree is gone afterwards. `place` is an empty
+    /// directory of the host, the only one that is mounted on, in this mount namespace alone.
     ///
     /// # Errors
     /// Names the mount that failed.
-    pub fn enter(self) -> Result<()> {
+    pub fn enter(self, place: &OwnedFd) -> Result<()> {
         let step = "prepare the stage";
         let stage = file_system(step, "tmpfs", &[("size", Some("64k")), ("mode", Some("700"))], MountAttrFlags::MOUNT_ATTR_NOSUID)?;
-        attach(step, &stage, self.stage.as_fd(), "stage")?;
+        attach(step, &stage, place.as_fd(), "stage")?;
         let place = |name: &str, mount: &OwnedFd| -> Result<()> {
             mkdirat(&stage, name, Mode::RWXU).at(step, &format!("mkdirat({name:?})"))?;
             let target = openat(&stage, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(step, &format!("openat({name:?})"))?;
