@@ -1,0 +1,202 @@
+//! What the board learns from the engine: everything at the start of the console, then each event. Nothing is guessed:
+//! what the engine cannot tell is `unknown`.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use model::ContainerId;
+use model::container::{Action, ExitReason, ExitRecord};
+use model::engine::{EngineEvent, Observed};
+use model::{ContainerState, Timestamp};
+use tokio::sync::mpsc;
+
+use super::board::Live;
+use super::exec::Execs;
+use super::{Containers, lifecycle, takes_limits};
+use crate::caller::Caller;
+use crate::engine;
+use crate::error::Result;
+
+/// Containers that are brought up at once after the host has booted.
+const AUTOSTARTS_AT_ONCE: usize = 4;
+/// Where the boot of the host is remembered that autostart was done for.
+const BOOT: &str = "/berth/v1/setting/host-boot";
+
+impl Containers {
+    /// Compares what the store says with what the engine sees, and follows the engine from then on.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn adopt(self: &Arc<Self>, execs: Arc<Execs>) -> Result<()> {
+        let mut news = watch(self);
+        // Followed first, looked at second: nothing falls in between.
+        let observed = engine::call(&self.parts.engine, |engine| Ok(engine.observe())).await?;
+        let known: std::collections::HashSet<ContainerId> = observed.iter().map(|observed| observed.id).collect();
+        for seen in observed {
+            if self.board.get(seen.id).is_none() {
+                tracing::warn!(container.id = %seen.id, "the engine knows a container that the store does not; it is left alone");
+            }
+            self.learn(seen).await?;
+        }
+        for row in self.board.rows() {
+            self.settle_after_absence(row.id, known.contains(&row.id)).await?;
+        }
+        let this = Arc::downgrade(self);
+        tokio::spawn(async move {
+            while let Some(event) = news.recv().await {
+                let Some(this) = this.upgrade() else { return };
+                this.hear(event, &execs).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// What an absence of the console left to say: a run that nobody saw end, limits that were being changed.
+    async fn settle_after_absence(&self, id: ContainerId, is_known: bool) -> Result<()> {
+        let Some(live) = self.board.get(id) else { return Ok(()) };
+        let ran = live.stat.started_at.is_some() && live.stat.run.is_some();
+        if ran && !is_known {
+            let mut seen = lifecycle::gone(id);
+            seen.exits = vec![host_down(self.parts.clock.now())];
+            return self.learn(seen).await;
+        }
+        let limits = live.row.spec.limits.clone();
+        if takes_limits(&live) && live.stat.run.as_ref().is_some_and(|run| run.limits != limits) {
+            let asked = limits.clone();
+            match engine::call(&self.parts.engine, move |engine| engine.set_limits(id, &asked)).await {
+                Ok(()) => {
+                    self.board.change(id, |live| live.stat.run.iter_mut().for_each(|run| run.limits.clone_from(&limits)));
+                    self.save_stat(id).await?;
+                }
+                Err(error) => tracing::warn!(container.id = %id, %error, "the limits could not be brought up to date; they hold from the next start"),
+            }
+        }
+        Ok(())
+    }
+
+    async fn hear(&self, event: EngineEvent, execs: &Execs) {
+        match event {
+            EngineEvent::Changed(observed) => {
+                let (id, is_live) = (observed.id, observed.state.is_live());
+                if let Err(error) = self.learn(observed).await {
+                    tracing::error!(container.id = %id, %error, "what happened to a container could not be recorded");
+                }
+                if !is_live {
+                    execs.container_ended(id);
+                }
+            }
+            EngineEvent::OomKill { id, total } => {
+                tracing::info!(container.id = %id, total, "the kernel killed a process for lack of memory");
+                self.board.change_marked(id, |_| ((), Some("oom")));
+            }
+            EngineEvent::ExecExited(exit) => execs.exited(exit),
+        }
+    }
+
+    /// Takes in what the engine saw of one container.
+    pub(super) async fn learn(&self, observed: Observed) -> Result<()> {
+        let id = observed.id;
+        let changed = self.board.change(id, |live| {
+            let before = live.stat.clone();
+            take_in(live, observed);
+            before != live.stat
+        });
+        if changed == Some(true) { self.save_stat(id).await } else { Ok(()) }
+    }
+
+    /// Starts what is to be started when the host has booted since the last time.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn autostart(self: &Arc<Self>, boot_id: &str) -> Result<()> {
+        let last = self.parts.facts.get::<String>(BOOT).await?;
+        if last.as_ref().is_some_and(|last| last.value == boot_id) {
+            return Ok(());
+        }
+        self.parts.facts.change().put(BOOT, &boot_id).commit().await?;
+        if last.is_none() {
+            return Ok(());
+        }
+        let wanted = |live: &Live| live.row.spec.autostart && live.state().allows(Action::Start).is_ok();
+        let mut names: Vec<String> = self.board.names().into_iter().filter(|(id, _)| self.board.get(*id).is_some_and(|live| wanted(&live))).map(|(_, name)| name).collect();
+        names.sort();
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            let starts = futures::stream::iter(names).map(|name| this.autostart_one(name));
+            starts.buffer_unordered(AUTOSTARTS_AT_ONCE).collect::<Vec<()>>().await;
+        });
+        Ok(())
+    }
+
+    async fn autostart_one(&self, name: String) {
+        let outcome = async { self.parts.tasks.wait(self.start(&Caller::berth(), &name, None).await?.id).await };
+        match outcome.await {
+            Ok(task) if task.error.is_none() => tracing::info!(container.name = name, "started with the host"),
+            Ok(task) => tracing::error!(container.name = name, task.id = %task.id, "could not be started with the host; the task says why"),
+            Err(error) => tracing::error!(container.name = name, %error, "could not be started with the host"),
+        }
+    }
+
+    /// Makes the network fit what exists, at the start of the console and from time to time: rules that somebody else
+    /// flushed come back.
+    ///
+    /// # Errors
+    /// The engine's, naming its step.
+    pub async fn refresh_network(&self) -> Result<()> {
+        if self.board.rows().is_empty() { Ok(()) } else { self.apply_network(true).await }
+    }
+}
+
+/// The engine reports on a blocking channel; a thread carries that over.
+fn watch(containers: &Containers) -> mpsc::UnboundedReceiver<EngineEvent> {
+    let (sink, source) = std::sync::mpsc::channel();
+    let (sender, receiver) = mpsc::unbounded_channel();
+    containers.parts.engine.watch(sink);
+    std::thread::spawn(move || {
+        while let Ok(event) = source.recv() {
+            if sender.send(event).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+fn take_in(live: &mut Live, mut observed: Observed) {
+    let exits = std::mem::take(&mut observed.exits);
+    live.stat.learn(&exits);
+    if is_stale(live, &observed, &exits) {
+        return;
+    }
+    match observed.state {
+        ContainerState::Stopped | ContainerState::Error => {
+            (live.stat.run, live.stat.started_at, live.stat.stopping) = (None, None, false);
+        }
+        state if state.is_live() && state != ContainerState::Unknown => {
+            if observed.started_at.is_some() && observed.started_at != live.stat.started_at {
+                // Another run than the one that was asked to stop: a reboot, or a start that a crash hid.
+                (live.stat.started_at, live.stat.stopping) = (observed.started_at, false);
+                live.stat.run.get_or_insert_with(|| live.row.start_request());
+            }
+        }
+        _ => {}
+    }
+    live.observed = Some(observed);
+}
+
+/// Whether this is news of a run before the present one, overtaken by the answer to a start.
+fn is_stale(live: &Live, observed: &Observed, exits: &[ExitRecord]) -> bool {
+    let ended = matches!(observed.state, ContainerState::Stopped | ContainerState::Error);
+    let last = exits.last().map(|exit| exit.at);
+    ended && (live.doing == Some(ContainerState::Starting) || last.is_some_and(|last| live.stat.started_at.is_some_and(|start| last < start)))
+}
+
+fn host_down(at: Timestamp) -> ExitRecord {
+    ExitRecord {
+        at,
+        reason: ExitReason::HostDown,
+        code: 137,
+        oom_kills: 0,
+        message: None,
+    }
+}

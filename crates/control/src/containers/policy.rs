@@ -1,0 +1,331 @@
+//! The one judgement over an effective container configuration: create, update and restore all ask it, after all
+//! merging (trust rule D30). What is refused and what this host cannot do are told apart.
+//!
+//! Invariant: a field of [`ContainerSpec`] that is not judged here does not compile.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use model::access::Permission;
+use model::engine::HostReport;
+use model::error::ErrorCode;
+use model::limits::parse_cpu_list;
+use model::network::{Addressing, NicSpec, Publish, check_mac};
+use model::storage::Mount;
+use model::{ContainerId, ContainerSpec, Limits};
+
+use super::row::ContainerRow;
+use crate::caller::Caller;
+use crate::error::{Error, Result};
+use crate::networks::address::is_assignable;
+use crate::networks::plan::NetRow;
+
+/// A configuration as it would take effect, with what it must get along with.
+#[derive(Debug)]
+pub struct EffectiveConfig<'a> {
+    /// Whose it is; its own row is no neighbour.
+    pub id: ContainerId,
+    pub spec: &'a ContainerSpec,
+    /// Root's password, when one is to be set.
+    pub password: Option<&'a str>,
+    /// The bridge that NICs join.
+    pub network: &'a NetRow,
+    /// Every container outside the trash.
+    pub neighbours: &'a [std::sync::Arc<ContainerRow>],
+    /// TCP ports of this host that the console itself listens on.
+    pub closed_ports: &'a [u16],
+}
+
+const MAX_NICS: usize = 8;
+const MAX_TAGS: usize = 32;
+const MAX_TAG_BYTES: usize = 63;
+const MAX_ENV_BYTES: usize = 16 << 10;
+const MAX_SSH_KEYS: usize = 32;
+/// The row must fit a store value of 64 KiB together with what Berth adds.
+const MAX_NOTES_BYTES: usize = 32 << 10;
+const MAX_SPEC_BYTES: usize = 56 << 10;
+
+/// Judges a configuration.
+///
+/// # Errors
+/// `NotAllowed` for this caller, `Invalid` with the field, `Conflict` with another container or the console itself,
+/// `Unsupported` when this host or version of Berth cannot do it.
+pub fn judge(config: &EffectiveConfig<'_>, host: &HostReport, caller: &Caller) -> Result<()> {
+    caller.require(Permission::Containers)?;
+    let ContainerSpec {
+        name: _,     // checked by its type; unique by the store
+        template: _, // checked by its type; looked for when it is needed
+        hostname,
+        limits,
+        nics,
+        publish,
+        mounts,
+        env,
+        ssh_keys,
+        autostart: _, // any value is fine
+        restart: _,   // any value is fine
+        nesting: _,   // opens nothing beyond the container's own user namespace
+        tags,
+        notes,
+    } = config.spec;
+    hostname.as_deref().map_or(Ok(()), judge_hostname)?;
+    judge_limits(limits, host)?;
+    judge_nics(nics, config)?;
+    judge_publish(publish, config)?;
+    judge_mounts(mounts)?;
+    judge_env(env)?;
+    judge_ssh_keys(ssh_keys)?;
+    judge_tags(tags)?;
+    judge_size(config.spec, notes)?;
+    config.password.map_or(Ok(()), judge_password)
+}
+
+fn unsupported(field: &str, message: impl Into<String>) -> Error {
+    let mut error = Error::new(ErrorCode::Unsupported, message);
+    error.body.field = Some(field.to_owned());
+    error
+}
+
+/// RFC 1123 labels, in all at most what the kernel keeps (uname(2): 64 bytes).
+fn judge_hostname(hostname: &str) -> Result<()> {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if hostname.len() > 64 || !hostname.split('.').all(is_label) {
+        return Err(Error::invalid(
+            "hostname",
+            format!("`{hostname}` is not a host name (letters, digits and `-`, parts joined by `.`, at most 64 characters)"),
+        ));
+    }
+    Ok(())
+}
+
+fn judge_limits(limits: &Limits, host: &HostReport) -> Result<()> {
+    limits.check()?;
+    if limits.disk_bytes.is_some() && !host.disk_limits {
+        return Err(unsupported("disk", "the storage under the state directory cannot enforce a disk limit")
+            .hint("leave the disk limit out, or put the state directory on a file system with project quotas"));
+    }
+    let (Some(asked), Ok(online)) = (&limits.cpuset, parse_cpu_list(&host.cpu_list)) else { return Ok(()) };
+    match parse_cpu_list(asked)?.iter().find(|cpu| !online.contains(cpu)) {
+        Some(cpu) => Err(Error::invalid("cpuset", format!("this host has no CPU {cpu}; it has {}", host.cpu_list))),
+        None => Ok(()),
+    }
+}
+
+fn judge_nics(nics: &[NicSpec], config: &EffectiveConfig<'_>) -> Result<()> {
+    if nics.len() > MAX_NICS {
+        return Err(Error::invalid("nic", format!("a container has at most {MAX_NICS} NICs, this one would have {}", nics.len())));
+    }
+    let mut seen = BTreeSet::new();
+    for nic in nics {
+        judge_link(nic, config.network)?;
+        judge_addresses(nic, config.network)?;
+        for mark in marks(nic) {
+            if let Some(owner) = owner_of(&mark, config) {
+                return Err(Error::conflict(format!("{mark} belongs to the container `{owner}`")).hint("choose another one, or leave it out"));
+            }
+            if !seen.insert(mark.clone()) {
+                return Err(Error::invalid("nic", format!("{mark} is asked for twice")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn judge_link(nic: &NicSpec, network: &NetRow) -> Result<()> {
+    if nic.vlan.is_some() {
+        return Err(unsupported("nic", "a managed bridge carries no VLANs").hint("leave `vlan` out; bridges of your own with VLANs are not supported yet"));
+    }
+    if let Some(bridge) = nic.bridge.as_ref().filter(|bridge| **bridge != network.bridge) {
+        return Err(unsupported("nic", format!("`{bridge}` is not a bridge of Berth's own"))
+            .hint(format!("use `bridge={}` or leave it out; other bridges and macvlan are not supported yet", network.bridge)));
+    }
+    if nic.mtu.is_some_and(|mtu| !(1280..=65_535).contains(&mtu) && !(matches!(nic.ip6, Addressing::None) && (576..1280).contains(&mtu))) {
+        return Err(Error::invalid("nic", "an MTU lies between 1280 (IPv6 needs that, RFC 8200; 576 with `ip6=none`) and 65535"));
+    }
+    if nic.rate_in == Some(0) || nic.rate_out == Some(0) {
+        return Err(Error::invalid("nic", "a rate of 0 would stop all traffic; leave it out for no limit"));
+    }
+    nic.mac.as_deref().map_or(Ok(()), |mac| check_mac(mac).map(drop).map_err(|message| Error::invalid("nic", message)))
+}
+
+fn judge_addresses(nic: &NicSpec, network: &NetRow) -> Result<()> {
+    for (what, asked, net) in [("ip", nic.ip, network.ipv4), ("ip6", nic.ip6, network.ipv6)] {
+        let Addressing::Static(cidr) = asked else { continue };
+        if cidr.addr.is_ipv4() != net.addr.is_ipv4() {
+            return Err(Error::invalid("nic", format!("`{what}={cidr}` is an address of the other family")));
+        }
+        if !is_assignable(net, cidr.addr) {
+            return Err(Error::invalid("nic", format!("{} cannot be given to a container of {} ({})", cidr.addr, network.bridge, net.network()))
+                .hint(format!("choose a free address of {}; {} is the bridge's own", net.network(), net.addr)));
+        }
+        if cidr.prefix != net.prefix {
+            return Err(Error::invalid("nic", format!("the prefix length of {} is {}, not {}", network.bridge, net.prefix, cidr.prefix)));
+        }
+    }
+    let Some(gateway) = nic.gw else { return Ok(()) };
+    let (asked, net) = if gateway.is_ipv4() { (nic.ip, network.ipv4) } else { (nic.ip6, network.ipv6) };
+    if !matches!(asked, Addressing::Static(_)) {
+        return Err(Error::invalid("nic", "`gw` needs a static address of the same family; otherwise the gateway is announced"));
+    }
+    if !net.contains(gateway) {
+        return Err(Error::invalid("nic", format!("the gateway {gateway} does not lie in {}", net.network())));
+    }
+    Ok(())
+}
+
+/// What a NIC claims for itself alone on its network.
+fn marks(nic: &NicSpec) -> Vec<String> {
+    let fixed = |addressing| match addressing {
+        Addressing::Static(cidr) => Some(format!("the address {}", cidr.addr)),
+        _ => None,
+    };
+    let mac = nic.mac.as_ref().map(|mac| format!("the MAC {}", mac.to_ascii_lowercase()));
+    [fixed(nic.ip), fixed(nic.ip6), mac].into_iter().flatten().collect()
+}
+
+fn owner_of(mark: &str, config: &EffectiveConfig<'_>) -> Option<String> {
+    let has = |row: &ContainerRow| {
+        row.nics.iter().any(|nic| {
+            let addresses = nic.ipv4.map(|(a, _)| IpAddr::V4(a)).into_iter().chain(nic.ipv6.map(|(a, _)| IpAddr::V6(a)));
+            mark == format!("the MAC {}", nic.mac) || addresses.into_iter().any(|address| mark == format!("the address {address}"))
+        })
+    };
+    let other = config.neighbours.iter().find(|row| row.id != config.id && has(row))?;
+    Some(other.spec.name.to_string())
+}
+
+fn judge_publish(publish: &[Publish], config: &EffectiveConfig<'_>) -> Result<()> {
+    if !publish.is_empty() && !config.spec.nics.iter().any(|nic| nic.ip != Addressing::None) {
+        return Err(Error::invalid("publish", "a published port needs a NIC with an IPv4 address to lead to"));
+    }
+    let mut seen = BTreeSet::new();
+    for port in publish {
+        let word = format!("{}/{}", port.host, if is_tcp(port) { "tcp" } else { "udp" });
+        if port.host == 0 || port.container == 0 {
+            return Err(Error::invalid("publish", "a port lies between 1 and 65535"));
+        }
+        if !seen.insert(word.clone()) {
+            return Err(Error::invalid("publish", format!("port {word} of the host is published twice")));
+        }
+        if is_tcp(port) && config.closed_ports.contains(&port.host) {
+            return Err(Error::conflict(format!("port {word} of the host is the console's own")).hint("publish another port of the host"));
+        }
+        let same = |other: &&Publish| other.host == port.host && other.protocol == port.protocol;
+        let owner = config.neighbours.iter().find(|row| row.id != config.id && row.spec.publish.iter().any(|other| same(&other)));
+        if let Some(owner) = owner {
+            return Err(Error::conflict(format!("port {word} of the host leads to the container `{}`", owner.spec.name)).hint("publish another port of the host"));
+        }
+    }
+    Ok(())
+}
+
+fn is_tcp(port: &Publish) -> bool {
+    port.protocol == model::network::Protocol::Tcp
+}
+
+/// Folders of the host come in by grant only, and there is no list of granted ones yet: so none is.
+fn judge_mounts(mounts: &[Mount]) -> Result<()> {
+    match mounts.first() {
+        None => Ok(()),
+        Some(mount) => Err(unsupported("mount", format!("the folder {} of the host is not released for containers", mount.source))
+            .hint("no folder of the host can be released in this version; copy the files into the container instead")),
+    }
+}
+
+fn judge_env(env: &[(String, String)]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for (key, value) in env {
+        if key.is_empty() || key.contains(['=', '\0', '\n', '\r']) || key.chars().any(char::is_control) {
+            return Err(Error::invalid("env", format!("`{}` is not the name of an environment variable", key.escape_debug())));
+        }
+        if value.contains(['\0', '\n', '\r']) {
+            return Err(Error::invalid("env", format!("the value of `{key}` holds a line break or a NUL character")));
+        }
+        if !seen.insert(key) {
+            return Err(Error::invalid("env", format!("`{key}` is set twice")));
+        }
+    }
+    let bytes: usize = env.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
+    if bytes > MAX_ENV_BYTES {
+        return Err(Error::invalid("env", format!("the environment takes {bytes} bytes, more than {MAX_ENV_BYTES}")));
+    }
+    Ok(())
+}
+
+fn judge_ssh_keys(keys: &[String]) -> Result<()> {
+    if keys.len() > MAX_SSH_KEYS {
+        return Err(Error::invalid("ssh-key", format!("at most {MAX_SSH_KEYS} keys, these are {}", keys.len())));
+    }
+    match keys.iter().position(|key| !is_ssh_key(key)) {
+        None => Ok(()),
+        Some(at) => Err(Error::invalid("ssh-key", format!("key {} is not an OpenSSH public key", at + 1))
+            .hint("give the line of a .pub file, for example `ssh-ed25519 AAAA... me@home`; options before the type are not taken")),
+    }
+}
+
+/// `TYPE BASE64 [COMMENT]` where the decoded key begins with its own type (RFC 4253, section 6.6).
+fn is_ssh_key(line: &str) -> bool {
+    const TYPES: [&str; 8] = [
+        "ssh-ed25519",
+        "ssh-rsa",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "sk-ssh-ed25519@openssh.com",
+        "sk-ecdsa-sha2-nistp256@openssh.com",
+        "ssh-ed448",
+    ];
+    let mut words = line.trim().splitn(3, ' ');
+    let (Some(kind), Some(body)) = (words.next(), words.next()) else { return false };
+    if line.len() > 8192 || line.chars().any(char::is_control) || !TYPES.contains(&kind) {
+        return false;
+    }
+    let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(body) else { return false };
+    let length = u32::try_from(kind.len()).unwrap_or(u32::MAX).to_be_bytes();
+    bytes.len() > 4 + kind.len() && bytes.starts_with(&length) && bytes[4..].starts_with(kind.as_bytes())
+}
+
+fn judge_tags(tags: &[String]) -> Result<()> {
+    if tags.len() > MAX_TAGS {
+        return Err(Error::invalid("tag", format!("at most {MAX_TAGS} tags, these are {}", tags.len())));
+    }
+    let is_tag = |tag: &str| {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+_.-".contains(&byte);
+        !tag.is_empty() && tag.len() <= MAX_TAG_BYTES && tag.bytes().all(plain)
+    };
+    match tags.iter().find(|tag| !is_tag(tag)) {
+        None => Ok(()),
+        Some(tag) => Err(Error::invalid("tag", format!("`{}` is not a tag (a-z, 0-9, `+`, `_`, `.`, `-`; at most {MAX_TAG_BYTES})", tag.escape_debug()))),
+    }
+}
+
+fn judge_size(spec: &ContainerSpec, notes: &str) -> Result<()> {
+    if notes.len() > MAX_NOTES_BYTES {
+        return Err(Error::invalid("notes", format!("the notes take {} bytes, more than {MAX_NOTES_BYTES}", notes.len())));
+    }
+    let bytes = serde_json::to_vec(spec).map_or(usize::MAX, |json| json.len());
+    if bytes > MAX_SPEC_BYTES {
+        return Err(Error::new(ErrorCode::TooLarge, format!("the whole configuration takes {bytes} bytes, more than {MAX_SPEC_BYTES}"))
+            .hint("shorten the notes, the keys or the environment"));
+    }
+    Ok(())
+}
+
+fn judge_password(password: &str) -> Result<()> {
+    let characters = password.chars().count();
+    if !(8..=1024).contains(&characters) {
+        return Err(Error::invalid("password", format!("root's password has 8 to 1024 characters, this one has {characters}")));
+    }
+    // crypt(3) ends at a NUL, and no terminal can type a line break into a password prompt.
+    if password.contains(['\0', '\n', '\r']) {
+        return Err(Error::invalid("password", "root's password holds a line break or a NUL character"));
+    }
+    Ok(())
+}

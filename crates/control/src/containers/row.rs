@@ -1,0 +1,258 @@
+//! What the store keeps about a container, and where: the rows under `ct/`, `name/`, `range/` and `trash/`.
+//!
+//! Invariant: a row holds enough to start the container, so that a start reads nothing else.
+
+use model::container::{ContainerSpec, ExitRecord, TemplateUse};
+use model::engine::{ID_COUNT, MANIFEST_VERSION, Manifest, NicPlan, StartRequest};
+use model::storage::TrashEntry;
+use model::{ContainerId, ContainerName, Digest, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Ends of runs kept for each container.
+pub const EXITS_KEPT: usize = 20;
+
+/// `ct/<id>/spec`: the configuration and everything that was decided for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRow {
+    pub id: ContainerId,
+    pub spec: ContainerSpec,
+    /// Absent until the template is here.
+    #[serde(default)]
+    pub digest: Option<Digest>,
+    /// Template layers, lowest first; empty until the template is here.
+    #[serde(default)]
+    pub layers: Vec<Digest>,
+    pub base_id: u32,
+    pub nics: Vec<NicPlan>,
+    pub created_at: Timestamp,
+    pub created_by: String,
+    /// Whether the container's folder exists; false = it is still being created.
+    #[serde(default)]
+    pub made: bool,
+}
+
+impl ContainerRow {
+    /// The manifest beside the container; `None` while the template is not here.
+    #[must_use]
+    pub fn manifest(&self) -> Option<Manifest> {
+        Some(Manifest {
+            version: MANIFEST_VERSION,
+            id: self.id,
+            spec: self.spec.clone(),
+            digest: self.digest.clone()?,
+            layers: self.layers.clone(),
+            base_id: self.base_id,
+            nics: self.nics.clone(),
+            created_at: self.created_at,
+            created_by: self.created_by.clone(),
+        })
+    }
+
+    /// Everything a start needs.
+    #[must_use]
+    pub fn start_request(&self) -> StartRequest {
+        StartRequest {
+            id: self.id,
+            name: self.spec.name.clone(),
+            hostname: self.spec.hostname.clone().unwrap_or_else(|| self.spec.name.to_string()),
+            layers: self.layers.clone(),
+            base_id: self.base_id,
+            limits: self.spec.limits.clone(),
+            nics: self.nics.clone(),
+            env: self.spec.env.clone(),
+            restart: self.spec.restart,
+            nesting: self.spec.nesting,
+        }
+    }
+
+    /// Which template it stands on, once that is known.
+    #[must_use]
+    pub fn template_use(&self) -> Option<TemplateUse> {
+        self.digest.clone().map(|digest| TemplateUse {
+            reference: self.spec.template.clone(),
+            digest,
+        })
+    }
+
+    /// Its user ids on the host.
+    #[must_use]
+    pub fn id_range(&self) -> (u32, u32) {
+        (self.base_id, ID_COUNT)
+    }
+}
+
+/// `ct/<id>/stat`: what is true about the container's runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StatRow {
+    /// Somebody asked it to stop and it has not ended yet.
+    #[serde(default)]
+    pub stopping: bool,
+    /// With what the present run was started; absent while it does not run.
+    #[serde(default)]
+    pub run: Option<StartRequest>,
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// Its NICs were changed while it ran: what the old ones held is given back at the next start.
+    #[serde(default)]
+    pub nics_changed: bool,
+    /// Newest last, at most [`EXITS_KEPT`].
+    #[serde(default)]
+    pub exits: Vec<ExitRecord>,
+}
+
+impl StatRow {
+    /// Adds ends that are not known yet, oldest first; says which were new.
+    pub fn learn(&mut self, exits: &[ExitRecord]) -> Vec<ExitRecord> {
+        let newest = self.exits.last().map(|exit| exit.at);
+        let is_new = |exit: &&ExitRecord| newest.is_none_or(|newest| exit.at > newest) || (Some(exit.at) == newest && !self.exits.contains(exit));
+        let new: Vec<ExitRecord> = exits.iter().filter(is_new).cloned().collect();
+        self.exits.extend(new.iter().cloned());
+        let surplus = self.exits.len().saturating_sub(EXITS_KEPT);
+        self.exits.drain(..surplus);
+        new
+    }
+
+    /// What differs between the present run and what the next one would be, as keys of `set`.
+    #[must_use]
+    pub fn pending(&self, row: &ContainerRow) -> Vec<String> {
+        let Some(run) = &self.run else { return Vec::new() };
+        let next = row.start_request();
+        let differs = [
+            ("hostname", run.hostname != next.hostname),
+            ("limits", run.limits != next.limits),
+            ("nic", run.nics != next.nics),
+            ("env", run.env != next.env),
+            ("restart", run.restart != next.restart),
+            ("nesting", run.nesting != next.nesting),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
+    }
+}
+
+/// `range/<base id>`: who has these 65,536 ids, or since when nobody has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RangeRow {
+    Owner(ContainerId),
+    FreedAt(Timestamp),
+}
+
+/// `trash/<id>`: a deleted container that can still come back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrashRow {
+    pub row: ContainerRow,
+    #[serde(default)]
+    pub exits: Vec<ExitRecord>,
+    pub deleted_at: Timestamp,
+    pub deleted_by: String,
+    pub expires_at: Timestamp,
+    #[serde(default)]
+    pub size_bytes: Option<u64>,
+    /// Its files are being removed: it cannot come back.
+    #[serde(default)]
+    pub purging: bool,
+}
+
+impl TrashRow {
+    /// As lists show it.
+    #[must_use]
+    pub fn entry(&self) -> TrashEntry {
+        TrashEntry {
+            id: self.row.id,
+            name: self.row.spec.name.to_string(),
+            size_bytes: self.size_bytes,
+            deleted_at: self.deleted_at,
+            deleted_by: self.deleted_by.clone(),
+            expires_at: self.expires_at,
+        }
+    }
+}
+
+/// Where the rows stand.
+pub mod key {
+    use super::{ContainerId, ContainerName};
+
+    /// Below it stand `<id>/spec` and `<id>/stat`.
+    pub const CONTAINERS: &str = "/berth/v1/ct/";
+    /// Below it stand the trashed ones by id.
+    pub const TRASH: &str = "/berth/v1/trash/";
+    /// Below it stand the blocks of ids by their first one.
+    pub const RANGES: &str = "/berth/v1/range/";
+    /// Below it stand MAC addresses in use.
+    pub const MACS: &str = "/berth/v1/mac/";
+    /// Below it stand root's password hashes of containers that are being created.
+    pub const FIRST: &str = "/berth/v1/first/";
+
+    /// The configuration.
+    #[must_use]
+    pub fn spec(id: ContainerId) -> String {
+        format!("{CONTAINERS}{id}/spec")
+    }
+    /// The runs.
+    #[must_use]
+    pub fn stat(id: ContainerId) -> String {
+        format!("{CONTAINERS}{id}/stat")
+    }
+    /// Who has a name.
+    #[must_use]
+    pub fn name(name: &ContainerName) -> String {
+        format!("/berth/v1/name/{name}")
+    }
+    /// A block of ids.
+    #[must_use]
+    pub fn range(base_id: u32) -> String {
+        format!("{RANGES}{base_id:010}")
+    }
+    /// The trash.
+    #[must_use]
+    pub fn trash(id: ContainerId) -> String {
+        format!("{TRASH}{id}")
+    }
+    /// Once-used secrets of a create.
+    #[must_use]
+    pub fn first(id: ContainerId) -> String {
+        format!("{FIRST}{id}")
+    }
+    /// Addresses in use on a bridge.
+    #[must_use]
+    pub fn addresses(bridge: &str) -> String {
+        format!("/berth/v1/ip/{bridge}/")
+    }
+    /// One address in use on a bridge.
+    #[must_use]
+    pub fn address(bridge: &str, address: std::net::IpAddr) -> String {
+        format!("/berth/v1/ip/{bridge}/{address}")
+    }
+    /// One MAC address in use.
+    #[must_use]
+    pub fn mac(mac: &str) -> String {
+        format!("{MACS}{mac}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::container::ExitReason;
+
+    use super::*;
+
+    fn exit(ms: i64) -> ExitRecord {
+        ExitRecord {
+            at: Timestamp::from_ms(ms),
+            reason: ExitReason::Exited,
+            code: 0,
+            oom_kills: 0,
+            message: None,
+        }
+    }
+
+    #[test]
+    fn an_exit_is_learned_once_and_twenty_are_kept() {
+        let mut stat = StatRow::default();
+        assert_eq!(stat.learn(&[exit(1), exit(2)]).len(), 2);
+        assert_eq!(stat.learn(&[exit(1), exit(2), exit(3)]), [exit(3)]);
+        let many: Vec<_> = (4..60).map(exit).collect();
+        stat.learn(&many);
+        assert_eq!((stat.exits.len(), stat.exits.last()), (EXITS_KEPT, Some(&exit(59))));
+    }
+}

@@ -1,0 +1,348 @@
+//! Changes of an existing container: `set` and `rename`. The changed configuration is judged as a whole, written, and
+//! then made true as far as that is possible while the container runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use model::access::Permission;
+use model::container::{Action, ContainerDetail, RestartPolicy, UpdateRequest};
+use model::error::ErrorCode;
+use model::storage::Mount;
+use model::{ContainerId, ContainerName, ContainerSpec};
+
+use super::board::Live;
+use super::create::normal;
+use super::row::{ContainerRow, key};
+use super::{Containers, changed_meanwhile, is_live, name_taken, takes_limits};
+use crate::caller::Caller;
+use crate::engine;
+use crate::error::{Error, Result};
+
+const LIMITS: [&str; 10] = ["cpus", "cpu-weight", "cpuset", "memory", "memory-high", "swap", "pids", "io-read", "io-write", "disk"];
+
+impl Containers {
+    /// Changes a configuration. Limits take effect at once; what needs a restart is listed in `pending_restart`.
+    ///
+    /// # Errors
+    /// `NotAllowed`, `NotFound`, `Stale` when `if_match` is not the present etag, `Invalid` with the key, or what the
+    /// policy refuses. When the host refuses a limit nothing is changed.
+    pub async fn update(&self, caller: &Caller, name: &str, request: UpdateRequest, if_match: Option<&str>) -> Result<ContainerDetail> {
+        caller.require(Permission::Containers)?;
+        let outcome = self.try_update(caller, name, &request, if_match).await;
+        match &outcome {
+            Ok((before, after)) => {
+                let detail = differences(&before.row.spec, &after.row.spec);
+                self.parts.access.record(caller, "container.update", name, &detail, true).await;
+            }
+            Err(error) => self.record(caller, "container.update", name, error),
+        }
+        let (_, after) = outcome?;
+        Ok(after.detail())
+    }
+
+    async fn try_update(&self, caller: &Caller, name: &str, request: &UpdateRequest, if_match: Option<&str>) -> Result<(Live, Live)> {
+        let before = self.find_for(name, Action::Update)?;
+        let id = before.row.id;
+        if if_match.is_some_and(|etag| etag.trim_matches('"') != before.rev.to_string()) {
+            return Err(changed_meanwhile());
+        }
+        let mut spec = before.row.spec.clone();
+        apply(&mut spec, &request.set)?;
+        let spec = normal(spec);
+        self.judge(caller, id, &spec, None).await?;
+        self.write_change(&before, spec).await?;
+        if let Err(error) = self.make_true(&before).await {
+            self.write_back_spec(id, &before).await?;
+            return Err(error);
+        }
+        let after = self.board.get(id).ok_or_else(changed_meanwhile)?;
+        Ok((before, after))
+    }
+
+    /// Writes the changed row together with the claims of changed NICs.
+    async fn write_change(&self, before: &Live, spec: ContainerSpec) -> Result<()> {
+        let id = before.row.id;
+        let mut row = ContainerRow::clone(&before.row);
+        let nics_changed = spec.nics != row.spec.nics;
+        row.spec = spec;
+        if !nics_changed {
+            return self.save_row(before, row).await;
+        }
+        let _one_at_a_time = self.allocating.lock().await;
+        let mut assignment = self.parts.networks.assign(id, &row.spec.nics, &before.row.nics, &self.trashed().await?).await?;
+        if is_live(before) {
+            assignment.keep_old();
+        }
+        row.nics.clone_from(&assignment.nics);
+        let key = key::spec(id);
+        let edit = self.parts.facts.change().unchanged(&key, before.rev).put(&key, &row);
+        let rev = assignment.write(id, edit).commit().await?.ok_or_else(changed_meanwhile)?;
+        self.board.change(id, |live| {
+            live.stat.nics_changed |= is_live(live);
+            live.row = Arc::new(row);
+            live.rev = rev;
+        });
+        self.save_stat(id).await
+    }
+
+    /// Brings limits, published ports and the manifest up to the new row.
+    async fn make_true(&self, before: &Live) -> Result<()> {
+        let id = before.row.id;
+        let live = self.board.get(id).ok_or_else(changed_meanwhile)?;
+        let limits = live.row.spec.limits.clone();
+        if limits != before.row.spec.limits && takes_limits(&live) {
+            let asked = limits.clone();
+            engine::call(&self.parts.engine, move |engine| engine.set_limits(id, &asked)).await?;
+            self.board.change_marked(id, |live| {
+                live.stat.run.iter_mut().for_each(|run| run.limits.clone_from(&limits));
+                ((), Some("limits"))
+            });
+            self.save_stat(id).await?;
+        }
+        if live.row.spec.publish != before.row.spec.publish || live.row.nics != before.row.nics {
+            self.apply_network(false).await?;
+        }
+        self.write_manifest(id).await
+    }
+
+    /// The host refused: the row says again what is true. Claims of NICs stay until the next start.
+    async fn write_back_spec(&self, id: ContainerId, before: &Live) -> Result<()> {
+        let live = self.board.get(id).ok_or_else(changed_meanwhile)?;
+        let mut row = ContainerRow::clone(&live.row);
+        row.spec = before.row.spec.clone();
+        row.nics.clone_from(&before.row.nics);
+        self.save_row(&live, row).await?;
+        self.board.change(id, |live| live.stat.nics_changed = true);
+        self.save_stat(id).await
+    }
+
+    /// Gives a stopped container another name.
+    ///
+    /// # Errors
+    /// `NotAllowed`, `NotFound`, `Invalid` when it is no name, `Conflict` when it is taken or the container runs.
+    pub async fn rename(&self, caller: &Caller, name: &str, new: &str) -> Result<ContainerDetail> {
+        caller.require(Permission::Containers)?;
+        let outcome = self.try_rename(name, new).await;
+        match &outcome {
+            Ok(_) => self.parts.access.record(caller, "container.rename", name, &format!("name: {name} -> {new}"), true).await,
+            Err(error) => self.record(caller, "container.rename", name, error),
+        }
+        Ok(outcome?.detail())
+    }
+
+    async fn try_rename(&self, name: &str, new: &str) -> Result<Live> {
+        let live = self.find_for(name, Action::Rename)?;
+        let new: ContainerName = new.parse().map_err(|error: model::id::IdError| Error::invalid("name", error.to_string()))?;
+        let id = live.row.id;
+        if new == live.row.spec.name {
+            return Ok(live);
+        }
+        if !self.board.promise(new.as_str()) {
+            return Err(name_taken(&new));
+        }
+        let renamed = self.write_name(&live, &new).await;
+        self.board.fulfil(new.as_str());
+        renamed?;
+        self.tell_names();
+        self.write_manifest(id).await?;
+        self.apply_network(false).await?;
+        self.board.get(id).ok_or_else(changed_meanwhile)
+    }
+
+    async fn write_name(&self, live: &Live, new: &ContainerName) -> Result<()> {
+        let mut row = ContainerRow::clone(&live.row);
+        row.spec.name = new.clone();
+        let (spec, name) = (key::spec(row.id), key::name(new));
+        let edit = self.parts.facts.change().unchanged(&spec, live.rev).absent(&name).put(spec, &row).put(name, &row.id);
+        let committed = edit.delete(key::name(&live.row.spec.name)).commit().await?;
+        let Some(rev) = committed else {
+            let taken = self.parts.facts.get::<ContainerId>(&key::name(new)).await?.is_some();
+            return Err(if taken { name_taken(new) } else { changed_meanwhile() });
+        };
+        self.board.change(row.id, |live| {
+            live.row = Arc::new(row);
+            live.rev = rev;
+        });
+        Ok(())
+    }
+
+    /// Writes the manifest beside the container anew.
+    pub(super) async fn write_manifest(&self, id: ContainerId) -> Result<()> {
+        let manifest = self.board.get(id).filter(|live| live.row.made).and_then(|live| live.row.manifest());
+        match manifest {
+            Some(manifest) => engine::call(&self.parts.engine, move |engine| engine.write_manifest(&manifest)).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Applies KEY=VALUE pairs. A key that `create` takes many times replaces the whole list, which its repeats then extend.
+///
+/// # Errors
+/// `Invalid` with the key.
+fn apply(spec: &mut ContainerSpec, set: &[(String, String)]) -> Result<()> {
+    let mut replaced = BTreeSet::new();
+    for (key, value) in set {
+        let is_first = replaced.insert(key.as_str());
+        match key.as_str() {
+            limit if LIMITS.contains(&limit) => spec.limits.set(limit, value)?,
+            "hostname" => spec.hostname = Some(value.clone()).filter(|value| value != "none"),
+            "autostart" => spec.autostart = switch(key, value)?,
+            "nesting" => spec.nesting = switch(key, value)?,
+            "restart" => spec.restart = restart_policy(value)?,
+            "notes" => spec.notes.clone_from(value),
+            "tag" | "tags" => list(&mut spec.tags, is_first, value, |tag| Ok(tag.to_owned()))?,
+            "publish" => list(&mut spec.publish, is_first, value, |port| port.parse().map_err(|why| Error::invalid("publish", why)))?,
+            "env" => one(&mut spec.env, is_first, value, |pair| pair_of(pair))?,
+            "nic" => one(&mut spec.nics, is_first, value, |nic| nic.parse().map_err(|why| Error::invalid("nic", why)))?,
+            "mount" => one(&mut spec.mounts, is_first, value, mount)?,
+            other => return Err(unknown_key(other)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown_key(key: &str) -> Error {
+    match key {
+        "name" => Error::invalid("key", "the name is not a setting").hint("use `berth rename`"),
+        "template" | "ssh-key" | "password" => Error::invalid("key", format!("`{key}` matters only when a container is created")),
+        "volume" => {
+            let mut error = Error::new(ErrorCode::Unsupported, "volumes are not supported in this version");
+            error.body.field = Some("volume".into());
+            error
+        }
+        _ => Error::invalid("key", format!("`{key}` is not a setting of a container")).hint("use a long flag of `berth create`, for example memory=256M"),
+    }
+}
+
+fn switch(key: &str, value: &str) -> Result<bool> {
+    match value {
+        "true" | "on" | "yes" | "1" | "" => Ok(true),
+        "false" | "off" | "no" | "0" | "none" => Ok(false),
+        _ => Err(Error::invalid(key, format!("`{value}` is neither true nor false"))),
+    }
+}
+
+fn restart_policy(value: &str) -> Result<RestartPolicy> {
+    match value {
+        "no" | "none" => Ok(RestartPolicy::No),
+        "on-failure" => Ok(RestartPolicy::OnFailure),
+        "always" => Ok(RestartPolicy::Always),
+        _ => Err(Error::invalid("restart", format!("`{value}` is not a restart policy; use no, on-failure or always"))),
+    }
+}
+
+/// Values that hold no comma: several may stand in one.
+fn list<T>(into: &mut Vec<T>, is_first: bool, value: &str, parse: impl Fn(&str) -> Result<T>) -> Result<()> {
+    if is_first {
+        into.clear();
+    }
+    if value != "none" {
+        for part in value.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            into.push(parse(part)?);
+        }
+    }
+    Ok(())
+}
+
+/// Values that may hold commas: one at a time.
+fn one<T>(into: &mut Vec<T>, is_first: bool, value: &str, parse: impl Fn(&str) -> Result<T>) -> Result<()> {
+    if is_first {
+        into.clear();
+    }
+    if value != "none" {
+        into.push(parse(value)?);
+    }
+    Ok(())
+}
+
+fn pair_of(text: &str) -> Result<(String, String)> {
+    let (key, value) = text.split_once('=').ok_or_else(|| Error::invalid("env", format!("`{text}` is not KEY=VALUE")))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn mount(text: &str) -> Result<Mount> {
+    let mut parts = text.split(':');
+    let (Some(source), Some(target)) = (parts.next(), parts.next()) else {
+        return Err(Error::invalid("mount", format!("`{text}` is not SRC:DST[:ro]")));
+    };
+    Ok(Mount {
+        source: source.to_owned(),
+        target: target.to_owned(),
+        read_only: parts.next() == Some("ro"),
+    })
+}
+
+/// Field by field before and after, for the audit log. Values of the environment may be secrets and are not told.
+fn differences(before: &ContainerSpec, after: &ContainerSpec) -> String {
+    let fields = |spec: &ContainerSpec| -> serde_json::Map<String, serde_json::Value> {
+        let mut shown = spec.clone();
+        shown.env.iter_mut().for_each(|(_, value)| "***".clone_into(value));
+        match serde_json::to_value(&shown) {
+            Ok(serde_json::Value::Object(mut map)) => {
+                if let Some(serde_json::Value::Object(limits)) = map.remove("limits") {
+                    map.extend(limits);
+                }
+                map
+            }
+            _ => serde_json::Map::new(),
+        }
+    };
+    let (before, after) = (fields(before), fields(after));
+    let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
+    let null = serde_json::Value::Null;
+    let lines: Vec<String> = changed.map(|(key, value)| format!("{key}: {} -> {value}", before.get(key).unwrap_or(&null))).collect();
+    if lines.is_empty() { "nothing changed, or only values of the environment".into() } else { lines.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> ContainerSpec {
+        serde_json::from_str(r#"{"name":"web","template":"images:debian/13","tags":["old"],"env":[["A","1"]]}"#).expect("a spec")
+    }
+
+    fn set(pairs: &[(&str, &str)]) -> Result<ContainerSpec> {
+        let mut spec = spec();
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        apply(&mut spec, &pairs).map(|()| spec)
+    }
+
+    #[test]
+    fn repeats_extend_what_the_first_replaced() {
+        let spec = set(&[("tag", "a"), ("tag", "b,c"), ("env", "X=1=2"), ("env", "Y=")]).expect("good pairs");
+        assert_eq!(spec.tags, ["a", "b", "c"]);
+        assert_eq!(spec.env, [("X".into(), "1=2".into()), ("Y".into(), String::new())]);
+    }
+
+    #[test]
+    fn none_empties() {
+        let spec = set(&[("tag", "none"), ("env", "none"), ("nic", "none"), ("memory", "none"), ("hostname", "none")]).expect("good pairs");
+        assert!(spec.tags.is_empty() && spec.env.is_empty() && spec.nics.is_empty() && spec.hostname.is_none());
+    }
+
+    #[test]
+    fn a_bad_pair_names_its_key() {
+        for (key, value, field) in [
+            ("memory", "much", "memory"),
+            ("autostart", "maybe", "autostart"),
+            ("restart", "sometimes", "restart"),
+            ("publish", "80", "publish"),
+            ("env", "novalue", "env"),
+            ("nic", "vlan=0", "nic"),
+            ("name", "x", "key"),
+            ("colour", "red", "key"),
+        ] {
+            let error = set(&[(key, value)]).expect_err("a bad pair");
+            assert_eq!(error.body.field.as_deref(), Some(field), "{key}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_audit_tells_no_secret() {
+        let after = set(&[("env", "TOKEN=secret"), ("memory", "64M")]).expect("good pairs");
+        let told = differences(&spec(), &after);
+        assert!(told.contains("memory_bytes: null -> 67108864") && !told.contains("secret"), "{told}");
+    }
+}
