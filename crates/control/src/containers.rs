@@ -32,7 +32,6 @@ use crate::templates::Templates;
 mod adopt;
 pub mod board;
 mod create;
-pub mod exec;
 pub mod id_pool;
 mod lifecycle;
 pub mod policy;
@@ -133,7 +132,7 @@ impl Containers {
     }
 
     /// The tasks outlive no console: they hold us weakly, else neither would ever be freed.
-    fn register<P: DeserializeOwned>(self: &Arc<Self>, kind: &'static str, make: fn(Arc<Self>, P) -> Arc<dyn Job>) {
+    fn register<P: DeserializeOwned + 'static>(self: &Arc<Self>, kind: &'static str, make: fn(Arc<Self>, P) -> Arc<dyn Job>) {
         let weak: Weak<Self> = Arc::downgrade(self);
         let constructor = move |params: serde_json::Value| {
             let this = weak.upgrade().ok_or_else(|| Error::failed("the console is shutting down"))?;
@@ -181,6 +180,22 @@ impl Containers {
         Ok(suggest::name(networks::random()?, |name| self.board.is_taken(name)))
     }
 
+    /// The container's id.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn id_of(&self, name: &str) -> Result<ContainerId> {
+        Ok(self.find(name)?.row.id)
+    }
+
+    /// The id of a container in which the action is legal now.
+    ///
+    /// # Errors
+    /// `NotFound`, `Conflict` with the state and the reason.
+    pub(crate) fn running(&self, name: &str, action: Action) -> Result<ContainerId> {
+        Ok(self.find_for(name, action)?.row.id)
+    }
+
     /// The picture of all containers.
     pub(crate) fn board(&self) -> &Arc<Board> {
         &self.board
@@ -199,7 +214,7 @@ impl Containers {
 
     /// Starts the task of a verb on one container and records who asked.
     async fn ask<P: Serialize>(&self, caller: &Caller, name: &str, ask: Ask<'_>, params: impl FnOnce(ContainerId) -> P) -> Result<Task> {
-        if let Some(task) = self.asked_before(caller, ask.key).await? {
+        if let Some(task) = self.asked_before(caller, ask.kind, name, ask.key).await? {
             return Ok(task);
         }
         let live = self.find_for(name, ask.action).inspect_err(|error| self.record(caller, ask.kind, name, error))?;
@@ -221,11 +236,8 @@ impl Containers {
     }
 
     /// The task that this key began earlier.
-    async fn asked_before(&self, caller: &Caller, key: Option<&str>) -> Result<Option<Task>> {
-        match key {
-            None => Ok(None),
-            Some(key) => self.parts.tasks.repeated(caller, key).await,
-        }
+    async fn asked_before(&self, caller: &Caller, kind: &str, target: &str, key: Option<&str>) -> Result<Option<Task>> {
+        self.parts.tasks.earlier(caller, kind, target, key).await
     }
 
     /// Writes a refusal into the audit log, beside the answer.

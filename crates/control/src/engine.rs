@@ -12,6 +12,9 @@ use model::id::ExecId;
 use model::metrics::Sample;
 use model::{ContainerId, Digest, Limits};
 
+pub mod fake;
+pub mod linux;
+
 /// The ends of a command's streams. With a tty `stdin` and `stdout` are two descriptors of one socket that carries the
 /// terminal; `stderr` is absent then. The exit comes as [`EngineEvent::ExecExited`].
 #[derive(Debug)]

@@ -7,12 +7,19 @@
 pub mod access;
 pub mod caller;
 pub mod clock;
+pub mod console;
+pub mod containers;
 pub mod engine;
 pub mod error;
 pub mod events;
+pub mod exec;
+pub mod host;
 pub mod metrics;
+pub mod networks;
 pub mod store;
 pub mod tasks;
+pub mod templates;
 
 pub use caller::Caller;
+pub use console::{Config, Control};
 pub use error::{Error, Result};

@@ -11,11 +11,11 @@ use model::{ContainerState, Timestamp};
 use tokio::sync::mpsc;
 
 use super::board::Live;
-use super::exec::Execs;
 use super::{Containers, lifecycle, takes_limits};
 use crate::caller::Caller;
 use crate::engine;
 use crate::error::Result;
+use crate::exec::Execs;
 
 /// Containers that are brought up at once after the host has booted.
 const AUTOSTARTS_AT_ONCE: usize = 4;

@@ -41,12 +41,12 @@ impl Containers {
     /// What [`policy::judge`] refuses; `Conflict` when the name is taken.
     pub async fn create(&self, caller: &Caller, request: CreateRequest, idempotency_key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Containers)?;
-        if let Some(task) = self.asked_before(caller, idempotency_key).await? {
-            return Ok(task);
-        }
         let CreateRequest { spec, password, start } = request;
         let spec = normal(spec);
         let name = spec.name.clone();
+        if let Some(task) = self.asked_before(caller, "container.create", name.as_str(), idempotency_key).await? {
+            return Ok(task);
+        }
         let id = ContainerId(uuid::Uuid::new_v4());
         let judged = self.judge(caller, id, &spec, password.as_deref()).await;
         judged.inspect_err(|error| self.record(caller, "container.create", name.as_str(), error))?;

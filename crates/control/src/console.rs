@@ -1,0 +1,155 @@
+//! All parts together: opened in the order in which they need each other, and kept going by one loop.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use model::network::Cidr;
+use tokio::task::JoinHandle;
+
+use crate::access::Access;
+use crate::clock::Clock;
+use crate::containers::{self, Containers};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::events::Events;
+use crate::exec::Execs;
+use crate::host::Host;
+use crate::metrics::Metrics;
+use crate::networks::{self, Networks};
+use crate::store::{Facts, Store};
+use crate::tasks::Tasks;
+use crate::templates::Templates;
+
+/// How often what has expired is looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// What a person decided about the console.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub state_dir: PathBuf,
+    pub run_dir: PathBuf,
+    /// Keeps several consoles on one host apart.
+    pub instance: Option<String>,
+    pub bridge: String,
+    /// The bridge's own address; absent = the first free /22 of 10.213.0.0/16.
+    pub subnet: Option<Cidr>,
+    /// First and last user id that containers may have.
+    pub id_pool: (u32, u32),
+    /// TCP ports of the console that containers must not reach.
+    pub closed_ports: Vec<u16>,
+    pub public_url: Option<String>,
+}
+
+/// Everything that the console does.
+#[derive(Debug)]
+pub struct Control {
+    pub access: Arc<Access>,
+    pub tasks: Arc<Tasks>,
+    pub containers: Arc<Containers>,
+    pub exec: Arc<Execs>,
+    pub templates: Arc<Templates>,
+    pub networks: Arc<Networks>,
+    pub metrics: Arc<Metrics>,
+    pub events: Arc<Events>,
+    pub host: Arc<Host>,
+    pub clock: Clock,
+    pub facts: Facts,
+    pub engine: Arc<dyn Engine>,
+    sweeper: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Control {
+    /// Opens everything: reads the store, adopts containers that run, finishes or rolls back what was interrupted, makes
+    /// the network fit, samples and sweeps from then on. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The store or the state directory fails. A network that cannot be made is logged: containers run on.
+    pub async fn open(config: Config, engine: Arc<dyn Engine>, store: Arc<dyn Store>, clock: Clock) -> Result<Arc<Self>> {
+        let facts = Facts(store);
+        let events = Arc::new(Events::new(boot_name()?));
+        let access = Access::open(facts.clone(), clock.clone(), &config.run_dir).await?;
+        let tasks = Arc::new(Tasks::new(facts.clone(), Arc::clone(&events), clock.clone(), config.state_dir.join("tasks"))?);
+        let metrics = Arc::new(Metrics::new(config.state_dir.join("metrics"), Arc::clone(&engine), clock.clone(), Arc::clone(&events))?);
+        let settings = networks::Settings { bridge: config.bridge.clone(), subnet: config.subnet, closed_ports: config.closed_ports.clone() };
+        let networks = Arc::new(Networks::new(facts.clone(), Arc::clone(&engine), settings));
+        let templates = Templates::new(facts.clone(), Arc::clone(&engine), Arc::clone(&tasks), Arc::clone(&events), clock.clone(), config.state_dir.clone())?;
+        let host = Arc::new(Host::new(Arc::clone(&engine)));
+        let parts = containers::Parts {
+            facts: facts.clone(),
+            engine: Arc::clone(&engine),
+            events: Arc::clone(&events),
+            clock: clock.clone(),
+            tasks: Arc::clone(&tasks),
+            templates: Arc::clone(&templates),
+            networks: Arc::clone(&networks),
+            metrics: Arc::clone(&metrics),
+            access: Arc::clone(&access),
+            host: Arc::clone(&host),
+            id_pool: config.id_pool,
+            etc: PathBuf::from("/etc"),
+        };
+        let containers = Containers::open(parts).await?;
+        let exec = Execs::new(Arc::clone(&containers), Arc::clone(&engine), Arc::clone(&access), clock.clone());
+        let this = Arc::new(Self { access, tasks, containers, exec, templates, networks, metrics, events, host, clock, facts, engine, sweeper: Mutex::default() });
+        this.begin().await?;
+        Ok(this)
+    }
+
+    async fn begin(self: &Arc<Self>) -> Result<()> {
+        self.containers.adopt(Arc::clone(&self.exec)).await?;
+        // The network first: what is taken up again may start containers.
+        if let Err(error) = self.containers.refresh_network().await {
+            tracing::error!(%error, "the network could not be made as it shall be; containers that run are left alone");
+        }
+        self.tasks.recover().await?;
+        self.metrics.start()?;
+        let boot = tokio::fs::read_to_string("/proc/sys/kernel/random/boot_id").await;
+        let boot = boot.map_err(|error| Error::failed(format!("the kernel's boot id cannot be read ({error})")))?;
+        self.containers.autostart(boot.trim()).await?;
+        let weak = Arc::downgrade(self);
+        let sweeper = tokio::spawn(async move {
+            let mut minutes = tokio::time::interval(SWEEP);
+            minutes.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                minutes.tick().await;
+                let Some(this) = weak.upgrade() else { return };
+                this.sweep().await;
+            }
+        });
+        *self.sweeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweeper);
+        Ok(())
+    }
+
+    /// What is due each minute. One failure does not keep the rest from happening.
+    async fn sweep(&self) {
+        self.exec.sweep();
+        let outcomes = [
+            ("sign-ins", self.access.sweep().await),
+            ("the trash", self.containers.expire().await.map(drop)),
+            ("the network", self.containers.refresh_network().await),
+        ];
+        for (what, outcome) in outcomes {
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "{what} could not be looked after; tried again in a minute");
+            }
+        }
+    }
+
+    /// Ends the loops and makes durable what was only in memory. Containers live on.
+    pub async fn shut_down(&self) {
+        let sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sweeper) = sweeper {
+            sweeper.abort();
+        }
+        self.tasks.shut_down().await;
+        self.metrics.shut_down().await;
+        self.access.flush().await;
+    }
+}
+
+/// The first half of event ids: different at every start of the console.
+fn boot_name() -> Result<String> {
+    let bytes: [u8; 6] = networks::random()?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

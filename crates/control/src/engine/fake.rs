@@ -1,0 +1,380 @@
+//! An engine in memory, for tests of everything above it. It does what the trait says, without a kernel: containers
+//! "run" until they are told to end, commands are pipes that a test holds the other ends of.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::Sender;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use model::container::{ExitReason, ExitRecord};
+use model::engine::{
+    BuildRequest, CheckLevel, EngineError, EngineEvent, ExecExit, ExecRequest, FirstBoot, HostCheck, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal,
+    StartRequest, Started, UnpackRequest, Unpacked,
+};
+use model::error::ErrorCode;
+use model::id::ExecId;
+use model::metrics::{Counters, Sample};
+use model::{ContainerId, ContainerState, Digest, Limits, Timestamp};
+
+use super::{Engine, ExecStreams};
+
+type Outcome<T> = std::result::Result<T, EngineError>;
+
+/// What the fake knows.
+#[derive(Debug, Default)]
+pub struct Fake {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    folders: BTreeMap<ContainerId, Folder>,
+    layers: BTreeSet<Digest>,
+    networks: BTreeMap<String, NetworkPlan>,
+    sink: Option<Sender<EngineEvent>>,
+    /// Verbs that fail the next time they are called.
+    failing: HashMap<&'static str, u32>,
+    /// Containers whose init does not listen when it is asked to end.
+    deaf: BTreeSet<ContainerId>,
+    seconds: i64,
+}
+
+#[derive(Debug, Default)]
+struct Folder {
+    manifest: Option<Manifest>,
+    trashed: bool,
+    run: Option<Run>,
+    exits: Vec<ExitRecord>,
+}
+
+#[derive(Debug)]
+struct Run {
+    started_at: Timestamp,
+    frozen: bool,
+    limits: Limits,
+    execs: HashMap<ExecId, ExecEnds>,
+    console: Vec<OwnedFd>,
+}
+
+/// The other ends of a command's streams.
+#[derive(Debug)]
+struct ExecEnds {
+    #[expect(dead_code, reason = "held open: closing it would tell the command that its terminal is gone")]
+    stdin: OwnedFd,
+    stdout: OwnedFd,
+}
+
+fn refuse(code: ErrorCode, step: &str, message: &str) -> EngineError {
+    EngineError { code, step: step.into(), message: message.into(), hint: None }
+}
+
+fn broken(error: impl std::fmt::Display) -> EngineError {
+    refuse(ErrorCode::Failed, "fake", &error.to_string())
+}
+
+impl Fake {
+    /// A host without containers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next `times` calls of a verb fail.
+    pub fn fail(&self, verb: &'static str, times: u32) {
+        self.lock().failing.insert(verb, times);
+    }
+
+    /// This container's init does not end when it is asked.
+    pub fn make_deaf(&self, id: ContainerId) {
+        self.lock().deaf.insert(id);
+    }
+
+    /// A layer that is there already.
+    pub fn add_layer(&self, digest: Digest) {
+        self.lock().layers.insert(digest);
+    }
+
+    /// The container ends by itself.
+    pub fn end(&self, id: ContainerId, reason: ExitReason, code: i32) {
+        self.lock().end(id, reason, code);
+    }
+
+    /// A command prints and ends.
+    pub fn finish_exec(&self, id: ContainerId, exec: ExecId, printed: &[u8], code: i32) {
+        let mut inner = self.lock();
+        let ends = inner.folders.get_mut(&id).and_then(|folder| folder.run.as_mut()).and_then(|run| run.execs.remove(&exec));
+        if let Some(ends) = ends {
+            let mut file = std::fs::File::from(ends.stdout);
+            drop(file.write_all(printed).is_ok());
+        }
+        inner.tell(EngineEvent::ExecExited(ExecExit { exec, code, message: None }));
+    }
+
+    /// Networks as they were last applied.
+    #[must_use]
+    pub fn networks(&self) -> Vec<NetworkPlan> {
+        self.lock().networks.values().cloned().collect()
+    }
+
+    /// Ids whose folder exists, the trash included.
+    #[must_use]
+    pub fn folders(&self) -> Vec<(ContainerId, bool)> {
+        self.lock().folders.iter().map(|(id, folder)| (*id, folder.trashed)).collect()
+    }
+
+    /// Limits of a running container.
+    #[must_use]
+    pub fn limits(&self, id: ContainerId) -> Option<Limits> {
+        self.lock().folders.get(&id)?.run.as_ref().map(|run| run.limits.clone())
+    }
+}
+
+impl Inner {
+    fn check(&mut self, verb: &'static str) -> Outcome<()> {
+        match self.failing.get_mut(verb) {
+            Some(times) if *times > 0 => {
+                *times -= 1;
+                Err(refuse(ErrorCode::Failed, verb, "made to fail by the test"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tell(&self, event: EngineEvent) {
+        if let Some(sink) = &self.sink {
+            // A console that is gone hears nothing.
+            drop(sink.send(event));
+        }
+    }
+
+    fn now(&mut self) -> Timestamp {
+        self.seconds += 1;
+        Timestamp::from_ms(1_700_000_000_000 + self.seconds * 1000)
+    }
+
+    fn running(&mut self, id: ContainerId) -> Outcome<&mut Run> {
+        let run = self.folders.get_mut(&id).and_then(|folder| folder.run.as_mut());
+        run.ok_or_else(|| refuse(ErrorCode::Conflict, "find the container", "the container does not run"))
+    }
+
+    fn end(&mut self, id: ContainerId, reason: ExitReason, code: i32) {
+        let at = self.now();
+        let Some(folder) = self.folders.get_mut(&id) else { return };
+        if folder.run.take().is_some() {
+            folder.exits.push(ExitRecord { at, reason, code, oom_kills: 0, message: None });
+            let seen = observed(id, folder);
+            self.tell(EngineEvent::Changed(seen));
+        }
+    }
+}
+
+fn observed(id: ContainerId, folder: &Folder) -> Observed {
+    let state = match &folder.run {
+        Some(run) if run.frozen => ContainerState::Frozen,
+        Some(_) => ContainerState::Running,
+        None => ContainerState::Stopped,
+    };
+    Observed {
+        id,
+        state,
+        degraded: false,
+        pid: folder.run.as_ref().map(|_| 4242),
+        started_at: folder.run.as_ref().map(|run| run.started_at),
+        exits: folder.exits.clone(),
+    }
+}
+
+impl Engine for Fake {
+    fn host(&self) -> HostReport {
+        let check = HostCheck { name: "kernel".into(), level: CheckLevel::Good, found: "6.12".into(), fix: None };
+        HostReport {
+            hostname: "fake".into(),
+            kernel: "6.12.0".into(),
+            cgroup: "v2".into(),
+            arch: "x86_64".into(),
+            cpus: 4,
+            cpu_list: "0-3".into(),
+            memory_bytes: 8 << 30,
+            checks: vec![check],
+            disk_limits: false,
+        }
+    }
+
+    fn create(&self, manifest: &Manifest, _: &FirstBoot) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("create")?;
+        inner.folders.entry(manifest.id).or_default().manifest = Some(manifest.clone());
+        Ok(())
+    }
+
+    fn write_manifest(&self, manifest: &Manifest) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("write_manifest")?;
+        inner.folders.entry(manifest.id).or_default().manifest = Some(manifest.clone());
+        Ok(())
+    }
+
+    fn manifests(&self) -> Vec<Manifest> {
+        self.lock().folders.values().filter_map(|folder| folder.manifest.clone()).collect()
+    }
+
+    fn start(&self, request: &StartRequest) -> Outcome<Started> {
+        let mut inner = self.lock();
+        inner.check("start")?;
+        let at = inner.now();
+        let folder = inner.folders.get_mut(&request.id).ok_or_else(|| refuse(ErrorCode::NotFound, "open the container's folder", "it is not there"))?;
+        if folder.run.is_some() {
+            return Err(refuse(ErrorCode::Conflict, "start the container", "it runs already"));
+        }
+        folder.run = Some(Run { started_at: at, frozen: false, limits: request.limits.clone(), execs: HashMap::new(), console: Vec::new() });
+        let seen = observed(request.id, folder);
+        inner.tell(EngineEvent::Changed(seen));
+        Ok(Started { pid: 4242, at, took_us: 1000 })
+    }
+
+    fn signal(&self, id: ContainerId, signal: Signal) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("signal")?;
+        match signal {
+            Signal::PowerOff if inner.deaf.contains(&id) => inner.running(id).map(drop),
+            Signal::PowerOff => {
+                inner.running(id)?;
+                inner.end(id, ExitReason::PowerOff, 0);
+                Ok(())
+            }
+            Signal::Kill => {
+                inner.end(id, ExitReason::Killed, 137);
+                Ok(())
+            }
+            Signal::Freeze => inner.running(id).map(|run| run.frozen = true),
+            Signal::Unfreeze => inner.running(id).map(|run| run.frozen = false),
+        }
+    }
+
+    fn set_limits(&self, id: ContainerId, limits: &Limits) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("set_limits")?;
+        inner.running(id)?.limits = limits.clone();
+        Ok(())
+    }
+
+    fn exec(&self, id: ContainerId, exec: ExecId, request: &ExecRequest) -> Outcome<ExecStreams> {
+        let mut inner = self.lock();
+        inner.check("exec")?;
+        let run = inner.running(id)?;
+        let (in_read, in_write) = rustix::pipe::pipe().map_err(broken)?;
+        let (out_read, out_write) = rustix::pipe::pipe().map_err(broken)?;
+        run.execs.insert(exec, ExecEnds { stdin: in_read, stdout: out_write });
+        let stderr = if request.tty { None } else { Some(rustix::pipe::pipe().map_err(broken)?.0) };
+        Ok(ExecStreams { stdin: in_write, stdout: out_read, stderr })
+    }
+
+    fn resize_exec(&self, id: ContainerId, _: ExecId, _: u16, _: u16) -> Outcome<()> {
+        self.lock().running(id).map(drop)
+    }
+
+    fn signal_exec(&self, id: ContainerId, exec: ExecId, signal: i32) -> Outcome<()> {
+        let mut inner = self.lock();
+        if inner.running(id)?.execs.remove(&exec).is_some() {
+            inner.tell(EngineEvent::ExecExited(ExecExit { exec, code: 128 + signal, message: None }));
+        }
+        Ok(())
+    }
+
+    fn console(&self, id: ContainerId) -> Outcome<OwnedFd> {
+        let mut inner = self.lock();
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(broken)?;
+        let mut held = ours;
+        held.write_all(b"fake login: ").map_err(broken)?;
+        inner.running(id)?.console.push(held.into());
+        Ok(theirs.into())
+    }
+
+    fn resize_console(&self, id: ContainerId, _: u16, _: u16) -> Outcome<()> {
+        self.lock().running(id).map(drop)
+    }
+
+    fn console_log(&self, id: ContainerId) -> Outcome<OwnedFd> {
+        if !self.lock().folders.contains_key(&id) {
+            return Err(refuse(ErrorCode::NotFound, "open the console's log", "the container is not there"));
+        }
+        let (reader, writer) = rustix::pipe::pipe().map_err(broken)?;
+        std::fs::File::from(writer).write_all(b"fake login: \n").map_err(broken)?;
+        Ok(reader)
+    }
+
+    fn remove(&self, id: ContainerId, removal: Removal) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("remove")?;
+        match removal {
+            Removal::Purge => drop(inner.folders.remove(&id)),
+            Removal::ToTrash => inner.folders.entry(id).or_default().trashed = true,
+            Removal::Restore => inner.folders.entry(id).or_default().trashed = false,
+        }
+        Ok(())
+    }
+
+    fn measure(&self, _: ContainerId) -> Outcome<u64> {
+        Ok(12_288)
+    }
+
+    fn sample(&self) -> Sample {
+        let inner = self.lock();
+        let running = inner.folders.iter().filter(|(_, folder)| folder.run.is_some());
+        Sample { containers: running.map(|(id, _)| (*id, Counters::default())).collect(), ..Sample::default() }
+    }
+
+    fn observe(&self) -> Vec<Observed> {
+        self.lock().folders.iter().filter(|(_, folder)| !folder.trashed).map(|(id, folder)| observed(*id, folder)).collect()
+    }
+
+    fn watch(&self, sink: Sender<EngineEvent>) {
+        self.lock().sink = Some(sink);
+    }
+
+    fn unpack(&self, request: &UnpackRequest, input: OwnedFd, progress: OwnedFd) -> Outcome<Unpacked> {
+        let mut bytes = Vec::new();
+        std::fs::File::from(input).read_to_end(&mut bytes).map_err(broken)?;
+        drop(progress);
+        let mut inner = self.lock();
+        inner.check("unpack")?;
+        inner.layers.insert(request.digest.clone());
+        Ok(Unpacked { bytes: bytes.len() as u64, entries: 1, ..Unpacked::default() })
+    }
+
+    fn build(&self, request: &BuildRequest, output: OwnedFd, log: OwnedFd) -> Outcome<()> {
+        self.lock().check("build")?;
+        std::fs::File::from(log).write_all(format!("building {}\n", request.suite).as_bytes()).map_err(broken)?;
+        std::fs::File::from(output).write_all(b"a root file system").map_err(broken)
+    }
+
+    fn layers(&self) -> Vec<Digest> {
+        self.lock().layers.iter().cloned().collect()
+    }
+
+    fn remove_layer(&self, digest: &Digest) -> Outcome<()> {
+        self.lock().layers.remove(digest);
+        Ok(())
+    }
+
+    fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("apply_network")?;
+        inner.networks.insert(plan.bridge.clone(), plan.clone());
+        Ok(())
+    }
+
+    fn remove_network(&self, bridge: &str) -> Outcome<()> {
+        self.lock().networks.remove(bridge);
+        Ok(())
+    }
+
+    fn retire(&self) -> Outcome<()> {
+        Ok(())
+    }
+}

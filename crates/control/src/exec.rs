@@ -1,0 +1,200 @@
+//! Commands inside containers, with and without a terminal, and consoles. A session belongs to whoever opened it and
+//! outlives its connections: a reload attaches again and sees what was printed meanwhile.
+//!
+//! Invariant: output is read only as fast as the attached take it; with a terminal nobody is attached to, it goes to the
+//! scrollback alone, and a pipe is not read at all before somebody attaches, so that no byte is lost.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::access::Permission;
+use model::container::Action;
+use model::engine::{ExecExit, ExecRequest};
+use model::id::ExecId;
+use model::{ContainerId, Timestamp};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::access::Access;
+use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::containers::Containers;
+use crate::engine::{self, Engine};
+use crate::error::{Error, Result};
+
+mod session;
+mod stream;
+
+use session::{Left, Session};
+
+/// A session that nobody watches ends after this long; an ended one is forgotten after it.
+const UNWATCHED: Duration = Duration::from_secs(30 * 60);
+/// Sessions at once, of all users.
+const MAX_SESSIONS: usize = 512;
+
+/// What a session sends to whoever is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Stream 1 is output (with a terminal, everything), 2 is errors.
+    Bytes { stream: u8, bytes: Vec<u8> },
+    /// The end, with the code of `berth exec`; nothing follows.
+    Exit { code: i32, reason: String },
+}
+
+/// What an attachment sends to the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    Bytes(Vec<u8>),
+    /// No more input.
+    Eof,
+    Resize { cols: u16, rows: u16 },
+    /// By name: `INT`, `SIGTERM` ...
+    Signal(String),
+    /// So many bytes were taken. The first one switches flow control on.
+    Ack(u64),
+}
+
+/// A connection to a session.
+#[derive(Debug)]
+pub struct Attachment {
+    /// What was printed before.
+    pub replay: Vec<u8>,
+    pub output: mpsc::Receiver<Output>,
+    pub input: mpsc::Sender<Input>,
+}
+
+/// A session as lists show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExecInfo {
+    pub id: ExecId,
+    pub command: Vec<String>,
+    pub user: Option<String>,
+    pub tty: bool,
+    pub started_at: Timestamp,
+    /// Absent while it runs.
+    pub exit: Option<i32>,
+}
+
+/// All sessions of this console.
+#[derive(Debug)]
+pub struct Execs {
+    containers: Arc<Containers>,
+    engine: Arc<dyn Engine>,
+    access: Arc<Access>,
+    clock: Clock,
+    sessions: Mutex<HashMap<ExecId, Arc<Session>>>,
+}
+
+impl Execs {
+    /// No session yet.
+    #[must_use]
+    pub fn new(containers: Arc<Containers>, engine: Arc<dyn Engine>, access: Arc<Access>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { containers, engine, access, clock, sessions: Mutex::default() })
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<ExecId, Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a command inside a running container.
+    ///
+    /// # Errors
+    /// `NotAllowed`, `NotFound`, `Conflict` when the container does not run, or the engine's, naming its step.
+    pub async fn open(&self, caller: &Caller, container: &str, request: ExecRequest) -> Result<ExecId> {
+        caller.require(Permission::Terminal)?;
+        let id = self.containers.running(container, Action::Exec)?;
+        if self.all().len() >= MAX_SESSIONS {
+            return Err(Error::new(model::ErrorCode::SlowDown, format!("{MAX_SESSIONS} terminals are open")).hint("close some of them"));
+        }
+        let exec = ExecId(uuid::Uuid::new_v4());
+        let session = Arc::new(Session::new(exec, id, caller, &request, self.clock.now()));
+        // Known before it runs: its end may be told before the call returns.
+        self.all().insert(exec, Arc::clone(&session));
+        let asked = request.clone();
+        let streams = engine::call(&self.engine, move |engine| engine.exec(id, exec, &asked)).await;
+        let begun = match streams {
+            Ok(streams) => session.begin(streams, Arc::clone(&self.engine)),
+            Err(error) => Err(error),
+        };
+        let detail = format!("{} as {}", request.command.join(" "), request.user.as_deref().unwrap_or("root"));
+        self.access.record(caller, "container.exec", container, &detail, begun.is_ok()).await;
+        if let Err(error) = begun {
+            self.all().remove(&exec);
+            return Err(error);
+        }
+        Ok(exec)
+    }
+
+    /// Attaches to a session, again and again if need be.
+    ///
+    /// # Errors
+    /// `NotAllowed`, or `NotFound` when there is none that is the caller's.
+    pub async fn attach(&self, caller: &Caller, container: &str, exec: ExecId) -> Result<Attachment> {
+        caller.require(Permission::Terminal)?;
+        let id = self.containers.id_of(container)?;
+        let found = self.all().get(&exec).filter(|session| session.container == id && session.owner == caller.name).map(Arc::clone);
+        let session = found.ok_or_else(|| Error::not_found("terminal", exec))?;
+        Ok(session.attach(caller, self.access.ended(), self.clock.boot()))
+    }
+
+    /// Attaches to the container's console.
+    ///
+    /// # Errors
+    /// `NotAllowed`, `NotFound`, `Conflict` when the container does not run.
+    pub async fn console(&self, caller: &Caller, container: &str) -> Result<Attachment> {
+        caller.require(Permission::Terminal)?;
+        let id = self.containers.running(container, Action::Console)?;
+        let socket = engine::call(&self.engine, move |engine| engine.console(id)).await?;
+        self.access.record(caller, "container.console", container, "", true).await;
+        stream::console(id, socket, Arc::clone(&self.engine), caller, self.access.ended())
+    }
+
+    /// The caller's sessions in a container, oldest first.
+    ///
+    /// # Errors
+    /// `NotAllowed`, `NotFound`.
+    pub async fn list(&self, caller: &Caller, container: &str) -> Result<Vec<ExecInfo>> {
+        caller.require(Permission::Terminal)?;
+        let id = self.containers.id_of(container)?;
+        let mut all: Vec<ExecInfo> =
+            self.all().values().filter(|session| session.container == id && session.owner == caller.name).map(|session| session.info()).collect();
+        all.sort_by_key(|info| info.started_at);
+        Ok(all)
+    }
+
+    /// The engine says how a command ended.
+    pub fn exited(&self, exit: ExecExit) {
+        if let Some(session) = self.all().get(&exit.exec).map(Arc::clone) {
+            session.exited(exit.code, exit.message.unwrap_or_default());
+        }
+    }
+
+    /// A container ended, and every command in it.
+    pub fn container_ended(&self, id: ContainerId) {
+        let ended: Vec<Arc<Session>> = self.all().values().filter(|session| session.container == id).map(Arc::clone).collect();
+        for session in ended {
+            session.exited(137, "the container ended".into());
+        }
+    }
+
+    /// Ends sessions that nobody has watched for half an hour. Called from time to time.
+    pub fn sweep(&self) {
+        let now = self.clock.boot();
+        let mut gone = Vec::new();
+        self.all().retain(|_, session| {
+            let keep = match session.left() {
+                Left::Watched => true,
+                Left::Never => self.clock.now().ms - session.started_at.ms < i64::try_from(UNWATCHED.as_millis()).unwrap_or(i64::MAX),
+                Left::At(at) => now.saturating_sub(at) < UNWATCHED,
+            };
+            if !keep {
+                gone.push(Arc::clone(session));
+            }
+            keep
+        });
+        for session in gone {
+            session.hang_up(&self.engine);
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! One session: its command's streams, its scrollback and everybody who is attached.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use model::engine::ExecRequest;
+use model::id::ExecId;
+use model::{ContainerId, Timestamp};
+use tokio::sync::{Notify, broadcast, mpsc};
+
+use super::stream::{Ends, signal_number};
+use super::{Attachment, ExecInfo, Input, Output};
+use crate::caller::Caller;
+use crate::engine::{Engine, ExecStreams};
+use crate::error::{Error, Result};
+
+/// Scrollback kept for an attach.
+const SCROLLBACK: usize = 2 << 20;
+/// Bytes that an attachment with flow control may have on the way.
+const WINDOW: u64 = 256 << 10;
+/// How long output may still come after the command's end, from what it left running.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// Whether somebody is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    Watched,
+    Never,
+    /// Time since boot.
+    At(Duration),
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub id: ExecId,
+    pub container: ContainerId,
+    /// Name of the caller who opened it.
+    pub owner: String,
+    pub started_at: Timestamp,
+    command: Vec<String>,
+    user: Option<String>,
+    tty: bool,
+    state: Mutex<State>,
+    /// Something changed that a reader may wait for: an attachment, an acknowledgement, the end.
+    changed: Notify,
+    input: mpsc::Sender<Input>,
+    /// Taken by the writer once the command runs.
+    typed: Mutex<Option<mpsc::Receiver<Input>>>,
+}
+
+#[derive(Debug)]
+struct State {
+    scrollback: VecDeque<u8>,
+    viewers: Vec<Arc<Viewer>>,
+    left: Left,
+    /// As the engine told it.
+    exit: Option<(i32, String)>,
+    /// Streams that are still open.
+    open: usize,
+    /// The exit was told to everybody.
+    is_over: bool,
+}
+
+/// Somebody who is attached.
+#[derive(Debug)]
+struct Viewer {
+    sender: mpsc::Sender<Output>,
+    unacknowledged: AtomicU64,
+    acknowledges: AtomicBool,
+}
+
+impl Viewer {
+    fn may_send(&self) -> bool {
+        !self.acknowledges.load(Ordering::SeqCst) || self.unacknowledged.load(Ordering::SeqCst) < WINDOW
+    }
+}
+
+impl Session {
+    pub fn new(id: ExecId, container: ContainerId, caller: &Caller, request: &ExecRequest, now: Timestamp) -> Self {
+        let (input, typed) = mpsc::channel(64);
+        let state = State { scrollback: VecDeque::new(), viewers: Vec::new(), left: Left::Never, exit: None, open: usize::MAX, is_over: false };
+        Self {
+            id,
+            container,
+            owner: caller.name.clone(),
+            started_at: now,
+            command: request.command.clone(),
+            user: request.user.clone(),
+            tty: request.tty,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            input,
+            typed: Mutex::new(Some(typed)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn info(&self) -> ExecInfo {
+        let exit = self.state().exit.as_ref().map(|(code, _)| *code);
+        ExecInfo { id: self.id, command: self.command.clone(), user: self.user.clone(), tty: self.tty, started_at: self.started_at, exit }
+    }
+
+    pub fn left(&self) -> Left {
+        self.state().left
+    }
+
+    /// Begins to carry bytes.
+    pub fn begin(self: &Arc<Self>, streams: ExecStreams, engine: Arc<dyn Engine>) -> Result<()> {
+        let ends = Ends::open(streams).map_err(|error| Error::failed(format!("the command's streams cannot be used ({error})")))?;
+        let readers = 1 + usize::from(ends.stderr.is_some());
+        self.state().open = readers;
+        for (number, end) in [(1, Some(ends.stdout)), (2, ends.stderr)] {
+            if let Some(end) = end {
+                let session = Arc::clone(self);
+                tokio::spawn(async move {
+                    session.wait_for_attached().await;
+                    while let Some(bytes) = end.read().await {
+                        session.printed(number, bytes).await;
+                    }
+                    session.stream_ended();
+                });
+            }
+        }
+        let typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(typed) = typed {
+            tokio::spawn(Arc::clone(self).write(typed, ends.stdin, engine));
+        }
+        Ok(())
+    }
+
+    /// What a pipe carries is kept nowhere: it is read once somebody takes it.
+    async fn wait_for_attached(&self) {
+        loop {
+            // Made before the look, so that no news falls in between.
+            let changed = self.changed.notified();
+            if self.tty || self.left() != Left::Never {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    async fn printed(&self, stream: u8, bytes: Vec<u8>) {
+        let viewers = {
+            let mut state = self.state();
+            if self.tty {
+                state.scrollback.extend(&bytes);
+                let excess = state.scrollback.len().saturating_sub(SCROLLBACK);
+                state.scrollback.drain(..excess);
+            }
+            state.viewers.clone()
+        };
+        for viewer in viewers {
+            self.wait_for_window(&viewer).await;
+            viewer.unacknowledged.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+            // Whoever has gone needs nothing.
+            drop(viewer.sender.send(Output::Bytes { stream, bytes: bytes.clone() }).await);
+        }
+    }
+
+    async fn wait_for_window(&self, viewer: &Viewer) {
+        loop {
+            let changed = self.changed.notified();
+            if viewer.may_send() || viewer.sender.is_closed() {
+                return;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = viewer.sender.closed() => return,
+            }
+        }
+    }
+
+    fn stream_ended(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.open = state.open.saturating_sub(1);
+        if state.open == 0 && state.exit.is_some() {
+            self.finish(state);
+        }
+    }
+
+    /// The command ended; what it printed last is still on its way.
+    pub fn exited(self: &Arc<Self>, code: i32, reason: String) {
+        let mut state = self.state();
+        if state.exit.is_some() {
+            return;
+        }
+        state.exit = Some((code, reason));
+        if state.open == 0 {
+            return self.finish(state);
+        }
+        drop(state);
+        let session = Arc::clone(self);
+        tokio::spawn(async move {
+            // What the command left running may keep its streams open for ever; a pipe that nobody has attached to waits.
+            session.wait_for_attached().await;
+            tokio::time::sleep(DRAIN).await;
+            let state = session.state();
+            session.finish(state);
+        });
+    }
+
+    fn finish(&self, mut state: MutexGuard<'_, State>) {
+        if std::mem::replace(&mut state.is_over, true) {
+            return;
+        }
+        let (code, reason) = state.exit.clone().unwrap_or_default();
+        for viewer in std::mem::take(&mut state.viewers) {
+            let (sender, exit) = (viewer.sender.clone(), Output::Exit { code, reason: reason.clone() });
+            tokio::spawn(async move { drop(sender.send(exit).await) });
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    pub fn attach(self: &Arc<Self>, caller: &Caller, ended: broadcast::Receiver<String>, now: Duration) -> Attachment {
+        let (sender, output) = mpsc::channel(64);
+        let (input, taken) = mpsc::channel(64);
+        let viewer = Arc::new(Viewer { sender, unacknowledged: AtomicU64::new(0), acknowledges: AtomicBool::new(false) });
+        let replay = {
+            let mut state = self.state();
+            let replay: Vec<u8> = state.scrollback.iter().copied().collect();
+            if state.is_over {
+                let (code, reason) = state.exit.clone().unwrap_or_default();
+                // The channel is new and empty: there is room.
+                drop(viewer.sender.try_send(Output::Exit { code, reason }));
+            } else {
+                state.viewers.push(Arc::clone(&viewer));
+            }
+            state.left = Left::Watched;
+            replay
+        };
+        self.changed.notify_waiters();
+        tokio::spawn(Arc::clone(self).carry(viewer, taken, caller.session.clone(), ended, now));
+        Attachment { replay, output, input }
+    }
+
+    /// Carries one attachment's input until it or its sign-in ends.
+    async fn carry(self: Arc<Self>, viewer: Arc<Viewer>, mut taken: mpsc::Receiver<Input>, session: Option<String>, mut ended: broadcast::Receiver<String>, attached_at: Duration) {
+        let since = std::time::Instant::now();
+        loop {
+            let input = tokio::select! {
+                input = taken.recv() => input,
+                hash = ended.recv() => if is_ours(&hash, session.as_deref()) { None } else { continue },
+                () = viewer.sender.closed() => None,
+            };
+            match input {
+                None => break,
+                Some(Input::Ack(bytes)) => {
+                    viewer.acknowledges.store(true, Ordering::SeqCst);
+                    let left = viewer.unacknowledged.load(Ordering::SeqCst).saturating_sub(bytes);
+                    viewer.unacknowledged.store(left, Ordering::SeqCst);
+                    self.changed.notify_waiters();
+                }
+                // An ended command takes nothing any more.
+                Some(other) => drop(self.input.send(other).await),
+            }
+        }
+        let mut state = self.state();
+        state.viewers.retain(|other| !Arc::ptr_eq(other, &viewer));
+        if state.viewers.is_empty() {
+            state.left = Left::At(attached_at + since.elapsed());
+        }
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    async fn write(self: Arc<Self>, mut typed: mpsc::Receiver<Input>, stdin: super::stream::End, engine: Arc<dyn Engine>) {
+        let mut stdin = Some(stdin);
+        while let Some(input) = typed.recv().await {
+            let (id, exec) = (self.container, self.id);
+            let told = match input {
+                Input::Bytes(bytes) => {
+                    if let Some(end) = &stdin
+                        && end.write(&bytes).await.is_err()
+                    {
+                        stdin = None;
+                    }
+                    Ok(())
+                }
+                Input::Eof if self.tty => {
+                    if let Some(end) = &stdin {
+                        // VEOF; a terminal that is gone takes nothing.
+                        drop(end.write(&[4]).await);
+                    }
+                    Ok(())
+                }
+                Input::Eof => {
+                    stdin = None;
+                    Ok(())
+                }
+                Input::Resize { cols, rows } => crate::engine::call(&engine, move |engine| engine.resize_exec(id, exec, cols, rows)).await,
+                Input::Signal(name) => match signal_number(&name) {
+                    Some(number) => crate::engine::call(&engine, move |engine| engine.signal_exec(id, exec, number)).await,
+                    None => Ok(()),
+                },
+                Input::Ack(_) => Ok(()),
+            };
+            if let Err(error) = told {
+                tracing::debug!(exec.id = %exec, %error, "a command could not be told");
+            }
+            if self.state().is_over {
+                return;
+            }
+        }
+    }
+
+    /// Ends a session that nobody watches: as a terminal that is unplugged.
+    pub fn hang_up(&self, engine: &Arc<dyn Engine>) {
+        if self.state().exit.is_some() {
+            return;
+        }
+        let (engine, id, exec) = (Arc::clone(engine), self.container, self.id);
+        tokio::spawn(async move {
+            const HANG_UP: i32 = 1;
+            if let Err(error) = crate::engine::call(&engine, move |engine| engine.signal_exec(id, exec, HANG_UP)).await {
+                tracing::debug!(exec.id = %exec, %error, "an unwatched command could not be hung up");
+            }
+        });
+    }
+}
+
+/// Whether the sign-in that ended is this one. Having missed some means that it may be.
+pub(super) fn is_ours(hash: &std::result::Result<String, broadcast::error::RecvError>, session: Option<&str>) -> bool {
+    match hash {
+        Ok(hash) => session == Some(hash.as_str()),
+        Err(broadcast::error::RecvError::Lagged(_)) => session.is_some(),
+        Err(broadcast::error::RecvError::Closed) => true,
+    }
+}

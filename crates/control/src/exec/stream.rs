@@ -1,0 +1,155 @@
+//! Descriptors of a command or a console, read and written without blocking a thread.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use model::ContainerId;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{broadcast, mpsc};
+
+use super::session::is_ours;
+use super::{Attachment, Input, Output};
+use crate::caller::Caller;
+use crate::engine::{Engine, ExecStreams};
+use crate::error::{Error, Result};
+
+/// Taken at once from a stream.
+const CHUNK: usize = 16 << 10;
+
+/// One end of a stream.
+#[derive(Debug)]
+pub(super) struct End(AsyncFd<OwnedFd>);
+
+impl End {
+    fn open(descriptor: OwnedFd) -> io::Result<Self> {
+        fcntl_setfl(&descriptor, fcntl_getfl(&descriptor)? | OFlags::NONBLOCK)?;
+        AsyncFd::new(descriptor).map(Self)
+    }
+
+    /// What comes next; `None` at the end. A terminal whose last user is gone fails with EIO, which is its end.
+    pub async fn read(&self) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; CHUNK];
+        loop {
+            let mut ready = self.0.readable().await.ok()?;
+            let read = ready.try_io(|end| rustix::io::read(end.get_ref(), &mut bytes).map_err(io::Error::from));
+            match read {
+                Ok(Ok(0)) => return None,
+                Ok(Ok(got)) => {
+                    bytes.truncate(got);
+                    return Some(bytes);
+                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(_)) => return None,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Writes everything.
+    pub async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let mut ready = self.0.writable().await?;
+            match ready.try_io(|end| rustix::io::write(end.get_ref(), bytes).map_err(io::Error::from)) {
+                Ok(Ok(written)) => bytes = bytes.get(written..).unwrap_or_default(),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_would_block) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The ends of a command's streams.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub stdin: End,
+    pub stdout: End,
+    pub stderr: Option<End>,
+}
+
+impl Ends {
+    pub fn open(streams: ExecStreams) -> io::Result<Self> {
+        Ok(Self { stdin: End::open(streams.stdin)?, stdout: End::open(streams.stdout)?, stderr: streams.stderr.map(End::open).transpose()? })
+    }
+}
+
+/// Carries a console both ways. Its scrollback comes first on the same socket.
+pub(super) fn console(id: ContainerId, socket: OwnedFd, engine: Arc<dyn Engine>, caller: &Caller, mut ended: broadcast::Receiver<String>) -> Result<Attachment> {
+    let end = End::open(socket).map_err(|error| Error::failed(format!("the console's socket cannot be used ({error})")))?;
+    let (sender, output) = mpsc::channel(64);
+    let (input, mut taken) = mpsc::channel(64);
+    let session = caller.session.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                bytes = end.read() => {
+                    let (message, is_last) = match bytes {
+                        Some(bytes) => (Output::Bytes { stream: 1, bytes }, false),
+                        None => (Output::Exit { code: 0, reason: "the container ended".into() }, true),
+                    };
+                    if sender.send(message).await.is_err() || is_last {
+                        return;
+                    }
+                }
+                input = taken.recv() => match input {
+                    None => return,
+                    Some(Input::Bytes(bytes)) => if end.write(&bytes).await.is_err() { return },
+                    Some(Input::Resize { cols, rows }) => {
+                        if let Err(error) = crate::engine::call(&engine, move |engine| engine.resize_console(id, cols, rows)).await {
+                            tracing::debug!(container.id = %id, %error, "the console could not be resized");
+                        }
+                    }
+                    Some(Input::Eof | Input::Signal(_) | Input::Ack(_)) => {}
+                },
+                hash = ended.recv() => if is_ours(&hash, session.as_deref()) { return },
+                () = sender.closed() => return,
+            }
+        }
+    });
+    Ok(Attachment { replay: Vec::new(), output, input })
+}
+
+/// The number of a signal by its name, with or without `SIG` (signal(7), on x86 and ARM).
+pub(super) fn signal_number(name: &str) -> Option<i32> {
+    let name = name.to_ascii_uppercase();
+    let number = match name.strip_prefix("SIG").unwrap_or(&name) {
+        "HUP" => 1,
+        "INT" => 2,
+        "QUIT" => 3,
+        "KILL" => 9,
+        "USR1" => 10,
+        "USR2" => 12,
+        "TERM" => 15,
+        "CONT" => 18,
+        "STOP" => 19,
+        "TSTP" => 20,
+        "WINCH" => 28,
+        _ => return None,
+    };
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_have_their_numbers() {
+        assert_eq!(signal_number("SIGINT"), Some(2));
+        assert_eq!(signal_number("term"), Some(15));
+        assert_eq!(signal_number("NOSUCH"), None);
+    }
+
+    #[tokio::test]
+    async fn a_pipe_carries_bytes_and_ends() {
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let (reader, writer) = (End::open(reader).expect("an end"), End::open(writer).expect("an end"));
+        writer.write(b"hello").await.expect("room");
+        assert_eq!(reader.read().await.as_deref(), Some(&b"hello"[..]));
+        drop(writer);
+        assert_eq!(reader.read().await, None);
+    }
+}
