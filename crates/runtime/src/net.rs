@@ -2,5 +2,9 @@
 
 #[cfg(feature = "engine")]
 pub mod bridge;
+#[cfg(feature = "engine")]
+pub mod firewall;
 pub mod link;
+#[cfg(feature = "engine")]
+pub mod subnet;
 pub mod veth;

@@ -1,0 +1,379 @@
+//! The packet filter of one bridge: two nft tables of our own, replaced as a whole in one transaction. The bridge table
+//! keeps every container to its own MAC and addresses; the inet table translates, publishes and guards the host.
+//!
+//! Frames between two containers traverse the inet hooks too where `bridge-nf-call-iptables` is 1, with the bridge as both
+//! interfaces: every rule here means the same with and without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::net::Ipv6Addr;
+use std::process::{Command, Stdio};
+
+use model::engine::{NetworkNic, NetworkPlan};
+use model::network::{Protocol, check_interface};
+
+use super::subnet;
+use crate::error::{At, Error, Result};
+
+/// What every table of ours begins with.
+pub const TABLE_PREFIX: &str = "berth_";
+
+/// Makes the host's filter look as the plan says.
+///
+/// # Errors
+/// A name or address of the plan is none, or nft refuses; it names the line.
+pub fn apply(plan: &NetworkPlan) -> Result<()> {
+    nft("set the firewall", &ruleset(plan)?)
+}
+
+/// Removes the bridge's tables; those that are not there are removed already.
+///
+/// # Errors
+/// nft refuses.
+pub fn remove(bridge: &str) -> Result<()> {
+    let table = table(bridge)?;
+    // Adding first makes the deletion of a table that is not there succeed.
+    nft(
+        "remove the firewall",
+        &["bridge", "inet"]
+            .map(|family| format!("table {family} {table}\ndelete table {family} {table}\n"))
+            .concat(),
+    )
+}
+
+/// Names of all tables of ours in this network namespace, whichever instance made them.
+///
+/// # Errors
+/// nft cannot be run.
+pub fn tables() -> Result<Vec<String>> {
+    let call = "nft list tables inet";
+    let output = Command::new("nft")
+        .args(["list", "tables", "inet"])
+        .stdin(Stdio::null())
+        .output()
+        .at("read the firewall", call)?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(2))
+        .filter(|name| name.starts_with(TABLE_PREFIX))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// The name of a bridge's tables.
+///
+/// # Errors
+/// The bridge's name is none.
+pub fn table(bridge: &str) -> Result<String> {
+    let name = check_interface(bridge).map_err(|message| Error::invalid("name the firewall", message))?;
+    Ok(format!("{TABLE_PREFIX}{name}"))
+}
+
+fn nft(step: &str, text: &str) -> Result<()> {
+    let call = "nft -f -";
+    let missing = "install nftables (apt-get install nftables)";
+    let spawned = Command::new("nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = spawned.map_err(|error| Error::io(step, call, error).hint(missing))?;
+    // Dropped at the end of the statement: nft sees the end of its input.
+    let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text.as_bytes()));
+    let output = child.wait_with_output().at(step, call)?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::failed(step, format!("{call}: {}", message.trim())));
+    }
+    written.at(step, call)
+}
+
+/// The whole transaction as nft reads it: the spoof filter first.
+///
+/// # Errors
+/// A name or address of the plan is none: nothing of it reaches nft.
+pub fn ruleset(plan: &NetworkPlan) -> Result<String> {
+    let table = table(&plan.bridge)?;
+    let mut text = String::new();
+    for (family, body) in [("bridge", guard(plan)?), ("inet", host(plan))] {
+        for line in [
+            format!("table {family} {table}"),
+            format!("delete table {family} {table}"),
+            format!("table {family} {table} {{\n{body}}}"),
+        ] {
+            text += &line;
+            text.push('\n');
+        }
+    }
+    Ok(text)
+}
+
+/// Elements of a set or map; an empty list must not be written.
+fn elements(kind: &str, name: &str, types: &str, elements: &BTreeSet<String>) -> String {
+    let listed: Vec<&str> = elements.iter().map(String::as_str).collect();
+    let listed = if listed.is_empty() {
+        String::new()
+    } else {
+        format!("\t\telements = {{ {} }}\n", listed.join(", "))
+    };
+    format!("\t{kind} {name} {{\n\t\t{types}\n{listed}\t}}\n")
+}
+
+/// Per port of the bridge: its MAC, its addresses, and what it may announce.
+#[derive(Default)]
+struct Ports {
+    names: BTreeSet<String>,
+    macs: BTreeSet<String>,
+    ipv4: BTreeSet<String>,
+    ipv6: BTreeSet<String>,
+    announced: BTreeSet<String>,
+    /// Link-local addresses that have an owner: nobody else may use or announce them.
+    owned: BTreeSet<String>,
+    owned_raw: BTreeSet<String>,
+}
+
+impl Ports {
+    fn add(&mut self, nic: &NetworkNic) -> Result<()> {
+        let name = check_interface(&nic.host_name).map_err(|message| Error::invalid("set the firewall", message))?;
+        let bytes = subnet::mac_bytes(&nic.mac)?;
+        let (port, mac) = (format!("\"{name}\""), subnet::mac_text(bytes));
+        self.names.insert(port.clone());
+        self.macs.insert(format!("{port} . {mac}"));
+        self.ipv4.extend(nic.ipv4.map(|address| format!("{port} . {mac} . {address}")));
+        let link_local = subnet::link_local(bytes);
+        for address in nic.ipv6.into_iter().chain([link_local]) {
+            self.ipv6.insert(format!("{port} . {mac} . {address}"));
+            self.announced.insert(format!("{port} . {}", raw(address)));
+        }
+        self.own(link_local);
+        Ok(())
+    }
+
+    fn own(&mut self, address: Ipv6Addr) {
+        self.owned.insert(address.to_string());
+        self.owned_raw.insert(raw(address));
+    }
+}
+
+/// An address as raw payload: this version of nft has no name for the target of a neighbour advertisement.
+fn raw(address: Ipv6Addr) -> String {
+    format!("{:#034x}", u128::from(address))
+}
+
+/// The bridge table: what comes in by a container's port is its own, or is dropped.
+fn guard(plan: &NetworkPlan) -> Result<String> {
+    let mut ports = Ports::default();
+    ports.own(subnet::link_local(subnet::router_mac(&plan.bridge, &plan.ipv6)));
+    plan.nics.iter().try_for_each(|nic| ports.add(nic))?;
+    let sets = [
+        elements("set", "ports", "type ifname", &ports.names),
+        elements("set", "macs", "type ifname . ether_addr", &ports.macs),
+        elements("set", "ipv4", "type ifname . ether_addr . ipv4_addr", &ports.ipv4),
+        elements("set", "ipv6", "type ifname . ether_addr . ipv6_addr", &ports.ipv6),
+        elements("set", "announced", "typeof iifname . @th,64,128", &ports.announced),
+        elements("set", "owned", "type ipv6_addr", &ports.owned),
+        elements("set", "owned_raw", "typeof @th,64,128", &ports.owned_raw),
+    ];
+    Ok(sets.concat() + GUARD)
+}
+
+/// Anything but ARP, IPv4 and IPv6 is dropped: tagged frames would carry past the checks.
+const GUARD: &str = "\tchain speaks_arp {
+		arp htype 1 arp ptype ip arp operation { request, reply } iifname . arp saddr ether . arp saddr ip @ipv4 accept
+		arp htype 1 arp ptype ip arp operation request arp saddr ip 0.0.0.0 iifname . arp saddr ether @macs accept
+		drop
+	}
+	chain speaks_ipv4 {
+		udp sport 67 drop
+		ip saddr 0.0.0.0 ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept
+		iifname . ether saddr . ip saddr @ipv4 accept
+		drop
+	}
+	chain announcement {
+		iifname . @th,64,128 @announced return
+		@th,64,10 != 0x3fa drop
+		@th,64,128 @owned_raw drop
+	}
+	chain speaks_ipv6 {
+		ip6 saddr fe80::/10 exthdr frag exists drop
+		icmpv6 type { nd-router-advert, nd-redirect } drop
+		udp sport 547 drop
+		icmpv6 type nd-neighbor-advert jump announcement
+		ip6 saddr :: icmpv6 type { nd-neighbor-solicit, nd-router-solicit, mld-listener-report, mld2-listener-report } accept
+		iifname . ether saddr . ip6 saddr @ipv6 accept
+		ip6 saddr fe80::/10 ip6 saddr != @owned accept
+		drop
+	}
+	chain port {
+		iifname . ether saddr != @macs drop
+		ether type vmap { arp : goto speaks_arp, ip : goto speaks_ipv4, ip6 : goto speaks_ipv6 }
+		drop
+	}
+	chain prerouting {
+		type filter hook prerouting priority -300; policy accept;
+		iifname @ports goto port
+	}
+";
+
+/// The inet table: translation, published ports, and what containers may reach of the host.
+fn host(plan: &NetworkPlan) -> String {
+    let bridge = &plan.bridge;
+    let (ipv4, ipv6) = (plan.ipv4.network(), plan.ipv6.network());
+    let closed: BTreeSet<String> = plan.closed_ports.iter().map(u16::to_string).collect();
+    let mut text = elements("set", "closed", "type inet_service", &closed);
+    for (name, elements_of) in published(plan) {
+        let address = if name.ends_with('4') { "ipv4_addr" } else { "ipv6_addr" };
+        text += &elements("map", &name, &format!("type inet_service : {address} . inet_service"), &elements_of);
+    }
+    let publish = "\t\tfib daddr type local dnat ip to tcp dport map @tcp4\n\t\tfib daddr type local dnat ip to udp dport map @udp4\n\
+                   \t\tip6 daddr != ::1 fib daddr type local dnat ip6 to tcp dport map @tcp6\n\t\tip6 daddr != ::1 fib daddr type local dnat ip6 to udp dport map @udp6\n";
+    text + &format!(
+        "\tchain raw {{
+		type filter hook prerouting priority raw; policy accept;
+		iifname \"{bridge}\" ip saddr 127.0.0.0/8 drop
+		iifname \"{bridge}\" ip daddr 127.0.0.0/8 drop
+	}}
+	chain prerouting {{
+		type nat hook prerouting priority dstnat; policy accept;
+{publish}	}}
+	chain output {{
+		type nat hook output priority -100; policy accept;
+{publish}	}}
+	chain postrouting {{
+		type nat hook postrouting priority srcnat; policy accept;
+		ip saddr {ipv4} ip daddr != {ipv4} ip daddr != 224.0.0.0/4 oifname != \"{bridge}\" masquerade
+		ip6 saddr {ipv6} ip6 daddr != {ipv6} ip6 daddr != ff00::/8 oifname != \"{bridge}\" masquerade
+		oifname \"{bridge}\" ct status dnat ip saddr {{ 127.0.0.0/8, {ipv4} }} masquerade
+		oifname \"{bridge}\" ct status dnat ip6 saddr {ipv6} masquerade
+	}}
+	chain container {{
+		tcp dport @closed drop
+		udp dport {{ 53, 67, 547 }} accept
+		tcp dport 53 accept
+		meta l4proto {{ icmp, ipv6-icmp }} accept
+	}}
+	chain input {{
+		type filter hook input priority filter; policy accept;
+		iifname \"{bridge}\" goto container
+	}}
+	chain forward {{
+		type filter hook forward priority filter; policy accept;
+		iifname \"{bridge}\" accept
+		oifname \"{bridge}\" accept
+	}}
+"
+    )
+}
+
+/// Elements of the four maps of published ports; of two containers with the same port the first has it.
+fn published(plan: &NetworkPlan) -> BTreeMap<String, BTreeSet<String>> {
+    let mut ports: BTreeMap<(&str, u16), String> = BTreeMap::new();
+    for nic in &plan.nics {
+        for publish in &nic.publish {
+            let (four, six) = match publish.protocol {
+                Protocol::Tcp => ("tcp4", "tcp6"),
+                Protocol::Udp => ("udp4", "udp6"),
+            };
+            if let Some(address) = nic.ipv4 {
+                ports.entry((four, publish.host)).or_insert(format!("{address} . {}", publish.container));
+            }
+            if let Some(address) = nic.ipv6 {
+                ports.entry((six, publish.host)).or_insert(format!("{address} . {}", publish.container));
+            }
+        }
+    }
+    let mut maps: BTreeMap<String, BTreeSet<String>> = ["tcp4", "tcp6", "udp4", "udp6"].map(|name| (name.to_owned(), BTreeSet::new())).into();
+    for ((map, port), target) in ports {
+        maps.entry(map.to_owned()).or_default().insert(format!("{port} : {target}"));
+    }
+    maps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> NetworkPlan {
+        let nic = |name: &str, last: u8, publish: &[&str]| NetworkNic {
+            container: name.parse().unwrap(),
+            host_name: format!("bt{last}"),
+            mac: format!("02:00:5e:10:00:{last:02x}"),
+            ipv4: Some([10, 213, 0, last].into()),
+            ipv6: Some(Ipv6Addr::new(0xFD01, 2, 3, 0, 0, 0, 0, last.into())),
+            publish: publish.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        NetworkPlan {
+            bridge: "bt-test".into(),
+            ipv4: "10.213.0.1/22".parse().unwrap(),
+            ipv6: "fd01:2:3::1/64".parse().unwrap(),
+            closed_ports: vec![8443, 8080],
+            nics: vec![nic("web", 5, &["8088:80", "5353:53/udp"]), nic("db", 6, &["8088:5432"])],
+            domain: "berth".into(),
+        }
+    }
+
+    #[test]
+    fn the_spoof_filter_comes_first_and_is_replaced_as_a_whole() {
+        let text = ruleset(&plan()).unwrap();
+        assert!(
+            text.starts_with("table bridge berth_bt-test\ndelete table bridge berth_bt-test\ntable bridge berth_bt-test {\n"),
+            "{text}"
+        );
+        assert!(text.contains("table inet berth_bt-test\ndelete table inet berth_bt-test\n"), "{text}");
+        assert!(
+            text.contains("elements = { \"bt5\" . 02:00:5e:10:00:05 . 10.213.0.5, \"bt6\" . 02:00:5e:10:00:06 . 10.213.0.6 }"),
+            "{text}"
+        );
+        assert!(text.contains("\"bt5\" . 02:00:5e:10:00:05 . fe80::5eff:fe10:5"), "{text}");
+    }
+
+    #[test]
+    fn of_two_containers_with_one_port_the_first_has_it() {
+        let text = ruleset(&plan()).unwrap();
+        assert!(text.contains("elements = { 8088 : 10.213.0.5 . 80 }"), "{text}");
+        assert!(text.contains("elements = { 5353 : fd01:2:3::5 . 53 }"), "{text}");
+        assert!(text.contains("elements = { 8080, 8443 }"), "{text}");
+    }
+
+    #[test]
+    fn rule_text_in_names_is_refused() {
+        for (bridge, host_name, mac) in [
+            ("x\" drop", "bt5", "02:00:5e:10:00:05"),
+            ("bt0", "b;t", "02:00:5e:10:00:05"),
+            ("bt0", "bt5", "02:00:5e:10:00:05 }"),
+        ] {
+            let mut plan = plan();
+            plan.bridge = bridge.into();
+            plan.nics[0].host_name = host_name.into();
+            plan.nics[0].mac = mac.into();
+            assert_eq!(ruleset(&plan).unwrap_err().code, model::ErrorCode::Invalid);
+        }
+    }
+
+    #[test]
+    fn nft_takes_it_with_and_without_containers() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: nft asks the kernel, which takes root");
+            return;
+        }
+        let empty = NetworkPlan {
+            nics: Vec::new(),
+            closed_ports: Vec::new(),
+            ..plan()
+        };
+        for plan in [plan(), empty] {
+            let mut command = Command::new("unshare");
+            let mut child = command
+                .args(["--net", "nft", "-c", "-f", "-"])
+                .stdin(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(ruleset(&plan).unwrap().as_bytes()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
