@@ -353,7 +353,7 @@ impl Runtime {
             return Observed { id, state, degraded: is_alive, pid: None, started_at: None, exits };
         };
         self.adopt(id, group.as_ref());
-        self.events.follow(id);
+        self.events.follow_found(id);
         let state = match status.get("state") {
             Some("running") if is_frozen => ContainerState::Frozen,
             Some("running") => ContainerState::Running,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use model::ContainerId;
@@ -25,7 +25,7 @@ const END: Duration = Duration::from_secs(10);
 pub struct Watch {
     shims: PathBuf,
     wake: OwnedFd,
-    wanted: Mutex<Vec<ContainerId>>,
+    followed: Mutex<HashMap<ContainerId, Arc<Connection>>>,
     failures: Mutex<HashMap<ExecId, String>>,
 }
 
@@ -36,14 +36,29 @@ impl Watch {
     /// No descriptor is left.
     pub fn new(shims: PathBuf) -> Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("watch the shims", "eventfd()")?;
-        Ok(Self { shims, wake, wanted: Mutex::default(), failures: Mutex::default() })
+        Ok(Self { shims, wake, followed: Mutex::default(), failures: Mutex::default() })
     }
 
-    /// Follows the shim of a container from now on.
+    fn followed(&self) -> MutexGuard<'_, HashMap<ContainerId, Arc<Connection>>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows a shim that has just been started: from its return on no event is missed.
     pub fn follow(&self, id: ContainerId) {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-        // A full counter is a wake-up already.
-        drop(rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).is_ok());
+        let Some(connection) = Connection::open(&self.shims, &id.to_string()) else { return };
+        if connection.ask(&Fields::command("watch")).is_ok() {
+            self.followed().insert(id, Arc::new(connection));
+            // A full counter is a wake-up already.
+            drop(rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).is_ok());
+        }
+    }
+
+    /// Follows a shim that was found, unless it is followed already.
+    pub fn follow_found(&self, id: ContainerId) {
+        let is_known = self.followed().contains_key(&id);
+        if !is_known {
+            self.follow(id);
+        }
     }
 
     /// Why a command never ran, to be told with its exit.
@@ -61,16 +76,17 @@ impl Watch {
     }
 
     fn run(&self, runtime: &Weak<Runtime>, sink: &Sender<EngineEvent>) {
-        let mut followed: HashMap<ContainerId, Connection> = HashMap::new();
         loop {
-            self.connect(&mut followed);
-            let ready = self.wait(&followed);
+            let ready = self.wait();
             let Some(runtime) = runtime.upgrade() else { return };
-            for id in ready {
-                let Some(connection) = followed.get(&id) else { continue };
+            for (id, connection) in ready {
                 let event = connection.event();
                 if event.is_none() {
-                    followed.remove(&id);
+                    let mut followed = self.followed();
+                    // Unless its successor is followed already.
+                    if followed.get(&id).is_some_and(|known| Arc::ptr_eq(known, &connection)) {
+                        followed.remove(&id);
+                    }
                 }
                 if !self.report(&runtime, sink, id, event.as_ref()) {
                     return;
@@ -79,29 +95,17 @@ impl Watch {
         }
     }
 
-    fn connect(&self, followed: &mut HashMap<ContainerId, Connection>) {
-        let wanted = std::mem::take(&mut *self.wanted.lock().unwrap_or_else(PoisonError::into_inner));
-        for id in wanted {
-            if !followed.contains_key(&id)
-                && let Some(connection) = Connection::open(&self.shims, &id.to_string())
-                && connection.ask(&Fields::command("watch")).is_ok()
-            {
-                followed.insert(id, connection);
-            }
-        }
-    }
-
-    fn wait(&self, followed: &HashMap<ContainerId, Connection>) -> Vec<ContainerId> {
-        let ids: Vec<ContainerId> = followed.keys().copied().collect();
+    fn wait(&self) -> Vec<(ContainerId, Arc<Connection>)> {
+        let all: Vec<(ContainerId, Arc<Connection>)> = self.followed().iter().map(|(id, connection)| (*id, Arc::clone(connection))).collect();
         let mut ready = vec![PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN)];
-        ready.extend(ids.iter().filter_map(|id| followed.get(id)).map(|connection| PollFd::from_borrowed_fd(connection.socket(), PollFlags::IN)));
+        ready.extend(all.iter().map(|(_, connection)| PollFd::from_borrowed_fd(connection.socket(), PollFlags::IN)));
         // An interrupted wait finds nothing ready and begins anew.
         if poll(&mut ready, None).is_err() {
             return Vec::new();
         }
         drop(rustix::io::read(&self.wake, &mut [0; 8]).is_ok());
         let heard: Vec<bool> = ready.iter().skip(1).map(|entry| !entry.revents().is_empty()).collect();
-        ids.into_iter().zip(heard).filter(|(_, heard)| *heard).map(|(id, _)| id).collect()
+        all.into_iter().zip(heard).filter(|(_, heard)| *heard).map(|(found, _)| found).collect()
     }
 
     /// Passes an event on; false when nobody listens any more.

@@ -40,13 +40,18 @@ pub fn thaw(unified: BorrowedFd<'_>) -> io::Result<()> {
     wait_for_event(unified, FREEZE_DEADLINE, |events| parse::is_frozen(events) != Some(true))
 }
 
-/// Kills every process of the group and below, frozen ones too; returns when the group is empty.
+/// Kills every process of the group and below, frozen ones too; returns when the group is empty. A group that is removed
+/// meanwhile held nobody.
 ///
 /// # Errors
-/// The group is gone, or a process is stuck in the kernel.
+/// A process is stuck in the kernel.
 pub fn kill(unified: BorrowedFd<'_>) -> io::Result<()> {
-    file::write(unified, "cgroup.kill", "1")?;
-    wait_until_empty(unified, KILL_DEADLINE)
+    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV);
+    let killed = file::write(unified, "cgroup.kill", "1").and_then(|()| wait_until_empty(unified, KILL_DEADLINE));
+    match killed {
+        Err(error) if is_gone(&error) => Ok(()),
+        other => other,
+    }
 }
 
 /// Waits until no process lives in the group or below.

@@ -107,7 +107,8 @@ fn writes_v1(limits: &Limits, cpus: &[u32], disk: Option<(u32, u32)>, memory_shr
 /// Names the limit, the file and the reason.
 pub fn apply(group: &Group, limits: &Limits, before: Option<&Limits>, cpus: &[u32], disk: Option<(u32, u32)>) -> Result<()> {
     let shrinks = |old: Option<u64>, new: Option<u64>| new.is_some_and(|new| old.is_none_or(|old| new < old));
-    let memory_shrinks = before.is_some_and(|before| shrinks(before.memory_bytes, limits.memory_bytes));
+    // A group without limits so far is one that may use everything.
+    let memory_shrinks = shrinks(before.and_then(|before| before.memory_bytes), limits.memory_bytes);
     let plan = match group.mode {
         Mode::V2 => writes_v2(limits, cpus, disk),
         Mode::Hybrid | Mode::V1 => writes_v1(limits, cpus, disk, memory_shrinks),
