@@ -3,7 +3,11 @@
 #[cfg(feature = "engine")]
 pub mod bridge;
 #[cfg(feature = "engine")]
+pub mod docker;
+#[cfg(feature = "engine")]
 pub mod firewall;
+#[cfg(feature = "engine")]
+pub mod forwarding;
 pub mod link;
 #[cfg(feature = "engine")]
 pub mod subnet;
