@@ -1,6 +1,8 @@
 //! How each init is asked to power off. The init is recognised by its program and its signal masks together: the blocked
 //! SIGRTMIN+3 alone would take openrc-init for systemd.
 
+use std::time::{Duration, Instant};
+
 use crate::error::{Error, Result};
 use crate::shim::engine::Connection;
 use crate::shim::protocol::Fields;
@@ -18,17 +20,45 @@ enum Init {
     Unknown,
 }
 
-/// Asks the container's init to power off; returns at once.
+/// How long an init that has just been started may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// No file tells of a changed signal mask: how often it is looked at.
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// Asks the container's init to power off. What PID 1 neither catches nor blocks the kernel drops (pid_namespaces(7)), so
+/// that an init that has just been started is waited for until it listens.
 ///
 /// # Errors
 /// No init runs, or the shim is gone.
 pub fn power_off(shim: &Connection) -> Result<()> {
-    let (status, _) = shim.ask(&Fields::command("hello"))?;
-    let pid: i32 = status.number("pid").filter(|pid| *pid > 0).ok_or_else(|| Error::conflict("ask init to power off", "no init runs"))?;
-    for signal in signals(recognise(pid)) {
-        shim.ask(&Fields::command("signal").with("number", signal).with("wish", "power-off"))?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (status, _) = shim.ask(&Fields::command("hello"))?;
+        let pid: i32 = status.number("pid").filter(|pid| *pid > 0).ok_or_else(|| Error::conflict("ask init to power off", "no init runs"))?;
+        let state = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let asked = signals(recognise(pid, &state));
+        if asked.iter().any(|signal| listens(&state, *signal)) || Instant::now() > deadline {
+            for signal in asked {
+                shim.ask(&Fields::command("signal").with("number", signal).with("wish", "power-off"))?;
+            }
+            return Ok(());
+        }
+        std::thread::sleep(INTERVAL);
     }
-    Ok(())
+}
+
+/// Whether a process catches a signal, or blocks it to read it from a descriptor.
+fn listens(status: &str, signal: i32) -> bool {
+    has(mask(status, "SigBlk") | mask(status, "SigCgt"), signal)
+}
+
+fn mask(status: &str, key: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
+    line.and_then(|hex| u64::from_str_radix(hex.trim_start_matches(':').trim(), 16).ok()).unwrap_or(0)
+}
+
+fn has(mask: u64, signal: i32) -> bool {
+    mask >> (signal - 1) & 1 == 1
 }
 
 fn signals(init: Init) -> &'static [i32] {
@@ -41,20 +71,14 @@ fn signals(init: Init) -> &'static [i32] {
     }
 }
 
-fn recognise(pid: i32) -> Init {
+fn recognise(pid: i32, status: &str) -> Init {
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
     let name = program.and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned())).unwrap_or_default();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    judge(&name, &status)
+    judge(&name, status)
 }
 
 fn judge(program: &str, status: &str) -> Init {
-    let mask = |key: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        line.and_then(|hex| u64::from_str_radix(hex.trim_start_matches(':').trim(), 16).ok()).unwrap_or(0)
-    };
-    let has = |mask: u64, signal: i32| mask >> (signal - 1) & 1 == 1;
-    let (blocked, caught) = (mask("SigBlk"), mask("SigCgt"));
+    let (blocked, caught) = (mask(status, "SigBlk"), mask(status, "SigCgt"));
     match program {
         "systemd" => Init::Systemd,
         "busybox" => Init::Busybox,
