@@ -11,12 +11,12 @@ use crate::store::Facts;
 use crate::tasks::{Context, Tasks};
 /// Templates.
 #[derive(Debug)]
-pub struct Templates {}
+pub struct Templates { facts: Facts }
 impl Templates {
     /// New.
     ///
     /// # Errors
     /// None yet.
-    pub fn new(_: Facts, _: Arc<dyn Engine>, _: Arc<Tasks>, _: Arc<Events>, _: Clock, _: PathBuf) -> Result<Arc<Self>> { Ok(Arc::new(Self {})) }
-    pub(crate) async fn ensure(&self, _: &Context, reference: &TemplateRef) -> Result<LocalTemplate> { Err(Error::not_found("template", reference)) }
+    pub fn new(facts: Facts, _: Arc<dyn Engine>, _: Arc<Tasks>, _: Arc<Events>, _: Clock, _: PathBuf) -> Result<Arc<Self>> { Ok(Arc::new(Self { facts })) }
+    pub(crate) async fn ensure(&self, _: &Context, reference: &TemplateRef) -> Result<LocalTemplate> { self.facts.get::<LocalTemplate>(&format!("tpl/{reference}")).await?.map(|fact| fact.value).ok_or_else(|| Error::not_found("template", reference)) }
 }

@@ -1,0 +1,248 @@
+//! Every verb on containers, through the whole of `control`, on the fake engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::clock::Clock;
+use control::engine::Engine;
+use control::engine::fake::Fake;
+use control::exec::{Input, Output};
+use control::store::memory::Memory;
+use control::{Caller, Config, Control};
+use model::container::{CreateRequest, ExitReason, UpdateRequest};
+use model::engine::ExecRequest;
+use model::error::ErrorCode;
+use model::task::{Task, TaskState};
+use model::template::{LocalTemplate, Provenance};
+use model::{ContainerId, ContainerState, Timestamp};
+
+const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+struct World {
+    control: Arc<Control>,
+    engine: Arc<Fake>,
+    store: Arc<Memory>,
+    folder: tempfile::TempDir,
+}
+
+fn anna() -> Caller {
+    Caller::socket("anna")
+}
+
+fn config(folder: &tempfile::TempDir) -> Config {
+    std::fs::create_dir_all(folder.path().join("run")).unwrap();
+    Config {
+        state_dir: folder.path().join("state"),
+        run_dir: folder.path().join("run"),
+        instance: None,
+        bridge: "berth0".into(),
+        subnet: Some("10.213.0.1/24".parse().unwrap()),
+        id_pool: (524_288, 1_879_048_191),
+        closed_ports: vec![8420],
+        public_url: None,
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, clock) = (Arc::new(Fake::new()), Clock::System);
+        let store = Arc::new(Memory::new(clock.clone()));
+        std::fs::create_dir_all(folder.path().join("state")).unwrap();
+        let control = Control::open(config(&folder), engine.clone(), store.clone(), clock).await.unwrap();
+        let world = Self { control, engine, store, folder };
+        world.add_template().await;
+        world
+    }
+
+    /// The console ends and another begins on the same state.
+    async fn restart(&mut self) {
+        self.control.shut_down().await;
+        self.control = Control::open(config(&self.folder), self.engine.clone(), self.store.clone(), Clock::System).await.unwrap();
+    }
+
+    async fn add_template(&self) {
+        let digest: model::Digest = DIGEST.parse().unwrap();
+        let template = LocalTemplate {
+            reference: "local:test".parse().unwrap(),
+            layers: vec![digest.clone()],
+            os: "debian".into(),
+            release: "13".into(),
+            arch: "amd64".into(),
+            variant: "default".into(),
+            size_bytes: 1,
+            unpacked_bytes: 1,
+            created_at: None,
+            provenance: Provenance {
+                source_kind: "upload".into(),
+                source_name: "local".into(),
+                url: String::new(),
+                product: String::new(),
+                serial: String::new(),
+                fingerprint: digest.clone(),
+                verified: "sha256".into(),
+                downloaded_at: Timestamp::from_ms(0),
+                downloaded_by: "anna".into(),
+                berth_version: "0".into(),
+            },
+            left_out: Vec::new(),
+            wants_nesting: false,
+        };
+        self.engine.add_layer(digest);
+        self.control.facts.change().put("tpl/local:test", &template).commit().await.unwrap().unwrap();
+    }
+
+    async fn end(&self, task: Task) -> Task {
+        tokio::time::timeout(Duration::from_secs(20), self.control.tasks.wait(task.id)).await.expect("the task ends").unwrap()
+    }
+
+    async fn create(&self, name: &str, start: bool) -> Task {
+        let task = self.control.containers.create(&anna(), request(name, start), None).await.unwrap();
+        self.end(task).await
+    }
+
+    async fn state(&self, name: &str) -> ContainerState {
+        self.control.containers.show(&anna(), name).await.unwrap().summary.state
+    }
+
+    async fn id(&self, name: &str) -> ContainerId {
+        self.control.containers.show(&anna(), name).await.unwrap().summary.id
+    }
+}
+
+fn request(name: &str, start: bool) -> CreateRequest {
+    serde_json::from_value(serde_json::json!({ "name": name, "template": "local:test", "start": start })).unwrap()
+}
+
+#[tokio::test]
+async fn a_container_lives_from_create_to_purge() {
+    let world = World::new().await;
+    let (containers, anna) = (&world.control.containers, anna());
+    let task = world.create("web", true).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    assert_eq!(world.state("web").await, ContainerState::Running);
+    let id = world.id("web").await;
+    assert_eq!(world.engine.networks().len(), 1);
+    world.end(containers.freeze(&anna, "web", None).await.unwrap()).await;
+    assert_eq!(world.state("web").await, ContainerState::Frozen);
+    world.end(containers.unfreeze(&anna, "web", None).await.unwrap()).await;
+    assert_eq!(world.state("web").await, ContainerState::Running);
+    let stop = world.end(containers.stop(&anna, "web", Duration::from_secs(5), false, None).await.unwrap()).await;
+    assert_eq!(stop.state, TaskState::Done, "{:?}", stop.error);
+    assert_eq!(world.state("web").await, ContainerState::Stopped);
+    world.end(containers.delete(&anna, "web", false, false, None).await.unwrap()).await;
+    assert!(containers.list(&anna).await.unwrap().is_empty());
+    assert_eq!(world.engine.folders(), [(id, true)]);
+    assert!(world.engine.networks().is_empty(), "the network goes with its last user");
+    let restored = world.end(containers.restore(&anna, id, Some("web2")).await.unwrap()).await;
+    assert_eq!(restored.state, TaskState::Done, "{:?}", restored.error);
+    assert_eq!(world.state("web2").await, ContainerState::Stopped);
+    world.end(containers.delete(&anna, "web2", false, true, None).await.unwrap()).await;
+    assert!(world.engine.folders().is_empty());
+    assert!(containers.trash(&anna).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_start_leaves_nothing_of_a_new_container() {
+    let world = World::new().await;
+    world.engine.fail("start", 1);
+    let task = world.create("web", true).await;
+    assert_eq!(task.state, TaskState::Failed);
+    assert!(task.error.unwrap().message.contains("start: made to fail"));
+    assert!(world.engine.folders().is_empty() && world.engine.networks().is_empty());
+    assert_eq!(world.create("web", true).await.state, TaskState::Done, "the name and the ids are free again");
+}
+
+#[tokio::test]
+async fn a_name_is_taken_once_even_at_the_same_moment() {
+    let world = World::new().await;
+    let caller = anna();
+    let create = || world.control.containers.create(&caller, request("web", false), None);
+    let (one, other) = tokio::join!(create(), create());
+    let refused: Vec<_> = [&one, &other].into_iter().filter_map(|answer| answer.as_ref().err()).map(control::Error::code).collect();
+    assert_eq!(refused, [ErrorCode::Conflict]);
+}
+
+#[tokio::test]
+async fn nothing_is_killed_unasked() {
+    let world = World::new().await;
+    world.create("web", true).await;
+    world.engine.make_deaf(world.id("web").await);
+    let stop = |kill| world.control.containers.stop(&CALLER, "web", Duration::from_millis(50), kill, None);
+    static CALLER: std::sync::LazyLock<Caller> = std::sync::LazyLock::new(anna);
+    let task = world.end(stop(false).await.unwrap()).await;
+    assert_eq!(task.state, TaskState::Failed);
+    assert_eq!(world.state("web").await, ContainerState::Stopping);
+    let task = world.end(world.control.containers.kill(&CALLER, "web", None).await.unwrap()).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    assert_eq!(world.state("web").await, ContainerState::Stopped);
+}
+
+#[tokio::test]
+async fn limits_change_at_once_or_not_at_all() {
+    let world = World::new().await;
+    world.create("web", true).await;
+    let (containers, anna, id) = (&world.control.containers, anna(), world.id("web").await);
+    let set = |pairs: &[(&str, &str)]| UpdateRequest { set: pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect() };
+    let detail = containers.update(&anna, "web", set(&[("memory", "256M")]), None).await.unwrap();
+    assert_eq!(world.engine.limits(id).unwrap().memory_bytes, Some(256 << 20));
+    let stale = containers.update(&anna, "web", set(&[("memory", "128M")]), Some("1")).await.unwrap_err();
+    assert_eq!(stale.code(), ErrorCode::Stale);
+    world.engine.fail("set_limits", 1);
+    let refused = containers.update(&anna, "web", set(&[("memory", "64M")]), Some(&detail.etag)).await;
+    assert!(refused.is_err());
+    assert_eq!(containers.show(&anna, "web").await.unwrap().spec.limits.memory_bytes, Some(256 << 20));
+}
+
+#[tokio::test]
+async fn a_new_console_finds_what_ran() {
+    let mut world = World::new().await;
+    world.create("web", true).await;
+    world.create("db", false).await;
+    world.restart().await;
+    assert_eq!(world.state("web").await, ContainerState::Running);
+    assert_eq!(world.state("db").await, ContainerState::Stopped);
+    world.engine.end(world.id("web").await, ExitReason::Exited, 3);
+    let exits = tokio::time::timeout(Duration::from_secs(5), async {
+        let mut events = world.control.events.subscribe();
+        while world.state("web").await != ContainerState::Stopped {
+            events.recv().await.unwrap();
+        }
+        world.control.containers.show(&anna(), "web").await.unwrap().exits
+    });
+    assert_eq!(exits.await.unwrap().last().unwrap().code, 3);
+}
+
+#[tokio::test]
+async fn a_terminal_is_attached_again_with_its_scrollback() {
+    let world = World::new().await;
+    world.create("web", true).await;
+    let (execs, anna) = (&world.control.exec, anna());
+    let request = ExecRequest { command: vec!["sh".into()], tty: true, ..ExecRequest::default() };
+    let exec = execs.open(&anna, "web", request).await.unwrap();
+    let first = execs.attach(&anna, "web", exec).await.unwrap();
+    first.input.send(Input::Resize { cols: 80, rows: 24 }).await.unwrap();
+    drop(first);
+    world.engine.finish_exec(world.id("web").await, exec, b"hello\r\n", 7);
+    let mut seen = Vec::new();
+    let code = loop {
+        let mut again = execs.attach(&anna, "web", exec).await.unwrap();
+        seen.clone_from(&again.replay);
+        let mut code = None;
+        while let Some(output) = again.output.recv().await {
+            match output {
+                Output::Bytes { bytes, .. } => seen.extend(bytes),
+                Output::Exit { code: exit, .. } => {
+                    code = Some(exit);
+                    break;
+                }
+            }
+        }
+        if let Some(code) = code {
+            break code;
+        }
+    };
+    assert_eq!((seen.as_slice(), code), (&b"hello\r\n"[..], 7));
+    let other = Caller::socket("bert");
+    assert_eq!(execs.attach(&other, "web", exec).await.unwrap_err().code(), ErrorCode::NotFound);
+}
