@@ -5,6 +5,8 @@
 #[cfg(feature = "engine")]
 pub mod cgroup;
 #[cfg(feature = "engine")]
+pub mod companion;
+#[cfg(feature = "engine")]
 pub mod container;
 pub mod error;
 pub mod exec;
