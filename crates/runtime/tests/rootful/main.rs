@@ -1,16 +1,17 @@
 //! Real containers on this host: each verb, with real root file systems, and nothing left behind. Fails without root.
 
-mod fixture;
+mod guests;
+mod host;
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
-use fixture::{Host, as_root};
+use host::{Host, as_root};
 use model::container::{ContainerState, ExitReason};
 use model::engine::{ExecRequest, Signal};
 use model::{ErrorCode, Limits};
 
-fn command(words: &[&str]) -> ExecRequest {
+pub fn command(words: &[&str]) -> ExecRequest {
     ExecRequest { command: words.iter().map(|&word| word.to_owned()).collect(), ..ExecRequest::default() }
 }
 
@@ -43,7 +44,7 @@ fn smoke_exit_codes_are_those_of_the_command() {
         assert_eq!(host.run(id, &command(&words)).0, wanted, "{words:?}");
     }
     let odd = ExecRequest { user: Some("0001".into()), ..command(&["/bin/true"]) };
-    assert!(host.runtime.exec(id, fixture::exec_id(), &odd).is_err());
+    assert!(host.runtime.exec(id, host::exec_id(), &odd).is_err());
 }
 
 #[test]
@@ -52,7 +53,7 @@ fn input_comes_back_unchanged() {
     let id = host.busybox("input");
     host.start(id, Limits::default()).expect("it starts");
     let sent: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
-    let mut streams = host.runtime.exec(id, fixture::exec_id(), &command(&["/bin/busybox", "cat"])).expect("cat runs").into_iter().map(std::fs::File::from);
+    let mut streams = host.runtime.exec(id, host::exec_id(), &command(&["/bin/busybox", "cat"])).expect("cat runs").into_iter().map(std::fs::File::from);
     let (mut input, mut output) = (streams.next().unwrap(), streams.next().unwrap());
     let copy = sent.clone();
     let writer = std::thread::spawn(move || input.write_all(&copy));
@@ -101,7 +102,7 @@ fn smoke_frozen_refuses_exec_and_goes_on_when_thawed() {
     host.start(id, Limits::default()).expect("it starts");
     host.runtime.signal(id, Signal::Freeze).expect("it freezes");
     assert_eq!(host.runtime.observe_one(id).state, ContainerState::Frozen);
-    let refused = host.runtime.exec(id, fixture::exec_id(), &command(&["/bin/true"])).unwrap_err();
+    let refused = host.runtime.exec(id, host::exec_id(), &command(&["/bin/true"])).unwrap_err();
     assert_eq!((refused.code, refused.hint.as_deref()), (ErrorCode::Conflict, Some("unfreeze it first")));
     host.runtime.signal(id, Signal::Unfreeze).expect("it thaws");
     assert_eq!(host.run(id, &command(&["/bin/true"])).0, 0);
@@ -166,7 +167,7 @@ fn an_image_without_init_names_the_step_and_leaves_nothing() {
 fn a_folder_of_the_image_that_is_a_link_is_refused() {
     let host = Host::new(as_root(), "links");
     let id = host.container("links", |root| {
-        fixture::busybox_root(root);
+        host::busybox_root(root);
         std::fs::remove_dir(root.join("dev")).unwrap();
         std::os::unix::fs::symlink("/etc", root.join("dev")).unwrap();
     });
