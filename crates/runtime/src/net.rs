@@ -1,7 +1,11 @@
 //! Links, bridges, filters, names and addresses of containers.
 
 #[cfg(feature = "engine")]
+pub mod apply;
+#[cfg(feature = "engine")]
 pub mod bridge;
+#[cfg(feature = "engine")]
+pub mod dhcp;
 #[cfg(feature = "engine")]
 pub mod docker;
 #[cfg(feature = "engine")]
