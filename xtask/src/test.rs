@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::build::{self, Profile};
 use crate::setup::{Scope, set_up};
 use crate::shell::{announce, cargo, is_root, run};
-use crate::{browser, tidy, vm};
+use crate::{browser, images, tidy, vm};
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -117,12 +117,13 @@ fn unit(arguments: &[String]) -> anyhow::Result<()> {
 }
 
 fn rootful(arguments: &[String]) -> anyhow::Result<()> {
-    let shim = build::shim()?;
+    let (shim, images) = (build::shim()?, images::tree()?);
     // One after the other: the tests look for leftovers of the whole host.
     run(cargo()
         .args(["test", "-p", "runtime", "--tests", "--", "--test-threads=1"])
         .args(arguments)
-        .env("BERTH_SHIM_PATH", shim))
+        .env("BERTH_SHIM_PATH", shim)
+        .env("BERTH_TEST_IMAGES", images))
 }
 
 fn http(arguments: &[String]) -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::build;
+use crate::{build, images};
 use crate::shell::{announce, cargo, command, run};
 
 /// Kept between runs; the recipe's version stands in the name, so that a changed recipe makes a new one.
@@ -63,7 +63,9 @@ fn suite(filters: &[&str], limit_s: u32) -> anyhow::Result<()> {
     let machine = machine()?;
     let shim = build::shim()?;
     let programs = test_programs(&shim)?;
-    let disk = work_disk(&programs, &shim, filters)?;
+    // Only the whole suite boots whole guests.
+    let images = if filters == SMOKE { None } else { Some(images::tree()?) };
+    let disk = work_disk(&programs, &shim, images.as_deref(), filters)?;
     boot(&machine, &disk, limit_s)
 }
 
@@ -131,7 +133,7 @@ fn test_programs(shim: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// A disk with the programs at their own paths, the cached root file systems, and the script that runs the tests.
-fn work_disk(programs: &[PathBuf], shim: &Path, filters: &[&str]) -> anyhow::Result<PathBuf> {
+fn work_disk(programs: &[PathBuf], shim: &Path, images: Option<&Path>, filters: &[&str]) -> anyhow::Result<PathBuf> {
     let folder = build::target().join("vm");
     let content = folder.join("content");
     if content.exists() {
@@ -139,18 +141,16 @@ fn work_disk(programs: &[PathBuf], shim: &Path, filters: &[&str]) -> anyhow::Res
     }
     let mut files: Vec<PathBuf> = programs.to_vec();
     files.push(shim.to_owned());
-    files.extend(
-        files_below(Path::new(CACHE))?
-            .into_iter()
-            .filter(|file| file.extension().is_some_and(|extension| extension == "tar")),
-    );
+    if let Some(images) = images {
+        files.extend(files_below(images)?);
+    }
     files.extend(files_below(&std::env::current_dir()?.join("crates/runtime/tests"))?);
     for file in &files {
         let inside = content.join("files").join(file.strip_prefix("/").unwrap_or(file));
         std::fs::create_dir_all(inside.parent().context("a file has a folder")?)?;
         std::fs::copy(file, &inside).with_context(|| file.display().to_string())?;
     }
-    std::fs::write(content.join("run.sh"), script(programs, shim, filters)?)?;
+    std::fs::write(content.join("run.sh"), script(programs, shim, images, filters)?)?;
     let disk = folder.join("work.img");
     if disk.exists() {
         std::fs::remove_file(&disk)?;
@@ -167,20 +167,23 @@ fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let kind = entry.file_type()?;
         if kind.is_file() {
             files.push(entry.path());
-        } else if kind.is_dir() && !entry.file_name().to_string_lossy().starts_with("vm-") {
+        } else if kind.is_dir() {
             files.extend(files_below(&entry.path())?);
         }
     }
     Ok(files)
 }
 
-fn script(programs: &[PathBuf], shim: &Path, filters: &[&str]) -> anyhow::Result<String> {
+fn script(programs: &[PathBuf], shim: &Path, images: Option<&Path>, filters: &[&str]) -> anyhow::Result<String> {
     let manifest = std::env::current_dir()?.join("crates/runtime");
     let mut script = format!(
         "export BERTH_SHIM_PATH={} CARGO_MANIFEST_DIR={} BERTH_TEST_VM=1\nfailed=0\n",
         shim.display(),
         manifest.display()
     );
+    if let Some(images) = images {
+        script += &format!("export BERTH_TEST_IMAGES={}\n", images.display());
+    }
     let is_test = |program: &&PathBuf| program.components().any(|part| part.as_os_str() == "deps");
     for program in programs.iter().filter(is_test) {
         script += &format!(

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use model::container::ContainerState;
-use model::engine::{EngineEvent, ExecRequest, FirstBoot, Manifest, Observed, Removal, Signal, StartRequest, Started};
+use model::engine::{EngineEvent, ExecRequest, FirstBoot, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started};
 use model::id::ExecId;
 use model::metrics::Sample;
 use model::{ContainerId, Limits, Timestamp};
@@ -340,8 +340,9 @@ impl Runtime {
 
     /// One container as it is now.
     pub fn observe_one(&self, id: ContainerId) -> Observed {
-        let exits = self.folders.exits(id);
         let status = Connection::open(&self.shims(), &id.to_string()).and_then(|shim| shim.ask(&Fields::command("hello")).ok());
+        // Read after the answer: a run is recorded as ended before the next one can be seen.
+        let exits = self.folders.exits(id);
         let group = Group::open(&self.layout, self.instance(), &id.to_string());
         let is_frozen = group.as_ref().is_some_and(Group::is_frozen);
         let Some((status, _)) = status else {
@@ -380,6 +381,22 @@ impl Runtime {
     /// Where things that happen by themselves are reported.
     pub fn watch(self: &Arc<Self>, sink: Sender<EngineEvent>) {
         self.events.report_to(Arc::downgrade(self), sink);
+    }
+
+    /// Makes bridge, addresses, rules and servers fit the plan.
+    ///
+    /// # Errors
+    /// Names the step.
+    pub fn apply_network(&self, plan: &NetworkPlan) -> Result<()> {
+        crate::net::apply::apply(&self.config.run_dir, self.instance(), &self.layout, plan)
+    }
+
+    /// Removes all of it.
+    ///
+    /// # Errors
+    /// Everything that could not be removed.
+    pub fn remove_network(&self, bridge: &str) -> Result<()> {
+        crate::net::apply::remove(&self.config.run_dir, self.instance(), &self.layout, bridge)
     }
 
     /// The folders, for the helpers that fill them.

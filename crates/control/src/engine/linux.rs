@@ -138,11 +138,11 @@ impl Engine for Linux {
     }
 
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {
-        Err(runtime::error::Error::unsupported("apply_network", "not in this build").into())
+        Ok(self.runtime.apply_network(plan)?)
     }
 
     fn remove_network(&self, bridge: &str) -> Outcome<()> {
-        Err(runtime::error::Error::unsupported("remove_network", "not in this build").into())
+        Ok(self.runtime.remove_network(bridge)?)
     }
 
     fn retire(&self) -> Outcome<()> {

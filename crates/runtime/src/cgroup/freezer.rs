@@ -15,6 +15,8 @@ use super::{file, parse};
 const FREEZE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long killed processes may take to be gone.
 const KILL_DEADLINE: Duration = Duration::from_secs(20);
+/// A group that is removed while it is waited for wakes nobody: how often it is looked at without news.
+const RENEWED_LOOK: Duration = Duration::from_millis(20);
 /// Version 1 has no notification: how often its state is looked at.
 const V1_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -92,10 +94,7 @@ fn wait_for_event(unified: BorrowedFd<'_>, within: Duration, reached: impl Fn(&s
         if left.is_zero() {
             return Err(io::Error::from(io::ErrorKind::TimedOut));
         }
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.min(RENEWED_LOOK).subsec_nanos()) };
         match poll(&mut [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)], Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
