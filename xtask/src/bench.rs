@@ -18,10 +18,13 @@ pub struct Measure {
     pub ms: Vec<f64>,
 }
 
+/// One thing that is measured; takes the round's number.
+pub type Verb = Box<dyn FnMut(u32) -> anyhow::Result<()>>;
+
 /// A program under test with its verbs; each takes the round's number and returns after the work is done.
 pub struct Subject {
     pub who: &'static str,
-    pub verbs: Vec<(&'static str, Box<dyn FnMut(u32) -> anyhow::Result<()>>)>,
+    pub verbs: Vec<(&'static str, Verb)>,
     /// Ends the subject and removes what it made.
     pub end: Box<dyn FnOnce() -> anyhow::Result<()>>,
 }

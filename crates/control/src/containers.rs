@@ -196,11 +196,6 @@ impl Containers {
         Ok(self.find_for(name, action)?.row.id)
     }
 
-    /// The picture of all containers.
-    pub(crate) fn board(&self) -> &Arc<Board> {
-        &self.board
-    }
-
     fn find(&self, name: &str) -> Result<Live> {
         self.board.find(name).ok_or_else(|| Error::not_found("container", name))
     }

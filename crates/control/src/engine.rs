@@ -27,6 +27,7 @@ pub struct ExecStreams {
 type Outcome<T> = std::result::Result<T, EngineError>;
 
 /// What the root half can do. Objects are named by id; arguments are `model` values or descriptors.
+#[expect(clippy::missing_errors_doc, reason = "each fails alike: with the step, the call and the way out")]
 pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// What this host is and can do.
     fn host(&self) -> HostReport;

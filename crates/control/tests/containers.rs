@@ -1,10 +1,11 @@
 //! Every verb on containers, through the whole of `control`, on the fake engine.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use control::clock::Clock;
-use control::engine::Engine;
 use control::engine::fake::Fake;
 use control::exec::{Input, Output};
 use control::store::memory::Memory;

@@ -59,7 +59,9 @@ pub fn spawn(place: &Place<'_>, fields: &Fields) -> Result<Spawned> {
     let mut spawned = Spawned { pid: 0, streams: Vec::new(), failure: None };
     let outcome = follow(&ours, &mut spawned);
     // The joiner has ended by now, or must.
-    drop(rustix::process::Pid::from_raw(joiner).map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())));
+    if let Some(pid) = rustix::process::Pid::from_raw(joiner) {
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).ok();
+    }
     outcome?;
     spawned.streams.append(&mut streams);
     Ok(spawned)
@@ -111,7 +113,7 @@ fn follow(socket: &OwnedFd, spawned: &mut Spawned) -> Result<()> {
 fn kill(pid: i32) {
     if let Some(pid) = rustix::process::Pid::from_raw(pid) {
         // Our own unreaped child: the number cannot mean another process.
-        drop(rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
     }
 }
 

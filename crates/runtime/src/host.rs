@@ -211,7 +211,7 @@ impl Reader {
             counters.processes = text.split_whitespace().nth(3).and_then(|field| field.split('/').nth(1)).and_then(|count| count.parse().ok());
         }
         let [cpu, memory, io] = &self.pressure;
-        let mut pressure = |file: &Option<File>| reread(file, &mut text).map(|text| parse::pressure(text)).unwrap_or_default();
+        let mut pressure = |file: &Option<File>| reread(file, &mut text).map(parse::pressure).unwrap_or_default();
         counters.pressure = PressureCounters { cpu: pressure(cpu), memory: pressure(memory), io: pressure(io) };
         if let Some(disk) = self.state.as_ref().and_then(|state| rustix::fs::fstatvfs(state).ok()) {
             counters.disk_total_bytes = Some(disk.f_blocks * disk.f_frsize);

@@ -35,7 +35,7 @@ pub fn ensure(run_dir: &Path, _instance: Option<&str>) -> Option<PathBuf> {
     }
     let program = program()?;
     // A dead mount answers ENOTCONN until it is gone.
-    drop(rustix::mount::unmount(&folder, UnmountFlags::DETACH).is_ok());
+    rustix::mount::unmount(&folder, UnmountFlags::DETACH).ok();
     std::fs::create_dir_all(&folder).ok()?;
     let mut command = Command::new(program);
     command.args(FLAGS).arg("-p").arg(run_dir.join("lxcfs.pid")).arg(&folder);
@@ -70,7 +70,7 @@ fn wait_for_mount(folder: &Path) -> bool {
             return false;
         }
         let timeout = Timespec { tv_sec: 0, tv_nsec: i64::try_from(left.as_nanos().min(100_000_000)).unwrap_or(0) };
-        drop(poll(&mut [PollFd::from_borrowed_fd(mounts.as_fd(), PollFlags::PRI)], Some(&timeout)).is_ok());
+        poll(&mut [PollFd::from_borrowed_fd(mounts.as_fd(), PollFlags::PRI)], Some(&timeout)).ok();
     }
     true
 }
@@ -79,9 +79,9 @@ fn wait_for_mount(folder: &Path) -> bool {
 pub fn retire(run_dir: &Path) {
     let folder = folder(run_dir);
     if let Some(pid) = own_process(run_dir, &folder) {
-        drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok());
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
     }
-    drop(rustix::mount::unmount(&folder, UnmountFlags::DETACH).is_ok());
+    rustix::mount::unmount(&folder, UnmountFlags::DETACH).ok();
     drop(std::fs::remove_dir(&folder));
     drop(std::fs::remove_file(run_dir.join("lxcfs.pid")));
 }

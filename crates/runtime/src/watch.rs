@@ -49,7 +49,7 @@ impl Watch {
         if connection.ask(&Fields::command("watch")).is_ok() {
             self.followed().insert(id, Arc::new(connection));
             // A full counter is a wake-up already.
-            drop(rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).is_ok());
+            rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).ok();
         }
     }
 
@@ -103,7 +103,7 @@ impl Watch {
         if poll(&mut ready, None).is_err() {
             return Vec::new();
         }
-        drop(rustix::io::read(&self.wake, &mut [0; 8]).is_ok());
+        rustix::io::read(&self.wake, &mut [0; 8]).ok();
         let heard: Vec<bool> = ready.iter().skip(1).map(|entry| !entry.revents().is_empty()).collect();
         all.into_iter().zip(heard).filter(|(_, heard)| *heard).map(|(found, _)| found).collect()
     }

@@ -172,12 +172,10 @@ fn take_in(live: &mut Live, mut observed: Observed) {
         ContainerState::Stopped | ContainerState::Error => {
             (live.stat.run, live.stat.started_at, live.stat.stopping) = (None, None, false);
         }
-        state if state.is_live() && state != ContainerState::Unknown => {
-            if observed.started_at.is_some() && observed.started_at != live.stat.started_at {
-                // Another run than the one that was asked to stop: a reboot, or a start that a crash hid.
-                (live.stat.started_at, live.stat.stopping) = (observed.started_at, false);
-                live.stat.run.get_or_insert_with(|| live.row.start_request());
-            }
+        // Another run than the one that was asked to stop: a reboot, or a start that a crash hid.
+        state if state.is_live() && state != ContainerState::Unknown && observed.started_at.is_some() && observed.started_at != live.stat.started_at => {
+            (live.stat.started_at, live.stat.stopping) = (observed.started_at, false);
+            live.stat.run.get_or_insert_with(|| live.row.start_request());
         }
         _ => {}
     }

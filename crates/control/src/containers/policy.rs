@@ -146,7 +146,8 @@ fn judge_link(nic: &NicSpec, network: &NetRow) -> Result<()> {
         return Err(unsupported("nic", format!("`{bridge}` is not a bridge of Berth's own"))
             .hint(format!("use `bridge={}` or leave it out; other bridges and macvlan are not supported yet", network.bridge)));
     }
-    if nic.mtu.is_some_and(|mtu| !(1280..=65_535).contains(&mtu) && !(matches!(nic.ip6, Addressing::None) && (576..1280).contains(&mtu))) {
+    let least = if matches!(nic.ip6, Addressing::None) { 576 } else { 1280 };
+    if nic.mtu.is_some_and(|mtu| !(least..=65_535).contains(&mtu)) {
         return Err(Error::invalid("nic", "an MTU lies between 1280 (IPv6 needs that, RFC 8200; 576 with `ip6=none`) and 65535"));
     }
     if nic.rate_in == Some(0) || nic.rate_out == Some(0) {

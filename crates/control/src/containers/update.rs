@@ -193,7 +193,7 @@ fn apply(spec: &mut ContainerSpec, set: &[(String, String)]) -> Result<()> {
             "notes" => spec.notes.clone_from(value),
             "tag" | "tags" => list(&mut spec.tags, is_first, value, |tag| Ok(tag.to_owned()))?,
             "publish" => list(&mut spec.publish, is_first, value, |port| port.parse().map_err(|why| Error::invalid("publish", why)))?,
-            "env" => one(&mut spec.env, is_first, value, |pair| pair_of(pair))?,
+            "env" => one(&mut spec.env, is_first, value, pair_of)?,
             "nic" => one(&mut spec.nics, is_first, value, |nic| nic.parse().map_err(|why| Error::invalid("nic", why)))?,
             "mount" => one(&mut spec.mounts, is_first, value, mount)?,
             other => return Err(unknown_key(other)),

@@ -183,13 +183,13 @@ impl View {
         let points = usize::try_from((to_ms.div_euclid(step) - first).clamp(0, MAX_POINTS + 1)).unwrap_or(0);
         let grid = Grid { first, step, points };
         let series = match source {
-            Source::Journal => self.from_journal(&grid)?,
-            Source::Tier(shape) => self.from_tier(&grid, shape)?,
+            Source::Journal => self.journal_part(&grid)?,
+            Source::Tier(shape) => self.tier_part(&grid, shape)?,
         };
         Ok(Answer { step_ms: u64::try_from(step).unwrap_or(1000), from: Timestamp::from_ms(first * step), series })
     }
 
-    fn from_journal(&self, grid: &Grid) -> std::io::Result<BTreeMap<String, SeriesHistory>> {
+    fn journal_part(&self, grid: &Grid) -> std::io::Result<BTreeMap<String, SeriesHistory>> {
         let mut samples: HashMap<String, Vec<Vec<u16>>> = HashMap::new();
         let mut put = |name: &str, at: usize, value: Option<f64>| {
             let Some(value) = value else { return };
@@ -217,7 +217,7 @@ impl View {
         all.iter().zip(ends).filter(|((begun, _), end)| *begun < to && *end >= from).map(|((_, path), _)| path.clone()).collect()
     }
 
-    fn from_tier(&self, grid: &Grid, shape: Shape) -> std::io::Result<BTreeMap<String, SeriesHistory>> {
+    fn tier_part(&self, grid: &Grid, shape: Shape) -> std::io::Result<BTreeMap<String, SeriesHistory>> {
         let factor = (grid.step / shape.step_ms).max(1);
         let last = (grid.first + i64::try_from(grid.points).unwrap_or(0)) * factor - 1;
         let mut records = Tier::new(&self.dir, self.subject, shape).read(grid.first * factor, last)?;

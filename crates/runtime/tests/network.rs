@@ -1,0 +1,401 @@
+//! The network of a bridge on a real kernel: every test in network namespaces of its own, one as the host and one per guest,
+//! so that no packet leaves them. Takes root; without it each test says that it was skipped.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use model::engine::{NetworkNic, NetworkPlan};
+use runtime::cgroup::{Layout, layout};
+use runtime::net::{apply, bridge, docker, firewall, subnet, veth};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+const CLOSED: u16 = 8443;
+const PUBLISHED: u16 = 8088;
+
+/// A host of its own: a network namespace for this thread, a run directory, an instance, a bridge.
+struct Host {
+    folder: tempfile::TempDir,
+    instance: String,
+    layout: Layout,
+    plan: NetworkPlan,
+}
+
+impl Host {
+    /// `None` without root. `mode` is that of the run directory: whether dnsmasq's user may enter.
+    fn new(mode: u32) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: network namespaces take root");
+            return None;
+        }
+        runtime::sys::unshare(libc::CLONE_NEWNET).expect("a network namespace");
+        veth::loopback_up().expect("loopback");
+        let folder = tempfile::Builder::new().prefix("berth-test-").tempdir().expect("a folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(mode)).expect("its mode");
+        // The folder's name ends in six random letters and digits.
+        let name = folder.path().file_name().and_then(|name| name.to_str()).expect("a name");
+        let id = name.rsplit('-').next().expect("the random part").to_owned();
+        let plan = NetworkPlan {
+            bridge: format!("bt-{}", id),
+            ipv4: "10.213.4.1/22".parse().unwrap(),
+            ipv6: "fd01:2:3::1/64".parse().unwrap(),
+            closed_ports: vec![CLOSED],
+            nics: vec![nic("web", 5), nic("db", 6)],
+            domain: "berth".into(),
+        };
+        let host = Self {
+            folder,
+            instance: format!("test-{}", id),
+            layout: Layout::detect().expect("cgroups"),
+            plan,
+        };
+        Some(host)
+    }
+
+    fn run_dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn apply(&self) {
+        apply::apply(self.run_dir(), Some(&self.instance), &self.layout, &self.plan).expect("the network is made");
+    }
+
+    fn remove(&self) {
+        apply::remove(self.run_dir(), Some(&self.instance), &self.layout, &self.plan.bridge).expect("the network is removed");
+    }
+
+    fn guest(&self, index: usize) -> Guest {
+        Guest::new(&self.plan.bridge, &self.plan.nics[index])
+    }
+
+    fn groups(&self) -> Vec<PathBuf> {
+        self.layout
+            .all()
+            .map(|hierarchy| hierarchy.root.join(layout::instance_directory(Some(&self.instance))))
+            .collect()
+    }
+
+    /// The pid of the record.
+    fn dnsmasq(&self) -> u32 {
+        let record = std::fs::read(self.run_dir().join("dnsmasq").join(&self.plan.bridge).join("process.json")).expect("a record");
+        let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
+        u32::try_from(record["pid"].as_u64().expect("a pid")).expect("a pid")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Also after a failed test: dnsmasq would outlive it.
+        let removed = apply::remove(self.run_dir(), Some(&self.instance), &self.layout, &self.plan.bridge);
+        for group in self.groups() {
+            drop(std::fs::remove_dir(group));
+        }
+        if let Err(error) = removed {
+            eprintln!("left behind: {error}");
+        }
+    }
+}
+
+fn nic(name: &str, last: u8) -> NetworkNic {
+    let mac = format!("02:00:5e:10:00:{last:02x}");
+    NetworkNic {
+        container: name.parse().unwrap(),
+        host_name: format!("bt{name}{last}"),
+        ipv4: Some(Ipv4Addr::new(10, 213, 4, last)),
+        ipv6: Some(subnet::slaac("fd01:2:3::".parse().unwrap(), subnet::mac_bytes(&mac).unwrap())),
+        mac,
+        publish: if last == 6 {
+            vec![format!("{PUBLISHED}:80").parse().unwrap()]
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// A guest: a network namespace held by a program that ends with its standard input.
+struct Guest {
+    holder: Child,
+    nic: NetworkNic,
+}
+
+impl Guest {
+    fn new(bridge: &str, nic: &NetworkNic) -> Self {
+        let script = "ip link set lo up; echo ready; exec cat";
+        let mut holder = Command::new("unshare")
+            .args(["--net", "sh", "-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare");
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().expect("its output"))
+            .read_line(&mut line)
+            .expect("it answers");
+        let guest = Self { holder, nic: nic.clone() };
+        let namespace = std::fs::File::open(guest.namespace()).expect("its namespace");
+        let link = veth::Nic {
+            name: "eth0".into(),
+            host_name: nic.host_name.clone(),
+            bridge: bridge.to_owned(),
+            mac: subnet::mac_bytes(&nic.mac).expect("a MAC"),
+            ..veth::Nic::default()
+        };
+        veth::connect(&link, namespace.as_fd()).expect("the link");
+        guest
+    }
+
+    /// With its addresses set as the shim would.
+    fn addressed(self) -> Self {
+        let (v4, v6) = (self.nic.ipv4.expect("IPv4"), self.nic.ipv6.expect("IPv6"));
+        // Its RAs would add the same address again.
+        self.sh(&format!(
+            "ip link set eth0 up && ip addr add {v4}/22 dev eth0 && ip addr add {v6}/64 dev eth0 nodad && ip route add default via 10.213.4.1"
+        ));
+        self
+    }
+
+    fn namespace(&self) -> String {
+        format!("/proc/{}/ns/net", self.holder.id())
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.namespace())).arg(program);
+        command
+    }
+
+    fn try_sh(&self, script: &str) -> Output {
+        self.command("sh").args(["-c", script]).output().expect("nsenter")
+    }
+
+    fn sh(&self, script: &str) -> String {
+        let output = self.try_sh(script);
+        assert!(
+            output.status.success(),
+            "{script}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The first answer may wait for the neighbour to be found.
+    fn reaches(&self, target: impl Into<IpAddr>, from: Option<IpAddr>, tries: u32) -> bool {
+        let (target, from) = (target.into(), from.map(|from| format!("-I {from}")).unwrap_or_default());
+        let program = if target.is_ipv4() { "ping" } else { "ping6" };
+        self.try_sh(&format!("busybox {program} -c {tries} -w {tries} {from} {target}"))
+            .status
+            .success()
+    }
+
+    fn connects(&self, target: impl Into<IpAddr>, port: u16) -> bool {
+        self.try_sh(&format!("busybox nc -w 2 {} {port} </dev/null", target.into())).status.success()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        drop(self.holder.wait());
+        drop(veth::remove(&self.nic.host_name));
+    }
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().expect("it runs");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Repeats something that waits by itself until it holds.
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+    }
+}
+
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 213, 4, 1);
+
+#[test]
+fn guests_get_their_addresses_and_find_each_other_by_name() {
+    let Some(host) = Host::new(0o755) else { return };
+    host.apply();
+    let guest = host.guest(0);
+    let mut monitor = guest
+        .command("timeout")
+        .args(["20", "ip", "-6", "monitor", "address"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ip monitor");
+    let script = host.run_dir().join("lease");
+    std::fs::write(
+        &script,
+        "#!/bin/sh\n[ \"$1\" = bound ] && echo \"$ip/$mask $router $dns $domain\" && ip addr add $ip/$mask dev eth0\nexit 0\n",
+    )
+    .expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    let lease = guest.sh(&format!(
+        "ip link set eth0 up && busybox udhcpc -i eth0 -f -n -q -t 10 -T 1 -s {} -x hostname:db",
+        script.display()
+    ));
+    assert!(lease.contains("10.213.4.5/22 10.213.4.1 10.213.4.1 berth"), "{lease}");
+    let stranger = host.plan.nics[1].ipv4.expect("an address").to_string();
+    for name in ["db", "db.berth"] {
+        // The claim of the guest to be called db changes nothing.
+        let answer = guest.sh(&format!("busybox nslookup -type=a {name} {GATEWAY}"));
+        assert!(answer.contains(&stranger) && !answer.contains("10.213.4.5"), "{answer}");
+    }
+    let wanted = guest.nic.ipv6.expect("an address").to_string();
+    let mut lines = BufReader::new(monitor.stdout.take().expect("its output")).lines().map_while(Result::ok);
+    assert!(
+        lines.any(|line| line.contains(&wanted)),
+        "no router advertisement gave {wanted}: {}",
+        guest.sh("ip -6 addr")
+    );
+    drop(monitor.kill());
+    drop(monitor.wait());
+}
+
+#[test]
+fn a_console_that_comes_back_finds_its_dnsmasq() {
+    // A run directory that is root's alone: names go by the configuration, and dnsmasq is started anew.
+    for mode in [0o755, 0o700] {
+        let Some(mut host) = Host::new(mode) else { return };
+        host.apply();
+        let first = host.dnsmasq();
+        host.apply();
+        assert_eq!(host.dnsmasq(), first);
+        let user = std::fs::read_to_string(format!("/proc/{first}/status")).expect("it runs");
+        assert!(!user.lines().any(|line| line.starts_with("Uid:\t0")), "{user}");
+        let group = std::fs::read_to_string(format!("/proc/{first}/cgroup")).expect("it runs");
+        assert!(group.contains(&format!("/berth.{}/dnsmasq.{}", host.instance, host.plan.bridge)), "{group}");
+        host.plan.nics.push(nic("late", 7));
+        host.apply();
+        assert_eq!(host.dnsmasq() == first, mode == 0o755);
+        let guest = host.guest(0).addressed();
+        eventually("the new name is answered", || {
+            guest
+                .try_sh(&format!("busybox nslookup -type=a late.berth {GATEWAY}"))
+                .stdout
+                .windows(10)
+                .any(|part| part == b"10.213.4.7")
+        });
+        let second = host.dnsmasq();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(second).expect("a pid")).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
+        eventually("it is gone", || !Path::new(&format!("/proc/{second}/exe")).exists());
+        host.apply();
+        assert_ne!(host.dnsmasq(), second);
+    }
+}
+
+#[test]
+fn whoever_speaks_for_others_is_not_heard() {
+    for calls_ip_hooks in ["0", "1"] {
+        let Some(host) = Host::new(0o755) else { return };
+        drop(std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", calls_ip_hooks));
+        host.apply();
+        let (web, db) = (host.guest(0).addressed(), host.guest(1).addressed());
+        let (v4, v6) = (db.nic.ipv4.expect("IPv4"), db.nic.ipv6.expect("IPv6"));
+        assert!(web.reaches(v4, None, 5) && web.reaches(v6, None, 5), "guests reach each other");
+        assert!(web.reaches(GATEWAY, None, 5), "a guest reaches its router");
+        web.sh("ip addr add 10.213.4.9/22 dev eth0 && ip addr add fd01:2:3::9/64 dev eth0 nodad");
+        assert!(!web.reaches(v4, Some("10.213.4.9".parse().unwrap()), 1), "another address");
+        assert!(!web.reaches(v6, Some("fd01:2:3::9".parse().unwrap()), 1), "another IPv6 address");
+        // Who has db's address? Web says so to all: nobody believes it.
+        web.sh(&format!("busybox arping -U -c 2 -w 2 -I eth0 -s {v4} {GATEWAY}; ip addr add {v4}/32 dev eth0"));
+        assert!(!web.reaches(GATEWAY, Some(v4.into()), 1), "a neighbour's address");
+        let neighbours = output("ip", &["neigh", "show", &v4.to_string()]);
+        assert!(!neighbours.contains(&web.nic.mac), "{neighbours}");
+        web.sh("ip link set eth0 down && ip link set eth0 address 02:00:5e:10:00:99 && ip link set eth0 up");
+        assert!(!web.reaches(GATEWAY, None, 1), "another MAC");
+        drop(host);
+    }
+}
+
+#[test]
+fn the_console_is_out_of_reach_and_published_ports_are_not() {
+    let Some(host) = Host::new(0o755) else { return };
+    host.apply();
+    bridge::ensure("uplink0", &[(IpAddr::from([192, 0, 2, 1]), 24)]).expect("another address of the host");
+    let console = TcpListener::bind(("0.0.0.0", CLOSED)).expect("the console");
+    let other = TcpListener::bind(("0.0.0.0", 8444)).expect("another program");
+    let (web, db) = (host.guest(0).addressed(), host.guest(1).addressed());
+    for address in [GATEWAY, Ipv4Addr::new(192, 0, 2, 1)] {
+        assert!(web.connects(address, 8444), "{address}: other ports are the host's own business");
+        assert!(!web.connects(address, CLOSED), "{address}: the console's port is closed");
+    }
+    assert!(!web.connects(Ipv4Addr::LOCALHOST, CLOSED));
+    drop((console, other));
+    let mut server = db
+        .command("busybox")
+        .args(["nc", "-lk", "-p", "80", "-e", "echo", "hello"])
+        .spawn()
+        .expect("a server");
+    for address in [Ipv4Addr::LOCALHOST, GATEWAY, Ipv4Addr::new(192, 0, 2, 1)] {
+        let mut heard = String::new();
+        eventually("the published port answers", || {
+            let Ok(mut stream) = TcpStream::connect((address, PUBLISHED)) else {
+                return false;
+            };
+            drop(stream.set_read_timeout(Some(Duration::from_secs(5))));
+            stream.read_to_string(&mut heard).is_ok() && heard.contains("hello")
+        });
+    }
+    for guest in [&web, &db] {
+        assert!(guest.connects(GATEWAY, PUBLISHED), "a guest reaches it by the host's address");
+    }
+    drop(server.kill());
+    drop(server.wait());
+}
+
+#[test]
+fn beside_docker_traffic_goes_out_and_everything_is_put_back() {
+    let Some(host) = Host::new(0o755) else { return };
+    for rule in ["-N DOCKER-USER", "-P FORWARD DROP", "-A FORWARD -j DOCKER-USER"] {
+        let words: Vec<&str> = ["-w"].into_iter().chain(rule.split(' ')).collect();
+        assert!(Command::new("iptables").args(words).status().is_ok_and(|status| status.success()), "{rule}");
+    }
+    let rules = output("iptables", &["-w", "-S"]);
+    let links = output("ip", &["-br", "link"]);
+    host.apply();
+    host.apply();
+    assert_eq!(
+        output("iptables", &["-w", "-S", "DOCKER-USER"])
+            .matches(&format!("berth:{}", host.plan.bridge))
+            .count(),
+        2
+    );
+    // What is behind the uplink knows no way to the containers' network: it answers only to the host's own address.
+    bridge::ensure("uplink0", &[(IpAddr::from([192, 0, 2, 1]), 24)]).expect("an uplink");
+    let outside = Guest::new(
+        "uplink0",
+        &NetworkNic {
+            host_name: "btup".into(),
+            ..nic("outside", 99)
+        },
+    );
+    outside.sh("ip link set eth0 up && ip addr add 192.0.2.2/24 dev eth0");
+    let web = host.guest(0).addressed();
+    assert!(web.reaches(Ipv4Addr::new(192, 0, 2, 2), None, 5), "a guest reaches the outside");
+    docker::remove(&host.plan.bridge).expect("the rules go");
+    assert!(!web.reaches(Ipv4Addr::new(192, 0, 2, 2), None, 1), "without the rules Docker's policy holds");
+    drop((web, outside));
+    bridge::remove("uplink0").expect("it goes");
+    let dnsmasq = host.dnsmasq();
+    host.remove();
+    host.remove();
+    assert_eq!(output("iptables", &["-w", "-S"]), rules);
+    assert_eq!(output("ip", &["-br", "link"]), links);
+    assert_eq!(firewall::tables().expect("nft"), Vec::<String>::new());
+    assert!(!output("nft", &["list", "ruleset"]).contains("berth"));
+    assert!(!Path::new(&format!("/proc/{dnsmasq}/exe")).exists());
+    assert_eq!(std::fs::read_dir(host.run_dir()).expect("it is there").count(), 0);
+    for group in host.groups() {
+        assert!(!group.join(format!("dnsmasq.{}", host.plan.bridge)).exists());
+    }
+}
