@@ -9,7 +9,9 @@ pub mod account;
 pub mod charts;
 pub mod containers;
 pub mod frame;
+pub mod rules;
 pub mod supply;
+pub mod upkeep;
 
 /// The languages of this release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,1 +1,109 @@
-//! Own password, sessions and tokens.
+//! One's own account; for administrators also all accounts and the tokens.
+
+use leptos::prelude::*;
+use model::Timestamp;
+use model::access::{NewToken, Role, SessionInfo, TokenInfo, UserInfo};
+
+use super::ApiResult;
+#[cfg(feature = "ssr")]
+use super::request;
+
+/// Sets one's own password. All sessions of the account end, this one included.
+///
+/// # Errors
+/// `Invalid` names the field: the old one is wrong, the new one too short.
+#[server(name = ChangePasswordFn, prefix = "/fn", endpoint = "account/password")]
+pub async fn change_password(old: String, new: String) -> ApiResult<()> {
+    let (control, caller) = request::request()?;
+    Ok(control.access.set_password(&caller, &caller.name, Some(&old), &new).await?)
+}
+
+/// One's own sessions, the last seen first.
+///
+/// # Errors
+/// Nobody is signed in.
+#[server(name = SessionsFn, prefix = "/fn", endpoint = "account/sessions")]
+pub async fn sessions() -> ApiResult<Vec<SessionInfo>> {
+    let (control, caller) = request::request()?;
+    Ok(control.access.sessions(&caller).await?)
+}
+
+/// Ends one of one's own sessions with every stream and terminal that it opened.
+///
+/// # Errors
+/// There is none of this id.
+#[server(name = EndSessionFn, prefix = "/fn", endpoint = "account/end_session")]
+pub async fn end_session(id: String) -> ApiResult<()> {
+    let (control, caller) = request::request()?;
+    Ok(control.access.end_session(&caller, &id).await?)
+}
+
+/// All tokens, without their secrets.
+///
+/// # Errors
+/// Not an administrator.
+#[server(name = TokensFn, prefix = "/fn", endpoint = "account/tokens")]
+pub async fn tokens() -> ApiResult<Vec<TokenInfo>> {
+    let (control, caller) = request::request()?;
+    Ok(control.access.tokens(&caller).await?)
+}
+
+/// Makes a token; its secret is in the answer and never again.
+///
+/// # Errors
+/// The name is bad or taken, or the end lies in the past.
+#[server(name = CreateTokenFn, prefix = "/fn", endpoint = "account/create_token")]
+pub async fn create_token(name: String, role: Role, expires_at: Option<Timestamp>) -> ApiResult<NewToken> {
+    let (control, caller) = request::request()?;
+    Ok(control.access.create_token(&caller, &name, role, expires_at).await?)
+}
+
+/// Revokes a token; what it opened closes.
+///
+/// # Errors
+/// There is none of this name.
+#[server(name = RevokeTokenFn, prefix = "/fn", endpoint = "account/revoke_token")]
+pub async fn revoke_token(name: String) -> ApiResult<()> {
+    let (control, caller) = request::request()?;
+    Ok(control.access.revoke_token(&caller, &name).await?)
+}
+
+/// All accounts.
+///
+/// # Errors
+/// Not an administrator.
+#[server(name = UsersFn, prefix = "/fn", endpoint = "account/users")]
+pub async fn users() -> ApiResult<Vec<UserInfo>> {
+    let (control, caller) = request::request()?;
+    Ok(control.access.users(&caller).await?)
+}
+
+/// Makes an account.
+///
+/// # Errors
+/// The name is bad or taken, or the password too short.
+#[server(name = AddUserFn, prefix = "/fn", endpoint = "account/add_user")]
+pub async fn add_user(name: String, role: Role, password: String) -> ApiResult<UserInfo> {
+    let (control, caller) = request::request()?;
+    Ok(control.access.add_user(&caller, &name, role, &password).await?)
+}
+
+/// Gives an account another role and ends its sessions.
+///
+/// # Errors
+/// There is none, or it is the last administrator.
+#[server(name = SetRoleFn, prefix = "/fn", endpoint = "account/set_role")]
+pub async fn set_role(name: String, role: Role) -> ApiResult<()> {
+    let (control, caller) = request::request()?;
+    Ok(control.access.set_role(&caller, &name, role).await?)
+}
+
+/// Removes an account and ends its sessions.
+///
+/// # Errors
+/// There is none, or it is the last administrator.
+#[server(name = RemoveUserFn, prefix = "/fn", endpoint = "account/remove_user")]
+pub async fn remove_user(name: String) -> ApiResult<()> {
+    let (control, caller) = request::request()?;
+    Ok(control.access.remove_user(&caller, &name).await?)
+}

@@ -126,6 +126,14 @@ pub fn usable_templates() -> control::templates::TemplateFilter {
     }
 }
 
+/// The refusal of a form by its first wrong field.
+#[must_use]
+pub fn invalid(problems: &crate::forms::problems::Problems) -> ApiError {
+    let field = problems.fields().next().unwrap_or_default();
+    let message = problems.of(field).unwrap_or_default();
+    ApiError::Refused(Box::new(ErrorBody::new(ErrorCode::Invalid, message).field(field)))
+}
+
 /// The end of a file, as text.
 ///
 /// # Errors
