@@ -163,7 +163,9 @@ fn shell_calls(file: &File, findings: &mut Vec<String>) {
 }
 
 fn inner_html(file: &File, findings: &mut Vec<String>) {
-    if is_rust(file) && starts(file, "app") {
+    // The document's own two scripts, made in one place: JSON with `<` escaped, and a line with a nonce.
+    let is_document = file.path.ends_with("app/src/app.rs");
+    if is_rust(file) && starts(file, "app") && !is_document {
         let call = word(&["inner_", "html"]);
         each_line(file, findings, "text is text: no markup from strings", |line| line.contains(&call));
     }

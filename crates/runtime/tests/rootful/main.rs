@@ -1,5 +1,7 @@
 //! Real containers on this host: each verb, with real root file systems, and nothing left behind. Fails without root.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
 mod guests;
 mod host;
 
