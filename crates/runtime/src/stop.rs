@@ -37,7 +37,7 @@ pub fn power_off(shim: &Connection) -> Result<()> {
         let pid: i32 = status.number("pid").filter(|pid| *pid > 0).ok_or_else(|| Error::conflict("ask init to power off", "no init runs"))?;
         let state = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let asked = signals(recognise(pid, &state));
-        if asked.iter().any(|signal| listens(&state, *signal)) || Instant::now() > deadline {
+        if asked.iter().any(|signal| listens(&state, *signal)) || waits_for_signals(pid) || Instant::now() > deadline {
             for signal in asked {
                 shim.ask(&Fields::command("signal").with("number", signal).with("wish", "power-off"))?;
             }
@@ -50,6 +50,11 @@ pub fn power_off(shim: &Connection) -> Result<()> {
 /// Whether a process catches a signal, or blocks it to read it from a descriptor.
 fn listens(status: &str, signal: i32) -> bool {
     has(mask(status, "SigBlk") | mask(status, "SigCgt"), signal)
+}
+
+/// Whether a process sits in sigtimedwait(2), as busybox does: its mask then shows nothing blocked.
+fn waits_for_signals(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|place| place.contains("sigtimedwait"))
 }
 
 fn mask(status: &str, key: &str) -> u64 {
