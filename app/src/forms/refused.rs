@@ -1,5 +1,6 @@
 //! What the server said about a form that was posted without script: it comes back in the address of the page.
 
+use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 use server_fn::error::ServerFnUrlError;
 
