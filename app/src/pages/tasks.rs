@@ -80,7 +80,8 @@ fn TaskList() -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let list = Resource::new(move || live.resyncs.get(), |_| functions::list());
     let running = Memo::new(move |_| ids(live, Shown::Running).len() as u64);
-    let state = move || locale.count(text::TASKS_RUNNING_N, running.get());
+    // Nothing is said before the list is there.
+    let state = move || Some(running.get()).filter(|running| *running > 0).map(|running| locale.count(text::TASKS_RUNNING_N, running));
     view! {
         <PageFrame title=locale.t(TASKS).to_owned() state=ViewFn::from(move || state)>
             <Filters/>
