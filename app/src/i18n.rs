@@ -9,6 +9,7 @@ pub mod account;
 pub mod charts;
 pub mod containers;
 pub mod frame;
+pub mod people;
 pub mod rules;
 pub mod supply;
 pub mod upkeep;

@@ -1,4 +1,5 @@
-//! One's own account; for administrators also all accounts and the tokens.
+//! One's own account; for administrators also all accounts and the tokens. Parameters are named as the fields of the
+//! forms that post them, and those differ because the forms stand on one page.
 
 use leptos::prelude::*;
 use model::Timestamp;
@@ -53,9 +54,9 @@ pub async fn tokens() -> ApiResult<Vec<TokenInfo>> {
 /// # Errors
 /// The name is bad or taken, or the end lies in the past.
 #[server(name = CreateTokenFn, prefix = "/fn", endpoint = "account/create_token")]
-pub async fn create_token(name: String, role: Role, expires_at: Option<Timestamp>) -> ApiResult<NewToken> {
+pub async fn create_token(token: String, token_role: Role, expires_at: Option<Timestamp>) -> ApiResult<NewToken> {
     let (control, caller) = request::request()?;
-    Ok(control.access.create_token(&caller, &name, role, expires_at).await?)
+    Ok(control.access.create_token(&caller, &token, token_role, expires_at).await?)
 }
 
 /// Revokes a token; what it opened closes.
@@ -83,9 +84,9 @@ pub async fn users() -> ApiResult<Vec<UserInfo>> {
 /// # Errors
 /// The name is bad or taken, or the password too short.
 #[server(name = AddUserFn, prefix = "/fn", endpoint = "account/add_user")]
-pub async fn add_user(name: String, role: Role, password: String) -> ApiResult<UserInfo> {
+pub async fn add_user(user: String, user_role: Role, password: String) -> ApiResult<UserInfo> {
     let (control, caller) = request::request()?;
-    Ok(control.access.add_user(&caller, &name, role, &password).await?)
+    Ok(control.access.add_user(&caller, &user, user_role, &password).await?)
 }
 
 /// Gives an account another role and ends its sessions.

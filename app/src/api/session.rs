@@ -42,5 +42,7 @@ pub async fn sign_out() -> Result<(), ApiError> {
 #[server(name = ChangeSettingsFn, prefix = "/fn", endpoint = "session/settings")]
 pub async fn change_settings(language: Option<String>, theme: Option<String>) -> ApiResult<()> {
     let (control, caller) = request::request()?;
+    // A form cannot leave a choice out: its empty value is "no choice".
+    let (language, theme) = (language.filter(|word| !word.is_empty()), theme.filter(|word| !word.is_empty()));
     Ok(control.access.change_settings(&caller, model::access::UserSettings { language, theme }).await?)
 }
