@@ -1,0 +1,31 @@
+//! The host: what it is and can do, what it uses, its networks.
+
+use axum::extract::{Query, State};
+use axum::{Extension, Json};
+use control::Caller;
+use model::engine::HostReport;
+use model::metrics::{HOST, History};
+use model::network::NetworkInfo;
+
+use super::containers::Span;
+use crate::console::Console;
+use crate::routes::answer::Answer;
+
+/// What this host is and can do.
+#[utoipa::path(get, path = "/api/v1/host", tag = "host", responses((status = 200, body = HostReport)))]
+pub async fn report(State(console): State<Console>, Extension(caller): Extension<Caller>) -> Answer<Json<HostReport>> {
+    Ok(Json(console.control.host.report(&caller).await?))
+}
+
+/// What the host used.
+#[utoipa::path(get, path = "/api/v1/host/metrics", tag = "host", params(Span), responses((status = 200, body = History)))]
+pub async fn history(State(console): State<Console>, Extension(caller): Extension<Caller>, Query(span): Query<Span>) -> Answer<Json<History>> {
+    let (from, to) = span.bounds(&console);
+    Ok(Json(console.control.metrics.history(&caller, HOST, from, to, span.step).await?))
+}
+
+/// Managed bridges with who has which address.
+#[utoipa::path(get, path = "/api/v1/networks", tag = "host", responses((status = 200, body = Vec<NetworkInfo>)))]
+pub async fn networks(State(console): State<Console>, Extension(caller): Extension<Caller>) -> Answer<Json<Vec<NetworkInfo>>> {
+    Ok(Json(console.control.networks.list(&caller).await?))
+}
