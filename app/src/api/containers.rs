@@ -225,7 +225,7 @@ pub async fn terminals(name: String) -> ApiResult<Vec<TerminalInfo>> {
         .map(|session| TerminalInfo {
             id: session.id,
             command: session.command,
-            user: session.user,
+            user: session.user.unwrap_or_else(|| "root".to_owned()),
             started_at: session.started_at,
             exit: session.exit,
         })

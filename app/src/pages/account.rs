@@ -48,7 +48,10 @@ fn role(role: Role) -> Text {
 
 /// All roles as choices of a form.
 fn role_options(locale: Locale) -> Vec<(String, String)> {
-    Role::ALL.into_iter().map(|one| (one.as_str().to_owned(), locale.t(role(one)).to_owned())).collect()
+    Role::ALL
+        .into_iter()
+        .map(|one| (one.as_str().to_owned(), locale.t(role(one)).to_owned()))
+        .collect()
 }
 
 /// What each role may do, folded.

@@ -49,7 +49,10 @@ impl Shelf {
                 Ok(task) => {
                     let id = task.id;
                     self.live.seed_task(task);
-                    self.live.when_over(id, Callback::new(move |task: model::task::Task| self.refreshed(&name, task.error.map(|error| error.message))));
+                    self.live.when_over(
+                        id,
+                        Callback::new(move |task: model::task::Task| self.refreshed(&name, task.error.map(|error| error.message))),
+                    );
                 }
                 Err(error) => self.refreshed(&name, Some(error.to_string())),
             }
@@ -120,7 +123,11 @@ fn RefreshAll(shelf: Shelf) -> impl IntoView {
 fn Listed(shelf: Shelf, sources: Vec<Source>) -> impl IntoView {
     let locale = use_locale();
     if sources.is_empty() {
-        let hint = if use_may(Permission::Administer) { text::NO_SOURCE_HINT } else { text::NO_SOURCE_ASK };
+        let hint = if use_may(Permission::Administer) {
+            text::NO_SOURCE_HINT
+        } else {
+            text::NO_SOURCE_ASK
+        };
         return view! { <Empty title=locale.t(text::NO_SOURCE) hint=locale.t(hint)/> }.into_any();
     }
     let head = move |label: Text, class: &'static str| view! { <th scope="col" class=class>{locale.t(label)}</th> };

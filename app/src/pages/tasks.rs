@@ -81,7 +81,11 @@ fn TaskList() -> impl IntoView {
     let list = Resource::new(move || live.resyncs.get(), |_| functions::list());
     let running = Memo::new(move |_| ids(live, Shown::Running).len() as u64);
     // Nothing is said before the list is there.
-    let state = move || Some(running.get()).filter(|running| *running > 0).map(|running| locale.count(text::TASKS_RUNNING_N, running));
+    let state = move || {
+        Some(running.get())
+            .filter(|running| *running > 0)
+            .map(|running| locale.count(text::TASKS_RUNNING_N, running))
+    };
     view! {
         <PageFrame title=locale.t(TASKS).to_owned() state=ViewFn::from(move || state)>
             <Filters/>

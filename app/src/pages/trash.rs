@@ -66,7 +66,10 @@ impl Bin {
 
     /// Whether a container of this name exists, as far as this tab knows; without the list it is assumed.
     fn is_taken(self, name: &str) -> bool {
-        self.live.rows.try_with_untracked(|rows| rows.is_empty() || rows.values().any(|row| row.summary.with_untracked(|summary| summary.name.as_str() == name))).unwrap_or(true)
+        self.live
+            .rows
+            .try_with_untracked(|rows| rows.is_empty() || rows.values().any(|row| row.summary.with_untracked(|summary| summary.name.as_str() == name)))
+            .unwrap_or(true)
     }
 
     fn purge(self, entry: TrashEntry) {
@@ -103,7 +106,9 @@ impl Bin {
         let outcome = move |task: Task| {
             match &task.error {
                 Some(error) if id.is_none() => self.toasts.failed(self.locale.fill(text::EMPTIED_PARTLY, &[("why", &error.message)])),
-                Some(error) => self.toasts.failed(self.locale.fill(text::FAILED_ON, &[("name", &name), ("why", &error.message)])),
+                Some(error) => self
+                    .toasts
+                    .failed(self.locale.fill(text::FAILED_ON, &[("name", &name), ("why", &error.message)])),
                 None => self.toasts.done(self.locale.fill(done, &[("name", &name)])),
             }
             match id {

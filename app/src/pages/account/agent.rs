@@ -35,7 +35,10 @@ mod tests {
         let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36";
         assert_eq!(parts(chrome), (Some("Chrome"), Some("Linux")));
         assert_eq!(parts(&format!("{chrome} Edg/140.0")).0, Some("Edge"));
-        assert_eq!(parts("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1"), (Some("Safari"), Some("iOS")));
+        assert_eq!(
+            parts("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1"),
+            (Some("Safari"), Some("iOS"))
+        );
         assert_eq!(parts("my-script"), (None, None));
     }
 }

@@ -25,7 +25,12 @@ pub fn PasswordForm(name: String) -> impl IntoView {
     let is_checked = RwSignal::new(false);
     let is_sending = RwSignal::new(false);
     let said = RwSignal::new(refused(POST));
-    let field_error = move |field: &'static str| said.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field)).map(|body| body.message);
+    let field_error = move |field: &'static str| {
+        said.get()
+            .map(|error| error.body())
+            .filter(|body| body.field.as_deref() == Some(field))
+            .map(|body| body.message)
+    };
     let old_error = Signal::derive(move || field_error("old"));
     let new_error = Signal::derive(move || {
         let ruled = is_checked.get().then(|| new.with(|new| check_password(new).err())).flatten();

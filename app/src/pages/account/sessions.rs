@@ -69,7 +69,9 @@ fn device(locale: Locale, agent: &str) -> String {
 #[component]
 fn Row(list: Resource<ApiResult<Vec<SessionInfo>>>, session: SessionInfo) -> impl IntoView {
     let (locale, toasts) = (use_locale(), use_toasts());
-    let name = Some(device(locale, &session.agent)).filter(|name| !name.is_empty()).unwrap_or_else(|| session.address.clone());
+    let name = Some(device(locale, &session.agent))
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| session.address.clone());
     let label = locale.fill(text::END_NAMED, &[("device", &name)]);
     let (id, is_current) = (session.id.clone(), session.current);
     let submit = move |event: web_sys::SubmitEvent| {

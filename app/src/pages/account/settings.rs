@@ -18,7 +18,10 @@ use crate::page_context::{LANGUAGE_COOKIE, THEME_COOKIE, use_page};
 pub fn SettingsForm() -> impl IntoView {
     let (locale, toasts) = (use_locale(), use_toasts());
     let stored = use_page().who.map(|who| who.settings).unwrap_or_default();
-    let (language, theme) = (RwSignal::new(stored.language.unwrap_or_default()), RwSignal::new(stored.theme.unwrap_or_default()));
+    let (language, theme) = (
+        RwSignal::new(stored.language.unwrap_or_default()),
+        RwSignal::new(stored.theme.unwrap_or_default()),
+    );
     let option = move |value: &str, words| (value.to_owned(), locale.t(words).to_owned());
     let languages = vec![option("", text::AS_BROWSER), option("en", text::ENGLISH), option("fr", text::FRENCH)];
     let themes = vec![option("", text::AS_SYSTEM), option("light", text::LIGHT), option("dark", text::DARK)];

@@ -135,7 +135,10 @@ fn Row(crew: Crew, user: UserInfo, is_own: bool) -> impl IntoView {
 fn RoleForm(crew: Crew, name: String, stored: Role) -> impl IntoView {
     let locale = use_locale();
     let chosen = RwSignal::new(stored);
-    let (label, verb) = (locale.fill(text::ROLE_OF, &[("name", &name)]), locale.fill(text::CHANGE_ROLE_NAMED, &[("name", &name)]));
+    let (label, verb) = (
+        locale.fill(text::ROLE_OF, &[("name", &name)]),
+        locale.fill(text::CHANGE_ROLE_NAMED, &[("name", &name)]),
+    );
     let off = move || (chosen.get() == stored).then(|| locale.t(text::ROLE_SAME));
     let pick = move |event| {
         if let Ok(role) = event_target_value(&event).parse() {

@@ -69,7 +69,13 @@ impl Form {
         let locale = use_locale();
         Signal::derive(move || {
             let ruled = self.problems.with(|problems| problems.of(field).map(str::to_owned));
-            let said = move || self.refused.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field)).map(|body| body.message);
+            let said = move || {
+                self.refused
+                    .get()
+                    .map(|error| error.body())
+                    .filter(|body| body.field.as_deref() == Some(field))
+                    .map(|body| body.message)
+            };
             ruled.or_else(said).map(|message| words(locale, field, &message))
         })
     }
@@ -94,7 +100,11 @@ pub fn AddSource(shelf: Shelf) -> impl IntoView {
             form.send(shelf);
         }
     };
-    let whole = move || form.refused.get().filter(|error| error.code() != ErrorCode::Invalid || error.body().field.is_none());
+    let whole = move || {
+        form.refused
+            .get()
+            .filter(|error| error.code() != ErrorCode::Invalid || error.body().field.is_none())
+    };
     view! {
         <section class="card">
             <h2>{locale.t(text::ADD_SOURCE)}</h2>

@@ -36,11 +36,17 @@ pub fn SourceRow(shelf: Shelf, source: Source) -> impl IntoView {
         None => view! { <span class="muted">{locale.t(text::NEVER)}</span> }.into_any(),
     };
     let dropped = (source.dropped > 0).then(|| locale.count(text::DROPPED_N, u64::from(source.dropped)));
-    let plain = (!source.encrypted).then(|| view! { <span class="tag" data-tone="progress" title=locale.t(text::NOT_ENCRYPTED_HINT)>{locale.t(text::NOT_ENCRYPTED)}</span> });
-    let error = source.last_error.map(|why| view! {
-        <p class="source-error"><Glyph icon=Icon::Warning/>{locale.fill(text::LAST_ERROR, &[("why", &why)])}</p>
+    let plain = (!source.encrypted)
+        .then(|| view! { <span class="tag" data-tone="progress" title=locale.t(text::NOT_ENCRYPTED_HINT)>{locale.t(text::NOT_ENCRYPTED)}</span> });
+    let error = source.last_error.map(|why| {
+        view! {
+            <p class="source-error"><Glyph icon=Icon::Warning/>{locale.fill(text::LAST_ERROR, &[("why", &why)])}</p>
+        }
     });
-    let is_busy = { let name = name.clone(); Memo::new(move |_| shelf.is_busy(&name)) };
+    let is_busy = {
+        let name = name.clone();
+        Memo::new(move |_| shelf.is_busy(&name))
+    };
     view! {
         <tr aria-busy=move || is_busy.get().then_some("true")>
             <th scope="row" class="cell-name"><a href=format!("/templates?source={name}")><bdi>{name.clone()}</bdi></a></th>
@@ -60,7 +66,10 @@ pub fn SourceRow(shelf: Shelf, source: Source) -> impl IntoView {
 fn RowActions(shelf: Shelf, name: String, is_busy: Memo<bool>) -> impl IntoView {
     let locale = use_locale();
     let off = Signal::derive(move || is_busy.get().then(|| locale.t(PHASE_WORK).to_owned()));
-    let (refresh_label, remove_label) = (locale.fill(text::REFRESH_NAMED, &[("name", &name)]), locale.fill(text::REMOVE_NAMED, &[("name", &name)]));
+    let (refresh_label, remove_label) = (
+        locale.fill(text::REFRESH_NAMED, &[("name", &name)]),
+        locale.fill(text::REMOVE_NAMED, &[("name", &name)]),
+    );
     let asked = name.clone();
     let ask = move |()| {
         shelf.asked.set(asked.clone());

@@ -125,11 +125,18 @@ fn Parts(task: Memo<Task>) -> impl IntoView {
     let locale = use_locale();
     let names = Memo::new(move |_| task.with(|task| task.progress.parts.iter().map(|part| part.name.clone()).collect::<Vec<_>>()));
     let row = move |name: String| {
-        let find = { let name = name.clone(); move || task.with(|task| task.progress.parts.iter().find(|part| part.name == name).cloned()) };
+        let find = {
+            let name = name.clone();
+            move || task.with(|task| task.progress.parts.iter().find(|part| part.name == name).cloned())
+        };
         let part = Memo::new(move |_| find());
         let words = move || part.get().map(|part| amount(locale, &part));
         let total = move || part.get().and_then(|part| part.total).filter(|total| *total > 0).map(|total| total.to_string());
-        let done = move || part.get().filter(|part| part.total.is_some_and(|total| total > 0)).map(|part| part.done.to_string());
+        let done = move || {
+            part.get()
+                .filter(|part| part.total.is_some_and(|total| total > 0))
+                .map(|part| part.done.to_string())
+        };
         view! {
             <li class="task-part">
                 <div class="task-progress__words"><bdi>{name.clone()}</bdi><span class="number muted">{words}</span></div>

@@ -64,7 +64,11 @@ pub fn RestoreQuestion(bin: Bin) -> impl IntoView {
     let title = Signal::derive(move || locale.fill(text::RESTORE_AS, &[("name", &name.get())]));
     let problem = Memo::new(move |_| {
         let typed = typed.get();
-        let wrong = typed.trim().parse::<ContainerName>().err().map(|error| words(locale, "name", &error.to_string()));
+        let wrong = typed
+            .trim()
+            .parse::<ContainerName>()
+            .err()
+            .map(|error| words(locale, "name", &error.to_string()));
         wrong.or_else(|| (typed.trim() == name.get()).then(|| locale.fill(text::RESTORE_AS_TEXT, &[("name", &name.get())])))
     });
     // An empty field is no error yet; the button says why it is off all the same.

@@ -19,7 +19,10 @@ use crate::pages::account::password::is_whole;
 use crate::pages::account::role_options;
 
 fn lifetimes(locale: Locale) -> Vec<(String, String)> {
-    let words = |days: &str| days.parse().map_or_else(|_| locale.t(text::NO_END).to_owned(), |days| locale.count(text::DAYS_N, days));
+    let words = |days: &str| {
+        days.parse()
+            .map_or_else(|_| locale.t(text::NO_END).to_owned(), |days| locale.count(text::DAYS_N, days))
+    };
     LIFETIMES.into_iter().map(|lifetime| (lifetime.to_owned(), words(lifetime))).collect()
 }
 
@@ -40,7 +43,9 @@ impl Form {
         self.said.set(None);
         self.wrong.set(name.parse::<Name>().err().map(|error| error.to_string()));
         let role = self.role.get_untracked().parse::<Role>().ok();
-        let Some(role) = role.filter(|_| self.wrong.with_untracked(Option::is_none) && !self.is_sending.get_untracked()) else { return };
+        let Some(role) = role.filter(|_| self.wrong.with_untracked(Option::is_none) && !self.is_sending.get_untracked()) else {
+            return;
+        };
         let expires_at = expiry(&self.lifetime.get_untracked(), now);
         self.is_sending.set(true);
         spawn_local(async move {
@@ -76,7 +81,13 @@ pub fn CreateToken(keys: Keys) -> impl IntoView {
         form.send(keys, Timestamp::from_ms(live.now_ms.get_untracked()));
     };
     let error = Signal::derive(move || {
-        let said = || form.said.get().map(|error| error.body()).filter(|body| body.field.is_some()).map(|body| body.message);
+        let said = || {
+            form.said
+                .get()
+                .map(|error| error.body())
+                .filter(|body| body.field.is_some())
+                .map(|body| body.message)
+        };
         form.wrong.get().or_else(said).map(|message| words(locale, "name", &message))
     });
     let whole = move || form.said.get().filter(is_whole);

@@ -40,7 +40,9 @@ impl Form {
         let is_right = problems.is_empty();
         self.problems.set(problems);
         self.said.set(None);
-        let Some(role) = role.filter(|_| is_right && !self.is_sending.get_untracked()) else { return };
+        let Some(role) = role.filter(|_| is_right && !self.is_sending.get_untracked()) else {
+            return;
+        };
         self.is_sending.set(true);
         spawn_local(async move {
             match functions::add_user(name.clone(), role, password).await {
@@ -61,7 +63,13 @@ impl Form {
         let locale = use_locale();
         Signal::derive(move || {
             let ruled = self.problems.with(|problems| problems.of(field).map(str::to_owned));
-            let said = || self.said.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field)).map(|body| body.message);
+            let said = || {
+                self.said
+                    .get()
+                    .map(|error| error.body())
+                    .filter(|body| body.field.as_deref() == Some(field))
+                    .map(|body| body.message)
+            };
             ruled.or_else(said).map(|message| words(locale, field, &message))
         })
     }
