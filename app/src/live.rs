@@ -132,7 +132,10 @@ impl Live {
             then.run(task.clone());
         }
         if let Some(known) = self.tasks.with_untracked(|tasks| tasks.get(&task.id).cloned()) {
-            known.set(task);
+            // The answer to a press may come after the event that says it is done.
+            if task.state.is_over() || known.with_untracked(|known| !known.state.is_over()) {
+                known.set(task);
+            }
         } else {
             self.tasks.update(|tasks| {
                 tasks.insert(task.id, ArcRwSignal::new(task));
@@ -149,6 +152,13 @@ impl Live {
                 waiting.insert(id, then);
             }),
         }
+    }
+
+    /// Changes when a task of such a kind is over, and after `resync`: then a list that it changed is fetched again.
+    #[must_use]
+    pub fn outcomes(self, is_of_kind: fn(&str) -> bool) -> Memo<(u32, usize)> {
+        let is_over = move |task: &ArcRwSignal<Task>| task.with(|task| task.state.is_over() && is_of_kind(&task.kind));
+        Memo::new(move |_| (self.resyncs.get(), self.tasks.with(|tasks| tasks.values().filter(|task| is_over(task)).count())))
     }
 
     /// The newest news of a task, tracked.

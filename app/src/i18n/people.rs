@@ -8,6 +8,7 @@ texts! {
     OLD_PASSWORD = "Current password", "Mot de passe actuel";
     NEW_PASSWORD = "New password", "Nouveau mot de passe";
     CHANGE_PASSWORD = "Change password", "Changer le mot de passe";
+    PASSWORD_KEPT = "The password was not changed", "Le mot de passe n’a pas été changé";
     PASSWORD_ENDS = "All your sessions end, this one too. You then sign in with the new password.", "Toutes vos sessions prennent fin, celle-ci aussi. Vous vous reconnectez ensuite avec le nouveau mot de passe.";
     SETTINGS = "Language and theme", "Langue et thème";
     AS_BROWSER = "as the browser asks", "selon le navigateur";
@@ -52,6 +53,7 @@ texts! {
     USER_REMOVED = "{name} was removed", "{name} est retiré";
     ADD_USER = "Add a user", "Ajouter un utilisateur";
     ADD = "Add", "Ajouter";
+    USER_NOT_ADDED = "The user was not added", "L’utilisateur n’a pas été ajouté";
     USER_ADDED = "{name} was added", "{name} est ajouté";
     INITIAL_PASSWORD = "First password", "Premier mot de passe";
     INITIAL_PASSWORD_HINT = "12 to 1024 characters. Tell it to the person; they change it here.", "De 12 à 1024 caractères. Communiquez-le à la personne, qui le changera ici.";
@@ -67,6 +69,7 @@ texts! {
     TOKEN_REVOKED = "{name} was revoked", "{name} est révoqué";
     CREATE_TOKEN = "Create a token", "Créer un jeton";
     CREATE = "Create", "Créer";
+    NOT_CREATED = "The token was not created", "Le jeton n’a pas été créé";
     LIFETIME = "Ends after", "Expire après";
     NO_END = "never", "jamais";
     NEW_TOKEN = "The token {name}", "Le jeton {name}";

@@ -85,6 +85,7 @@ texts! {
     ADD_SOURCE = "Add a source", "Ajouter une source";
     ADD = "Add", "Ajouter";
     ADDING = "Trying the address", "Essai de l’adresse";
+    NOT_ADDED = "The source was not added", "La source n’a pas été ajoutée";
     ADDED = "{name} was added", "{name} est ajoutée";
     SOURCE_NAME_HINT = "Short, such as images; it stands before every template: images:debian/13.", "Court, par exemple images ; il précède chaque modèle : images:debian/13.";
     SOURCE_URL_HINT = "It is tried before it is saved. With http:// nothing is encrypted.", "Elle est essayée avant d’être enregistrée. Avec http://, rien n’est chiffré.";

@@ -91,7 +91,8 @@ impl Shelf {
 #[component]
 pub fn SourcesPage() -> impl IntoView {
     let (locale, live, toasts) = (use_locale(), use_live(), use_toasts());
-    let list = Resource::new(move || live.resyncs.get(), |_| functions::list());
+    let outcomes = live.outcomes(|kind| kind.contains("refresh"));
+    let list = Resource::new(move || outcomes.get(), |_| functions::list());
     let shelf = Shelf {
         list,
         busy: RwSignal::default(),

@@ -6,7 +6,7 @@ use model::storage::TrashEntry;
 use model::task::Task;
 use model::{ContainerId, Permission};
 
-use crate::api::{ApiError, trash as functions};
+use crate::api::trash as functions;
 use crate::components::button::{Button, Tone};
 use crate::components::icon::Icon;
 use crate::components::page_frame::{Empty, Loaded, PageFrame};
@@ -36,7 +36,6 @@ pub struct Bin {
     is_purging: RwSignal<bool>,
     is_renaming: RwSignal<bool>,
     is_emptying: RwSignal<bool>,
-    list: Resource<Result<Vec<TrashEntry>, ApiError>>,
     toasts: Toasts,
     locale: Locale,
     live: Live,
@@ -99,7 +98,7 @@ impl Bin {
         });
     }
 
-    /// Tells the outcome once the task is over and fetches what is left.
+    /// Tells the outcome once the task is over; the list follows all such tasks by itself.
     fn follow(self, task: Task, id: Option<ContainerId>, name: String, done: Text) {
         let task_id = task.id;
         self.live.seed_task(task);
@@ -115,7 +114,6 @@ impl Bin {
                 Some(id) => self.release(id),
                 None => drop(self.busy.try_set(Vec::new())),
             }
-            self.list.refetch();
         };
         self.live.when_over(task_id, Callback::new(outcome));
     }
@@ -133,7 +131,8 @@ impl Bin {
 #[component]
 pub fn TrashPage() -> impl IntoView {
     let (locale, live, toasts) = (use_locale(), use_live(), use_toasts());
-    let list = Resource::new(move || live.resyncs.get(), |_| functions::list());
+    let outcomes = live.outcomes(|kind| kind.starts_with("trash.") || kind == "container.delete");
+    let list = Resource::new(move || outcomes.get(), |_| functions::list());
     let bin = Bin {
         entries: RwSignal::default(),
         is_known: RwSignal::new(false),
@@ -142,7 +141,6 @@ pub fn TrashPage() -> impl IntoView {
         is_purging: RwSignal::new(false),
         is_renaming: RwSignal::new(false),
         is_emptying: RwSignal::new(false),
-        list,
         toasts,
         locale,
         live,

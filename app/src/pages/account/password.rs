@@ -63,7 +63,7 @@ pub fn PasswordForm(name: String) -> impl IntoView {
         <section class="card">
             <h2>{locale.t(text::PASSWORD)}</h2>
             <form class="form" method="post" action=POST on:submit=submit novalidate>
-                {move || whole().map(|error| view! { <ErrorNote error=error/> })}
+                {move || whole().map(|error| view! { <ErrorNote error=error title=text::PASSWORD_KEPT/> })}
                 <input type="text" name="username" autocomplete="username" value=name readonly hidden/>
                 <div class="fields">
                     <Field label=locale.t(text::OLD_PASSWORD) name="old" kind="password" value=old error=old_error required=true autocomplete="current-password"/>

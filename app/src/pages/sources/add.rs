@@ -109,7 +109,7 @@ pub fn AddSource(shelf: Shelf) -> impl IntoView {
         <section class="card">
             <h2>{locale.t(text::ADD_SOURCE)}</h2>
             <form class="form" method="post" action=POST on:submit=submit novalidate>
-                {move || whole().map(|error| view! { <ErrorNote error=error/> })}
+                {move || whole().map(|error| view! { <ErrorNote error=error title=text::NOT_ADDED/> })}
                 <div class="fields">
                     <Field label=locale.t(text::NAME) name="name" value=form.name hint=locale.t(text::SOURCE_NAME_HINT) error=form.error_of("name") required=true autocomplete="off"/>
                     <Choice label=locale.t(text::KIND) name="kind" value=form.kind options=kinds/>

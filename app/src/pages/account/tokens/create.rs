@@ -95,7 +95,7 @@ pub fn CreateToken(keys: Keys) -> impl IntoView {
         <details class="fold">
             <summary>{locale.t(text::CREATE_TOKEN)}</summary>
             <form class="form" on:submit=submit novalidate>
-                {move || whole().map(|error| view! { <ErrorNote error=error/> })}
+                {move || whole().map(|error| view! { <ErrorNote error=error title=text::NOT_CREATED/> })}
                 <div class="fields">
                     <Field label=locale.t(text::NAME) name="token" value=form.name error=error required=true autocomplete="off"/>
                     <Choice label=locale.t(text::ROLE) name="token_role" value=form.role options=role_options(locale)/>

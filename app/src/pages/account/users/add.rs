@@ -97,7 +97,7 @@ pub fn AddUser(crew: Crew) -> impl IntoView {
         <details class="fold" open=is_open>
             <summary>{locale.t(text::ADD_USER)}</summary>
             <form class="form" method="post" action=POST on:submit=submit novalidate>
-                {move || whole().map(|error| view! { <ErrorNote error=error/> })}
+                {move || whole().map(|error| view! { <ErrorNote error=error title=text::USER_NOT_ADDED/> })}
                 <div class="fields">
                     <Field label=locale.t(text::NAME) name="user" value=form.name error=form.error_of("name") required=true autocomplete="off"/>
                     <Choice label=locale.t(text::ROLE) name="user_role" value=form.role options=role_options(locale)/>
