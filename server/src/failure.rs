@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use model::error::{ErrorBody, ErrorCode};
+use model::error::ErrorBody;
 
 /// Why a command ended without success.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,14 +70,10 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// An error body with this code as a failure.
-#[must_use]
-pub fn refused(code: ErrorCode, message: impl Into<String>, hint: impl Into<String>) -> Failure {
-    ErrorBody::new(code, message).hint(hint).into()
-}
-
 #[cfg(test)]
 mod tests {
+    use model::error::ErrorCode;
+
     use super::*;
 
     #[test]

@@ -4,15 +4,17 @@ use app::api::request::{RequestContext, SessionCookie};
 use app::app::{App, Shell};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Extensions;
+use axum::http::header::CONTENT_SECURITY_POLICY;
+use axum::http::{Extensions, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use control::Caller;
 use leptos::prelude::*;
-use leptos_axum::{AxumRouteListing, generate_route_list};
+use leptos_axum::{AxumRouteListing, ResponseOptions, generate_route_list};
 
 use super::answer::{Answer, ApiError};
 use crate::console::Console;
+use crate::middleware::headers::page_policy;
 
 /// Every page of the app, and a page that says so for every other address.
 #[must_use]
@@ -31,13 +33,18 @@ async fn render(State(console): State<Console>, request: Request) -> Response {
         Ok(context) => context,
         Err(error) => return error.into_response(),
     };
-    let options = leptos::config::LeptosOptions::builder().output_name("berth").build();
     let provide = move || context.clone().provide();
-    let shell = move || {
-        let _options = &options;
-        view! { <Shell/> }
-    };
     leptos_axum::render_app_async_with_context(provide, shell)(request).await
+}
+
+/// The document, with the policy that lets its own scripts run and no other.
+fn shell() -> impl IntoView {
+    if let (Some(nonce), Some(response)) = (app::api::nonce(), use_context::<ResponseOptions>())
+        && let Ok(policy) = HeaderValue::from_str(&page_policy(&nonce))
+    {
+        response.insert_header(CONTENT_SECURITY_POLICY, policy);
+    }
+    view! { <Shell/> }
 }
 
 /// What pages and server functions of this request may use.

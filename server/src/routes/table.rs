@@ -26,7 +26,6 @@ pub struct Entry {
 }
 
 /// All routes with what they need.
-#[derive(Debug)]
 pub struct Table {
     router: OpenApiRouter<Console>,
     plain: Router<Console>,
