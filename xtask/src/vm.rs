@@ -14,8 +14,8 @@ use crate::shell::{announce, cargo, command, run};
 
 /// Kept between runs; the recipe's version stands in the name, so that a changed recipe makes a new one.
 const CACHE: &str = "/var/cache/berth-test";
-const RECIPE: &str = "vm-1";
-const GUEST_PACKAGES: &str = "linux-image-cloud-amd64,systemd-sysv,dbus,iproute2,nftables,dnsmasq-base,lxcfs,busybox-static,squashfs-tools,mmdebstrap,gpgv,strace,kmod,zstd,xz-utils,bzip2,procps,util-linux,uidmap";
+const RECIPE: &str = "vm-2";
+const GUEST_PACKAGES: &str = "linux-image-cloud-amd64,systemd-sysv,dbus,iproute2,nftables,iptables,dnsmasq-base,lxcfs,busybox-static,squashfs-tools,mmdebstrap,gpgv,strace,kmod,zstd,xz-utils,bzip2,procps,util-linux,uidmap";
 
 /// Tests of the smoke run: one of each layer, on the layout that the test host does not have.
 const SMOKE: &[&str] = &["smoke"];

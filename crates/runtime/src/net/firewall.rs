@@ -252,7 +252,7 @@ fn host(plan: &NetworkPlan) -> String {
 		tcp dport @closed drop
 		udp dport {{ 53, 67, 547 }} accept
 		tcp dport 53 accept
-		meta l4proto {{ icmp, ipv6-icmp }} accept
+		meta l4proto {{ 1, 58 }} accept comment \"ICMP and ICMPv6 by number: not every host has a list of names\"
 	}}
 	chain input {{
 		type filter hook input priority filter; policy accept;
