@@ -292,7 +292,11 @@ fn a_console_that_comes_back_finds_its_dnsmasq() {
         host.apply();
         assert_eq!(host.dnsmasq(), first);
         let user = std::fs::read_to_string(format!("/proc/{first}/status")).expect("it runs");
-        assert!(!user.lines().any(|line| line.starts_with("Uid:\t0")), "{user}");
+        let has = |line: &str| user.lines().any(|other| other == line);
+        assert!(
+            !user.contains("\nUid:\t0") && has("NoNewPrivs:\t1") && has("CapBnd:\t00000000000034c1"),
+            "{user}"
+        );
         let group = std::fs::read_to_string(format!("/proc/{first}/cgroup")).expect("it runs");
         assert!(group.contains(&format!("/berth.{}/dnsmasq.{}", host.instance, host.plan.bridge)), "{group}");
         host.plan.nics.push(nic("late", 7));
@@ -434,4 +438,65 @@ fn beside_docker_traffic_goes_out_and_everything_is_put_back() {
     for group in host.groups() {
         assert!(!group.join(format!("dnsmasq.{}", host.plan.bridge)).exists());
     }
+}
+
+/// An ICMPv6 socket in a guest's namespace; the thread that makes it ends there.
+fn icmp(guest: &Guest) -> (std::os::fd::OwnedFd, u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(guest.holder.id()).expect("a pid")).expect("a pid");
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("it lives");
+    let made = std::thread::spawn(move || {
+        runtime::sys::join_namespaces(pidfd.as_fd(), libc::CLONE_NEWNET).expect("its namespace");
+        let index = runtime::net::link::Socket::open().and_then(|socket| socket.index("eth0")).expect("its link");
+        let socket = rustix::net::socket(
+            rustix::net::AddressFamily::INET6,
+            rustix::net::SocketType::RAW,
+            Some(rustix::net::ipproto::ICMPV6),
+        );
+        (socket.expect("a socket"), index)
+    });
+    made.join().expect("the thread ends")
+}
+
+/// What the victim hears of a router advertisement, a redirect and a neighbour advertisement for the router, which are sent
+/// before an echo request: the types, up to it.
+fn forged(speaker: &Guest, victim: &Guest, id: u8) -> Vec<u8> {
+    let (ears, _) = icmp(victim);
+    rustix::net::sockopt::set_socket_timeout(&ears, rustix::net::sockopt::Timeout::Recv, Some(DEADLINE)).expect("a deadline");
+    let (mouth, link) = icmp(speaker);
+    let router: std::net::Ipv6Addr = "fd01:2:3::1".parse().expect("well formed");
+    let say = |kind: u8, to: std::net::Ipv6Addr, rest: &[u8]| {
+        let packet = [&[kind, 0, 0, 0], rest].concat();
+        let to = std::net::SocketAddrV6::new(to, 0, 0, link);
+        rustix::net::sendto(&mouth, &packet, rustix::net::SendFlags::empty(), &to).expect("it is sent");
+    };
+    let all = "ff02::1".parse().expect("well formed");
+    let target = router.octets();
+    say(134, all, &[64, 0, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0]);
+    say(137, victim.nic.ipv6.expect("an address"), &[[0; 4].as_slice(), &target, &target].concat());
+    say(136, all, &[[0x20, 0, 0, 0].as_slice(), &target, &[2, 1, 2, 0, 0x5E, 0x10, 0, 5]].concat());
+    say(128, victim.nic.ipv6.expect("an address"), &[0x42, id, 0, 1]);
+    let mut heard = Vec::new();
+    let mut buffer = [0; 2048];
+    loop {
+        let (got, _) = rustix::net::recv(&ears, buffer.as_mut_slice(), rustix::net::RecvFlags::empty()).expect("the echo request comes");
+        match &buffer[..got] {
+            [128, _, _, _, 0x42, got, ..] if *got == id => return heard,
+            // The real router speaks too: it says more than this.
+            [134, rest @ ..] if rest.len() == 15 => heard.push(134),
+            [137, ..] => heard.push(137),
+            [136, _, _, _, _, _, _, _, rest @ ..] if rest.starts_with(&target) => heard.push(136),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn no_guest_is_a_router_for_its_neighbours() {
+    let Some(host) = Host::new(0o755) else { return };
+    host.apply();
+    let (web, db) = (host.guest(0).addressed(), host.guest(1).addressed());
+    web.reaches(db.nic.ipv6.expect("an address"));
+    assert_eq!(forged(&web, &db, 1), Vec::<u8>::new());
+    firewall::remove(&host.plan.bridge).expect("the filter goes");
+    assert_eq!(forged(&web, &db, 2), [134, 137, 136], "it is the filter that drops them");
 }

@@ -20,6 +20,8 @@ use crate::companion::Companion;
 use crate::error::{At, Error, Result};
 
 const PROGRAMS: [&str; 2] = ["/usr/sbin/dnsmasq", "/usr/bin/dnsmasq"];
+/// Of util-linux, essential on Debian.
+const SETPRIV: &str = "/usr/bin/setpriv";
 /// Users it may become, the first one that exists.
 const USERS: [&str; 2] = ["dnsmasq", "nobody"];
 const STEP: &str = "serve addresses and names";
@@ -65,10 +67,26 @@ fn start(companion: &Companion<'_>, config: &str, fingerprint: &str) -> Result<(
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).at(STEP, &format!("unlink({})", ready.display())),
         _ => {}
     }
-    let mut command = Command::new(program);
+    let mut command = confined(program);
     command.arg("--keep-in-foreground").arg(format!("--conf-file={}", file.display()));
     let started = companion.start(&mut command, fingerprint, || std::fs::metadata(&ready).is_ok_and(|file| file.len() > 0));
     started.map_err(|error| error.hint("if another program serves DNS on every address of the host, make it listen on its own addresses only"))
+}
+
+/// Without a way to new privileges, and from the start with no capabilities but those that it needs to bind and to become
+/// its user, which keeps only the first three.
+fn confined(program: &str) -> Command {
+    if !Path::new(SETPRIV).exists() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(SETPRIV);
+    command.args([
+        "--no-new-privs",
+        "--inh-caps=-all",
+        "--bounding-set=-all,+net_admin,+net_raw,+net_bind_service,+setuid,+setgid,+chown",
+    ]);
+    command.arg(program);
+    command
 }
 
 /// Ends the bridge's dnsmasq and removes its files; one that is not there has ended already.

@@ -1,6 +1,6 @@
 //! Which addresses are free on this host, and those that follow from others: SLAAC, link-local, the bridge's MAC.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use model::network::Cidr;
 use sha2::{Digest as _, Sha256};
@@ -124,12 +124,6 @@ pub fn router_mac(bridge: &str, ipv6: &Cidr) -> [u8; 6] {
 #[must_use]
 pub fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
-/// The address when it is of version 4.
-#[must_use]
-pub fn v4(network: &Cidr) -> Option<Ipv4Addr> {
-    if let IpAddr::V4(addr) = network.addr { Some(addr) } else { None }
 }
 
 #[cfg(test)]
