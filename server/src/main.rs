@@ -18,6 +18,6 @@ mod tls;
 
 fn main() -> ExitCode {
     // Before any thread exists: the helpers fork, unshare and pivot in this very process.
-    // runtime::run_helper_if_asked();
+    runtime::run_helper_if_asked();
     cli::run()
 }

@@ -37,9 +37,11 @@ pub fn run(config: ServeConfig) -> ExitCode {
 }
 
 async fn serve(config: ServeConfig) -> Result<(), Failure> {
+    std::fs::create_dir_all(&config.state_dir).map_err(|error| Failure::failed(format!("the state directory {} cannot be made ({error})", config.state_dir.display())))?;
+    // First of all: what the engine sweeps away may be another console's work in progress.
+    let _lock = lock_state_dir(&config.state_dir)?;
     let engine = open_engine(&config)?;
     make_private(&config.run_dir)?;
-    let _lock = lock_state_dir(&config.state_dir)?;
     let clock = Clock::System;
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&config.state_dir, clock.clone())?);
     let identity = tls::open(&config)?;
@@ -75,7 +77,6 @@ async fn serve(config: ServeConfig) -> Result<(), Failure> {
 
 fn open_engine(config: &ServeConfig) -> Result<Arc<dyn Engine>, Failure> {
     if config.engine == EngineKind::Fake {
-        std::fs::create_dir_all(&config.state_dir)?;
         return Ok(Arc::new(control::engine::fake::Fake::new()));
     }
     if !rustix::process::geteuid().is_root() {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use model::container::ContainerState;
-use model::engine::{EngineEvent, ExecRequest, FirstBoot, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started};
+use model::engine::{EngineEvent, ExecRequest, FirstBoot, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked};
 use model::id::ExecId;
 use model::metrics::Sample;
 use model::{ContainerId, Limits, Timestamp};
@@ -73,6 +73,7 @@ impl Runtime {
             std::fs::set_permissions(config.run_dir.join(folder), mode).at(step, "chmod(0700)")?;
         }
         crate::host::require(&config.state_dir)?;
+        crate::unpack::sweep(&folders);
         let layout = Layout::detect()?;
         let program = engine::install(&config.shim, &config.state_dir)?;
         let disk = crate::cgroup::layout::disk_of(&config.state_dir);
@@ -381,6 +382,14 @@ impl Runtime {
     /// Where things that happen by themselves are reported.
     pub fn watch(self: &Arc<Self>, sink: Sender<EngineEvent>) {
         self.events.report_to(Arc::downgrade(self), sink);
+    }
+
+    /// Unpacks an archive into a layer, confined.
+    ///
+    /// # Errors
+    /// The archive is refused, a cap is reached, or the disk fails; nothing is left then.
+    pub fn unpack(&self, request: &UnpackRequest, input: OwnedFd, progress: OwnedFd) -> Result<Unpacked> {
+        crate::unpack::unpack(&self.folders, request, input, progress)
     }
 
     /// Makes bridge, addresses, rules and servers fit the plan.

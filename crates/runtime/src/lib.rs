@@ -11,6 +11,8 @@ pub mod container;
 pub mod error;
 pub mod exec;
 #[cfg(feature = "engine")]
+pub mod helper;
+#[cfg(feature = "engine")]
 pub mod host;
 pub mod init;
 #[cfg(feature = "engine")]
@@ -23,9 +25,13 @@ pub mod shim;
 mod stop;
 pub mod sys;
 #[cfg(feature = "engine")]
+pub mod unpack;
+#[cfg(feature = "engine")]
 mod watch;
 
 #[cfg(feature = "engine")]
 pub use container::{Config, Runtime};
+#[cfg(feature = "engine")]
+pub use helper::run_helper_if_asked;
 #[cfg(feature = "engine")]
 pub use shim::engine::ShimSource;

@@ -122,7 +122,7 @@ impl Engine for Linux {
     }
 
     fn unpack(&self, request: &UnpackRequest, input: OwnedFd, progress: OwnedFd) -> Outcome<Unpacked> {
-        Err(runtime::error::Error::unsupported("unpack", "not in this build").into())
+        Ok(self.runtime.unpack(request, input, progress)?)
     }
 
     fn build(&self, request: &BuildRequest, output: OwnedFd, log: OwnedFd) -> Outcome<()> {
