@@ -33,7 +33,9 @@ pub fn time(text: &str) -> Result<Time, String> {
     match (parse_span_ms(text), text.parse()) {
         (Some(ms), _) => Ok(Time::Span { ms }),
         (None, Ok(at)) => Ok(Time::At(at)),
-        (None, Err(_)) => Err(format!("`{text}` is neither a time such as 2026-11-24T08:00:00Z nor a span such as 15m, 24h or 30d")),
+        (None, Err(_)) => Err(format!(
+            "`{text}` is neither a time such as 2026-11-24T08:00:00Z nor a span such as 15m, 24h or 30d"
+        )),
     }
 }
 
@@ -67,7 +69,9 @@ fn now() -> Timestamp {
 pub async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
     let since = args.since.map(|since| since.ago().to_string());
     let entries: Vec<AuditEntry> = session.client.get(&format!("/api/v1/audit{}", query(&[("since", since)]))).await?;
-    session.out.list(&entries, &["TIME", "USER", "FROM", "ACTION", "TARGET", "DONE", "DETAIL"], cells)
+    session
+        .out
+        .list(&entries, &["TIME", "USER", "FROM", "ACTION", "TARGET", "DONE", "DETAIL"], cells)
 }
 
 fn cells(entry: &AuditEntry) -> Vec<String> {

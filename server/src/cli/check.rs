@@ -29,11 +29,19 @@ pub fn run(out: &Output, args: &Args) -> Result<(), Failure> {
             print(&lines.collect::<String>())?;
         }
     }
-    let missing: Vec<&str> = report.checks.iter().filter(|check| check.level == CheckLevel::Missing).map(|check| check.name.as_str()).collect();
+    let missing: Vec<&str> = report
+        .checks
+        .iter()
+        .filter(|check| check.level == CheckLevel::Missing)
+        .map(|check| check.name.as_str())
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(exit::CANNOT, format!("this host cannot carry containers (missing: {}; see the fixes above)", missing.join(", "))))
+    Err(Failure::new(
+        exit::CANNOT,
+        format!("this host cannot carry containers (missing: {}; see the fixes above)", missing.join(", ")),
+    ))
 }
 
 fn word(level: CheckLevel) -> &'static str {

@@ -76,7 +76,10 @@ impl Client {
 
     /// `POST` with a body that is no JSON; the answer is.
     pub async fn upload<T: DeserializeOwned>(&self, path: &str, body: Body) -> Result<T, Failure> {
-        let request = Request::post(path).header(HOST, AUTHORITY).header(CONTENT_TYPE, "application/octet-stream").body(body);
+        let request = Request::post(path)
+            .header(HOST, AUTHORITY)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(body);
         let request = request.map_err(|error| exit::unclear(&error))?;
         decode(self.exchange(request).await?).await
     }
@@ -116,7 +119,11 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Body) -> Result<Response<Body>, Failure> {
-        let request = Request::builder().method(method).uri(path).header(HOST, AUTHORITY).header(CONTENT_TYPE, "application/json");
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, AUTHORITY)
+            .header(CONTENT_TYPE, "application/json");
         self.exchange(request.body(body).map_err(|error| exit::unclear(&error))?).await
     }
 
@@ -130,7 +137,9 @@ impl Client {
             return Ok(response);
         }
         let status = response.status();
-        let body = axum::body::to_bytes(response.into_body(), MAX_ANSWER).await.map_err(|error| exit::lost(&error))?;
+        let body = axum::body::to_bytes(response.into_body(), MAX_ANSWER)
+            .await
+            .map_err(|error| exit::lost(&error))?;
         Err(refusal(status, &body))
     }
 
@@ -144,7 +153,9 @@ fn json(body: &impl Serialize) -> Result<Body, Failure> {
 }
 
 async fn decode<T: DeserializeOwned>(response: Response<Body>) -> Result<T, Failure> {
-    let body = axum::body::to_bytes(response.into_body(), MAX_ANSWER).await.map_err(|error| exit::lost(&error))?;
+    let body = axum::body::to_bytes(response.into_body(), MAX_ANSWER)
+        .await
+        .map_err(|error| exit::lost(&error))?;
     serde_json::from_slice(&body).map_err(|error| exit::unclear(&error))
 }
 
@@ -152,7 +163,10 @@ async fn decode<T: DeserializeOwned>(response: Response<Body>) -> Result<T, Fail
 fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     match serde_json::from_slice::<ErrorAnswer>(body) {
         Ok(answer) => Failure::from(answer.error),
-        Err(_) => Failure::new(exit::of_status(status.as_u16()), format!("the console refused (HTTP status {status}; see its log)")),
+        Err(_) => Failure::new(
+            exit::of_status(status.as_u16()),
+            format!("the console refused (HTTP status {status}; see its log)"),
+        ),
     }
 }
 
@@ -173,7 +187,9 @@ pub fn segment(text: &str) -> String {
 /// A query of the pairs that have a value; empty when none has.
 #[must_use]
 pub fn query(pairs: &[(&str, Option<String>)]) -> String {
-    let given = pairs.iter().filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={}", segment(value))));
+    let given = pairs
+        .iter()
+        .filter_map(|(key, value)| value.as_ref().map(|value| format!("{key}={}", segment(value))));
     let joined = given.collect::<Vec<_>>().join("&");
     if joined.is_empty() { joined } else { format!("?{joined}") }
 }

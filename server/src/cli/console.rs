@@ -14,11 +14,22 @@ pub struct Args {
 
 /// Attaches until somebody leaves.
 pub async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
-    let socket = session.client.socket(&format!("/ws/containers/{}/console", segment(args.name.as_str()))).await?;
+    let socket = session
+        .client
+        .socket(&format!("/ws/containers/{}/console", segment(args.name.as_str())))
+        .await?;
     if !session.out.quiet {
         eprintln!("console of {}; ctrl-] leaves it", args.name);
     }
-    match terminal::carry(socket, Manner { is_tty: true, can_detach: true }).await? {
+    match terminal::carry(
+        socket,
+        Manner {
+            is_tty: true,
+            can_detach: true,
+        },
+    )
+    .await?
+    {
         Ending::Detached => {
             // The container may have left the cursor in the middle of a line.
             if !session.out.quiet {

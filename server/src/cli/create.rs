@@ -159,7 +159,11 @@ fn request(args: Args) -> Result<CreateRequest, Failure> {
         tags: args.tag,
         notes: String::new(),
     };
-    Ok(CreateRequest { spec, password, start: args.start })
+    Ok(CreateRequest {
+        spec,
+        password,
+        start: args.start,
+    })
 }
 
 /// Nothing given is one NIC on the default bridge; the word `none` alone is no NIC.
@@ -181,12 +185,19 @@ fn mount(text: &str) -> Result<Mount, String> {
     if !source.starts_with('/') || !target.starts_with('/') {
         return Err(format!("`{text}` does not name two absolute paths"));
     }
-    Ok(Mount { source: (*source).to_owned(), target: (*target).to_owned(), read_only })
+    Ok(Mount {
+        source: (*source).to_owned(),
+        target: (*target).to_owned(),
+        read_only,
+    })
 }
 
 /// `K=V`
 pub fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    let (key, value) = text
+        .split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -202,8 +213,17 @@ fn restart(text: &str) -> Result<RestartPolicy, String> {
 /// The keys of a file in the form of authorized_keys(5).
 fn keys(file: &std::path::Path) -> Result<Vec<String>, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| wrong("ssh-key", &format!("{} cannot be read: {error}", file.display())))?;
-    let keys: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
-    if keys.is_empty() { Err(wrong("ssh-key", &format!("{} holds no key", file.display()))) } else { Ok(keys) }
+    let keys: Vec<String> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    if keys.is_empty() {
+        Err(wrong("ssh-key", &format!("{} holds no key", file.display())))
+    } else {
+        Ok(keys)
+    }
 }
 
 /// Standard input up to its end, without the last line break.
@@ -211,7 +231,11 @@ pub fn password() -> Result<String, Failure> {
     /// More is no password but a mistake.
     const MOST: u64 = 64 << 10;
     let mut text = String::new();
-    std::io::stdin().lock().take(MOST).read_to_string(&mut text).map_err(|error| exit::local("standard input holds no password", &error))?;
+    std::io::stdin()
+        .lock()
+        .take(MOST)
+        .read_to_string(&mut text)
+        .map_err(|error| exit::local("standard input holds no password", &error))?;
     let text = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
     if text.is_empty() {
         return Err(Failure::usage("--password-stdin is wrong (standard input is empty; write the password to it)"));
@@ -251,9 +275,18 @@ mod tests {
                     --nic ip=dhcp --publish 8080:80 --publish 53:53/udp --mount /srv:/data:ro --env A=1=2 --tag a --tag b --restart always --autostart --nesting --start";
         let request = parse(line).expect("good flags");
         let spec = request.spec;
-        assert_eq!((spec.limits.cpus, spec.limits.cpu_weight, spec.limits.memory_bytes), (Some(1.5), Some(200), Some(512 << 20)));
-        assert_eq!((spec.limits.disk_bytes, spec.limits.pids, spec.limits.io_read_bps), (Some(2_000_000_000), None, Some(10 << 20)));
-        assert_eq!((spec.nics.len(), spec.nics[0].rate_in, spec.nics[0].ip6), (2, Some(50_000_000), Addressing::None));
+        assert_eq!(
+            (spec.limits.cpus, spec.limits.cpu_weight, spec.limits.memory_bytes),
+            (Some(1.5), Some(200), Some(512 << 20))
+        );
+        assert_eq!(
+            (spec.limits.disk_bytes, spec.limits.pids, spec.limits.io_read_bps),
+            (Some(2_000_000_000), None, Some(10 << 20))
+        );
+        assert_eq!(
+            (spec.nics.len(), spec.nics[0].rate_in, spec.nics[0].ip6),
+            (2, Some(50_000_000), Addressing::None)
+        );
         assert_eq!((spec.publish[0].host, spec.publish[1].protocol), (8080, Protocol::Udp));
         assert_eq!((spec.mounts[0].target.as_str(), spec.mounts[0].read_only), ("/data", true));
         assert_eq!(spec.env, [("A".to_owned(), "1=2".to_owned())]);

@@ -107,7 +107,10 @@ mod tests {
         let exit = |code| result(Ending::Exit { code, reason: String::new() });
         assert_eq!(exit(0), Ok(()));
         for code in [1, 3, 5, 6, 126, 127, 137] {
-            assert_eq!(exit(code).map_err(|failure| (i32::from(failure.code), failure.what)), Err((code, String::new())));
+            assert_eq!(
+                exit(code).map_err(|failure| (i32::from(failure.code), failure.what)),
+                Err((code, String::new()))
+            );
         }
         assert!(!result(Ending::Closed).expect_err("no end").what.is_empty());
     }

@@ -39,10 +39,13 @@ pub fn of_command(code: i32) -> u8 {
 pub fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
     let socket = socket.display();
     match error.kind() {
-        ErrorKind::PermissionDenied => Failure::new(5, format!("{socket} does not let you in (it is for root and group berth; use sudo, or join the group)")),
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
-            Failure::failed(format!("no console answers at {socket} (it does not run, or has another run directory; start `berth serve`, or give --run-dir)"))
-        }
+        ErrorKind::PermissionDenied => Failure::new(
+            5,
+            format!("{socket} does not let you in (it is for root and group berth; use sudo, or join the group)"),
+        ),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => Failure::failed(format!(
+            "no console answers at {socket} (it does not run, or has another run directory; start `berth serve`, or give --run-dir)"
+        )),
         _ => Failure::failed(format!("no console answers at {socket} ({error}; see the log of `berth serve`)")),
     }
 }
@@ -56,7 +59,9 @@ pub fn lost(error: &dyn Display) -> Failure {
 /// Something was said that the other side cannot mean.
 #[must_use]
 pub fn unclear(error: &dyn Display) -> Failure {
-    Failure::failed(format!("the console and this command do not understand each other ({error}; use the `berth` of the running version)"))
+    Failure::failed(format!(
+        "the console and this command do not understand each other ({error}; use the `berth` of the running version)"
+    ))
 }
 
 /// Writing to standard output or reading from standard input failed.
@@ -72,7 +77,10 @@ pub fn local(what: &str, error: &std::io::Error) -> Failure {
 pub fn outcome(task: &Task) -> Result<(), Failure> {
     match (task.state, &task.error) {
         (TaskState::Done, _) => Ok(()),
-        (TaskState::Cancelled, _) => Err(Failure::failed(format!("{} of {} was cancelled (see `berth task show {}`)", task.kind, task.target, task.id))),
+        (TaskState::Cancelled, _) => Err(Failure::failed(format!(
+            "{} of {} was cancelled (see `berth task show {}`)",
+            task.kind, task.target, task.id
+        ))),
         (_, Some(error)) => Err(Failure::from(ErrorBody {
             code: error.code,
             message: error.message.clone(),
@@ -80,7 +88,10 @@ pub fn outcome(task: &Task) -> Result<(), Failure> {
             hint: error.hint.clone(),
             log_id: error.log_id.clone(),
         })),
-        (_, None) => Err(Failure::failed(format!("{} of {} failed (see `berth task show {}`)", task.kind, task.target, task.id))),
+        (_, None) => Err(Failure::failed(format!(
+            "{} of {} failed (see `berth task show {}`)",
+            task.kind, task.target, task.id
+        ))),
     }
 }
 
@@ -121,14 +132,29 @@ mod tests {
 
     #[test]
     fn statuses_map_to_the_codes_of_the_interface() {
-        for (status, code) in [(400, 2), (422, 2), (404, 3), (409, 4), (412, 4), (401, 5), (403, 5), (501, 6), (500, 1), (429, 1), (507, 1)] {
+        for (status, code) in [
+            (400, 2),
+            (422, 2),
+            (404, 3),
+            (409, 4),
+            (412, 4),
+            (401, 5),
+            (403, 5),
+            (501, 6),
+            (500, 1),
+            (429, 1),
+            (507, 1),
+        ] {
             assert_eq!(of_status(status), code, "{status}");
         }
     }
 
     #[test]
     fn a_command_keeps_its_code() {
-        assert_eq!((of_command(0), of_command(3), of_command(137), of_command(256), of_command(-1)), (0, 3, 137, 125, 125));
+        assert_eq!(
+            (of_command(0), of_command(3), of_command(137), of_command(256), of_command(-1)),
+            (0, 3, 137, 125, 125)
+        );
     }
 
     #[test]
@@ -141,7 +167,10 @@ mod tests {
             log_id: None,
         };
         let failure = outcome(&task(TaskState::Failed, Some(error))).expect_err("it failed");
-        assert_eq!((failure.code, failure.what.as_str()), (6, "disk limits cannot be enforced (use XFS with pquota)"));
+        assert_eq!(
+            (failure.code, failure.what.as_str()),
+            (6, "disk limits cannot be enforced (use XFS with pquota)")
+        );
         assert_eq!(outcome(&task(TaskState::Cancelled, None)).expect_err("cancelled").code, 1);
     }
 

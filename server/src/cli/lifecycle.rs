@@ -58,7 +58,11 @@ impl StopArgs {
     #[must_use]
     pub fn verb(&self, is_restart: bool) -> Verb {
         let (timeout, kill) = (self.timeout, self.kill);
-        if is_restart { Verb::Restart { timeout, kill } } else { Verb::Stop { timeout, kill } }
+        if is_restart {
+            Verb::Restart { timeout, kill }
+        } else {
+            Verb::Stop { timeout, kill }
+        }
     }
 }
 
@@ -66,7 +70,10 @@ impl DeleteArgs {
     /// Delete with its flags.
     #[must_use]
     pub fn verb(&self) -> Verb {
-        Verb::Delete { force: self.force, purge: self.purge }
+        Verb::Delete {
+            force: self.force,
+            purge: self.purge,
+        }
     }
 }
 
@@ -102,7 +109,9 @@ impl Verb {
         let path = self.path(name);
         match self {
             Self::Delete { .. } => session.client.delete(&path).await,
-            Self::Stop { timeout, kill } | Self::Restart { timeout, kill } => session.client.post(&path, &serde_json::json!({ "timeout": timeout, "kill": kill })).await,
+            Self::Stop { timeout, kill } | Self::Restart { timeout, kill } => {
+                session.client.post(&path, &serde_json::json!({ "timeout": timeout, "kill": kill })).await
+            }
             _ => session.client.post(&path, &serde_json::json!({})).await,
         }
     }

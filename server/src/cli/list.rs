@@ -51,7 +51,9 @@ fn path(name: &ContainerName) -> String {
 pub async fn list(session: &Session, args: &Args) -> Result<(), Failure> {
     let pairs = [("state", args.state.map(|state| state.as_str().to_owned())), ("tag", args.tag.clone())];
     let containers: Vec<ContainerSummary> = session.client.get(&format!("/api/v1/containers{}", query(&pairs))).await?;
-    session.out.list(&containers, &["NAME", "STATE", "IPV4", "IPV6", "CPUS", "MEMORY", "TEMPLATE", "TAGS"], cells)
+    session
+        .out
+        .list(&containers, &["NAME", "STATE", "IPV4", "IPV6", "CPUS", "MEMORY", "TEMPLATE", "TAGS"], cells)
 }
 
 /// Shows one container.
@@ -73,7 +75,10 @@ pub async fn set(session: &Session, args: &SetArgs) -> Result<(), Failure> {
 
 /// Gives it another name.
 pub async fn rename(session: &Session, args: &RenameArgs) -> Result<(), Failure> {
-    let detail: ContainerDetail = session.client.post(&format!("{}/rename", path(&args.name)), &serde_json::json!({ "name": args.new })).await?;
+    let detail: ContainerDetail = session
+        .client
+        .post(&format!("{}/rename", path(&args.name)), &serde_json::json!({ "name": args.new }))
+        .await?;
     session.out.done(&detail, &format!("renamed {} to {}", args.name, args.new))
 }
 
@@ -122,7 +127,14 @@ fn fields(detail: &ContainerDetail) -> Vec<(&'static str, String)> {
         ("io-write", bytes(limits.io_write_bps)),
         ("nics", nics.collect::<Vec<_>>().join(", ")),
         ("publish", ports(detail)),
-        ("host ids", format!("{} to {}", detail.id_range.0, detail.id_range.0.saturating_add(detail.id_range.1).saturating_sub(1))),
+        (
+            "host ids",
+            format!(
+                "{} to {}",
+                detail.id_range.0,
+                detail.id_range.0.saturating_add(detail.id_range.1).saturating_sub(1)
+            ),
+        ),
         ("autostart", if one.autostart { "yes" } else { "no" }.to_owned()),
         ("nesting", if detail.spec.nesting { "yes" } else { "no" }.to_owned()),
         ("tags", one.tags.join(",")),
@@ -143,7 +155,10 @@ fn ports(detail: &ContainerDetail) -> String {
 }
 
 fn exit(exit: &ExitRecord) -> String {
-    let reason = serde_json::to_value(exit.reason).ok().and_then(|reason| reason.as_str().map(|reason| reason.replace('_', " "))).unwrap_or_default();
+    let reason = serde_json::to_value(exit.reason)
+        .ok()
+        .and_then(|reason| reason.as_str().map(|reason| reason.replace('_', " ")))
+        .unwrap_or_default();
     let message = exit.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
     format!("{} {reason} (code {}){message}", moment(Some(exit.at)), exit.code)
 }

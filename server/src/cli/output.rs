@@ -31,7 +31,12 @@ impl Output {
     pub fn list<T: Serialize>(&self, rows: &[T], head: &[&str], cells: impl Fn(&T) -> Vec<String>) -> Result<(), Failure> {
         match self.format {
             Format::Json => self.document(&rows),
-            Format::Table if self.quiet => print(&rows.iter().filter_map(|row| cells(row).into_iter().next()).fold(String::new(), |text, name| text + &name + "\n")),
+            Format::Table if self.quiet => print(
+                &rows
+                    .iter()
+                    .filter_map(|row| cells(row).into_iter().next())
+                    .fold(String::new(), |text, name| text + &name + "\n"),
+            ),
             Format::Table => print(&table(head, &rows.iter().map(cells).collect::<Vec<_>>())),
         }
     }
@@ -95,7 +100,15 @@ fn plain(text: &str) -> String {
 fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
     let head: Vec<String> = head.iter().map(|&title| title.to_owned()).collect();
-    let width = |column: usize| [&head].into_iter().chain(&rows).filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        [&head]
+            .into_iter()
+            .chain(&rows)
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |row: &Vec<String>| {
         let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
@@ -138,7 +151,13 @@ impl Drop for ProgressLine {
 /// `web: download 12.0 MiB of 96.3 MiB, 4.1 MiB/s`
 fn progress(task: &Task) -> String {
     let p = &task.progress;
-    let count = |n: u64| if p.unit == "bytes" { size(n) } else { format!("{n} {}", p.unit).trim_end().to_owned() };
+    let count = |n: u64| {
+        if p.unit == "bytes" {
+            size(n)
+        } else {
+            format!("{n} {}", p.unit).trim_end().to_owned()
+        }
+    };
     let mut text = format!("{}: {}", task.target, p.phase);
     match p.total {
         Some(total) => text.push_str(&format!(" {} of {}", count(p.done), count(total))),
@@ -162,7 +181,11 @@ pub fn size(bytes: u64) -> String {
     while whole >= 1024 && unit + 1 < units.len() {
         (whole, rest, unit) = (whole / 1024, whole % 1024, unit + 1);
     }
-    if unit == 0 { format!("{whole} B") } else { format!("{whole}.{} {}", rest * 10 / 1024, units[unit]) }
+    if unit == 0 {
+        format!("{whole} B")
+    } else {
+        format!("{whole}.{} {}", rest * 10 / 1024, units[unit])
+    }
 }
 
 /// A size that may be unknown.
@@ -174,7 +197,17 @@ pub fn maybe_size(bytes: Option<u64>) -> String {
 /// `2026-11-24 08:00:00Z`, or a dash.
 #[must_use]
 pub fn moment(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "-".to_owned(), |at| at.to_string().replace('T', " ").split('.').next().map(|text| format!("{text}Z")).unwrap_or_default())
+    at.map_or_else(
+        || "-".to_owned(),
+        |at| {
+            at.to_string()
+                .replace('T', " ")
+                .split('.')
+                .next()
+                .map(|text| format!("{text}Z"))
+                .unwrap_or_default()
+        },
+    )
 }
 
 /// Words by comma, or a dash.
@@ -189,13 +222,22 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_end_without_blanks() {
-        let rows = [vec!["web".to_owned(), "running".to_owned()], vec!["a-longer-name".to_owned(), "x\u{1b}[2J".to_owned()]];
-        assert_eq!(table(&["NAME", "STATE"], &rows), "NAME           STATE\nweb            running\na-longer-name  x [2J\n");
+        let rows = [
+            vec!["web".to_owned(), "running".to_owned()],
+            vec!["a-longer-name".to_owned(), "x\u{1b}[2J".to_owned()],
+        ];
+        assert_eq!(
+            table(&["NAME", "STATE"], &rows),
+            "NAME           STATE\nweb            running\na-longer-name  x [2J\n"
+        );
     }
 
     #[test]
     fn sizes_are_short() {
-        assert_eq!((size(512).as_str(), size(1536).as_str(), size(100 << 30).as_str()), ("512 B", "1.5 KiB", "100.0 GiB"));
+        assert_eq!(
+            (size(512).as_str(), size(1536).as_str(), size(100 << 30).as_str()),
+            ("512 B", "1.5 KiB", "100.0 GiB")
+        );
         assert_eq!(size(u64::MAX), "16383.9 PiB");
     }
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::output::{Format, print};
 use super::Session;
+use super::output::{Format, print};
 use crate::failure::Failure;
 
 #[derive(Debug, Deserialize, Serialize)]

@@ -45,7 +45,10 @@ pub async fn run(session: &Session, command: Command) -> Result<(), Failure> {
             session.out.done(&source, &format!("added source {}{warning}", source.name))
         }
         Command::Remove { name } => {
-            session.client.tell(Method::DELETE, &format!("/api/v1/sources/{}", segment(name.as_str())), &()).await?;
+            session
+                .client
+                .tell(Method::DELETE, &format!("/api/v1/sources/{}", segment(name.as_str())), &())
+                .await?;
             session.out.done(&serde_json::json!({ "name": name }), &format!("removed source {name}"))
         }
         Command::Refresh { name, detach } => {
@@ -61,8 +64,22 @@ pub async fn run(session: &Session, command: Command) -> Result<(), Failure> {
 }
 
 fn cells(source: &Source) -> Vec<String> {
-    let kind = serde_json::to_value(source.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default();
-    let url = if source.encrypted { source.url.clone() } else { format!("{} (not encrypted)", source.url) };
+    let kind = serde_json::to_value(source.kind)
+        .ok()
+        .and_then(|kind| kind.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    let url = if source.encrypted {
+        source.url.clone()
+    } else {
+        format!("{} (not encrypted)", source.url)
+    };
     let error = source.last_error.clone().unwrap_or_else(|| "-".to_owned());
-    vec![source.name.to_string(), kind, url, source.offered.to_string(), moment(source.last_refresh_at), error]
+    vec![
+        source.name.to_string(),
+        kind,
+        url,
+        source.offered.to_string(),
+        moment(source.last_refresh_at),
+        error,
+    ]
 }

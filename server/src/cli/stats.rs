@@ -56,7 +56,9 @@ fn cells(row: &Stats) -> Vec<String> {
     let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
     vec![
         row.name.clone(),
-        c.cpu.usage_usec.map_or_else(|| "-".to_owned(), |usec| format!("{}.{:03} s", usec / 1_000_000, usec / 1000 % 1000)),
+        c.cpu
+            .usage_usec
+            .map_or_else(|| "-".to_owned(), |usec| format!("{}.{:03} s", usec / 1_000_000, usec / 1000 % 1000)),
         maybe_size(c.memory.used_bytes),
         maybe_size(c.memory.limit_bytes),
         number(c.pids.current),
@@ -78,7 +80,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_counted_is_a_dash() {
-        let nic = |rx_bytes| NicCounters { rx_bytes, ..NicCounters::default() };
+        let nic = |rx_bytes| NicCounters {
+            rx_bytes,
+            ..NicCounters::default()
+        };
         assert_eq!(sum(&[nic(Some(1)), nic(Some(2))], |nic| nic.rx_bytes), Some(3));
         assert_eq!(sum(&[nic(Some(1)), nic(None)], |nic| nic.rx_bytes), None);
         let row = Stats {

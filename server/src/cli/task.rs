@@ -25,7 +25,9 @@ pub async fn run(session: &Session, command: Command) -> Result<(), Failure> {
     match command {
         Command::List => {
             let tasks: Vec<Task> = session.client.get("/api/v1/tasks").await?;
-            session.out.list(&tasks, &["ID", "KIND", "TARGET", "STATE", "PHASE", "USER", "BEGUN", "ENDED"], cells)
+            session
+                .out
+                .list(&tasks, &["ID", "KIND", "TARGET", "STATE", "PHASE", "USER", "BEGUN", "ENDED"], cells)
         }
         Command::Show { id } => show(session, id).await,
         Command::Follow { id } => {

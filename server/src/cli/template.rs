@@ -68,9 +68,15 @@ pub enum Command {
 pub async fn run(session: &Session, command: Command) -> Result<(), Failure> {
     match command {
         Command::List { remote, source, search } => {
-            let pairs = [("remote", remote.then(|| "true".to_owned())), ("source", source.map(String::from)), ("search", search)];
+            let pairs = [
+                ("remote", remote.then(|| "true".to_owned())),
+                ("source", source.map(String::from)),
+                ("search", search),
+            ];
             let templates: Vec<Template> = session.client.get(&format!("/api/v1/templates{}", query(&pairs))).await?;
-            session.out.list(&templates, &["REF", "OS", "RELEASE", "ARCH", "VARIANT", "SIZE", "BUILT", "HERE"], cells)
+            session
+                .out
+                .list(&templates, &["REF", "OS", "RELEASE", "ARCH", "VARIANT", "SIZE", "BUILT", "HERE"], cells)
         }
         Command::Download { reference, detach } => {
             let task: Task = session.client.post("/api/v1/templates", &serde_json::json!({ "ref": reference })).await?;
@@ -107,7 +113,13 @@ async fn import(session: &Session, archive: &str, name: Option<Name>, sha256: Op
     let file = tokio::fs::File::open(archive).await;
     let file = file.map_err(|error| Failure::failed(format!("{archive} cannot be read ({error}; check the path)")))?;
     let pairs = [("name", Some(String::from(name))), ("sha256", sha256)];
-    session.client.upload(&format!("/api/v1/templates/upload{}", query(&pairs)), Body::from_stream(ReaderStream::with_capacity(file, 256 << 10))).await
+    session
+        .client
+        .upload(
+            &format!("/api/v1/templates/upload{}", query(&pairs)),
+            Body::from_stream(ReaderStream::with_capacity(file, 256 << 10)),
+        )
+        .await
 }
 
 /// `/tmp/Busybox-1.36.tar.xz` suggests `busybox-1-36`.

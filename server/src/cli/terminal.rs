@@ -92,15 +92,22 @@ impl RawMode {
 impl Drop for RawMode {
     fn drop(&mut self) {
         // The terminal may have gone together with the person.
-        drop(rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, &self.before));
+        let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, &self.before);
     }
 }
 
 /// Columns and rows of this process's terminal.
 #[must_use]
 pub fn window() -> Option<(u16, u16)> {
-    let sizes = [rustix::termios::tcgetwinsize(rustix::stdio::stdin()), rustix::termios::tcgetwinsize(rustix::stdio::stdout())];
-    sizes.into_iter().flatten().map(|size| (size.ws_col, size.ws_row)).find(|(cols, rows)| *cols > 0 && *rows > 0)
+    let sizes = [
+        rustix::termios::tcgetwinsize(rustix::stdio::stdin()),
+        rustix::termios::tcgetwinsize(rustix::stdio::stdout()),
+    ];
+    sizes
+        .into_iter()
+        .flatten()
+        .map(|size| (size.ws_col, size.ws_row))
+        .find(|(cols, rows)| *cols > 0 && *rows > 0)
 }
 
 /// Carries everything until one end has enough.
@@ -108,7 +115,11 @@ pub fn window() -> Option<(u16, u16)> {
 /// # Errors
 /// The connection broke, or the terminal refuses raw mode.
 pub async fn carry(socket: WebSocketStream<UnixStream>, manner: Manner) -> Result<Ending, Failure> {
-    let raw = if manner.is_tty { RawMode::enter().map_err(|error| exit::local("the terminal refuses raw mode", &error))? } else { None };
+    let raw = if manner.is_tty {
+        RawMode::enter().map_err(|error| exit::local("the terminal refuses raw mode", &error))?
+    } else {
+        None
+    };
     let (mut sink, stream) = socket.split();
     let (sender, mut queue) = mpsc::channel::<Message>(16);
     // On its own, so that output is read while a command that reads no input holds up what is typed.
@@ -197,7 +208,7 @@ async fn type_in(sender: mpsc::Sender<Message>, manner: Manner, detach: oneshot:
         }
         if is_detached {
             // The other end is gone only when the session has ended anyway.
-            drop(detach.send(()));
+            let _ = detach.send(());
             return;
         }
     }
@@ -213,7 +224,12 @@ async fn type_in(sender: mpsc::Sender<Message>, manner: Manner, detach: oneshot:
 async fn watch(sender: mpsc::Sender<Message>, manner: Manner) -> u8 {
     /// 128 + SIGTERM
     const TERMINATED: u8 = 143;
-    let kinds = [SignalKind::window_change(), SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let kinds = [
+        SignalKind::window_change(),
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
     let [Ok(mut resized), Ok(mut interrupted), Ok(mut terminated), Ok(mut hung_up)] = kinds.map(signal) else {
         // Signals do then what they do to every process.
         return std::future::pending().await;
@@ -262,10 +278,19 @@ mod tests {
     #[test]
     fn frames_are_those_of_the_interface() {
         assert_eq!(frame(b"ls\n"), Message::Binary(Bytes::from_static(b"\0ls\n")));
-        assert_eq!(text(&Control::Resize { cols: 80, rows: 24 }), Message::Text(r#"{"type":"resize","cols":80,"rows":24}"#.into()));
+        assert_eq!(
+            text(&Control::Resize { cols: 80, rows: 24 }),
+            Message::Text(r#"{"type":"resize","cols":80,"rows":24}"#.into())
+        );
         assert_eq!(text(&Control::Eof), Message::Text(r#"{"type":"eof"}"#.into()));
         let exit: Control = serde_json::from_str(r#"{"type":"exit","code":3}"#).expect("an exit");
-        assert_eq!(exit, Control::Exit { code: 3, reason: String::new() });
+        assert_eq!(
+            exit,
+            Control::Exit {
+                code: 3,
+                reason: String::new()
+            }
+        );
     }
 
     #[test]

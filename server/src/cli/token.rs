@@ -39,7 +39,12 @@ pub async fn run(session: &Session, command: Command) -> Result<(), Failure> {
                 Format::Table if session.out.quiet => print(&format!("{}\n", token.token)),
                 Format::Table => {
                     let until = token.info.expires_at.map_or_else(|| "it is revoked".to_owned(), |at| moment(Some(at)));
-                    print(&format!("{}\ntoken {} ({}) lives until {until}; it is shown only now\n", token.token, token.info.name, token.info.role.as_str()))
+                    print(&format!(
+                        "{}\ntoken {} ({}) lives until {until}; it is shown only now\n",
+                        token.token,
+                        token.info.name,
+                        token.info.role.as_str()
+                    ))
                 }
             }
         }
@@ -48,7 +53,10 @@ pub async fn run(session: &Session, command: Command) -> Result<(), Failure> {
             session.out.list(&tokens, &["NAME", "ROLE", "CREATED", "BY", "EXPIRES", "LAST USED"], cells)
         }
         Command::Revoke { name } => {
-            session.client.tell(Method::DELETE, &format!("/api/v1/tokens/{}", segment(name.as_str())), &()).await?;
+            session
+                .client
+                .tell(Method::DELETE, &format!("/api/v1/tokens/{}", segment(name.as_str())), &())
+                .await?;
             session.out.done(&serde_json::json!({ "name": name }), &format!("revoked {name}"))
         }
     }

@@ -39,7 +39,10 @@ pub async fn run(session: &Session, command: Command) -> Result<(), Failure> {
             session.out.list(&entries, &["ID", "NAME", "SIZE", "DELETED", "BY", "EXPIRES"], cells)
         }
         Command::Restore { id, new, detach } => {
-            let task: Task = session.client.post(&format!("/api/v1/trash/{id}/restore"), &serde_json::json!({ "name": new })).await?;
+            let task: Task = session
+                .client
+                .post(&format!("/api/v1/trash/{id}/restore"), &serde_json::json!({ "name": new }))
+                .await?;
             let what = new.map_or_else(|| task.target.clone(), |name| name.to_string());
             session.finish(task, detach, &format!("restored {what}")).await
         }

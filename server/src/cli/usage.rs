@@ -65,6 +65,9 @@ mod tests {
     #[test]
     fn clap_is_heard_in_one_line() {
         let rendered = "error: the following required arguments were not provided:\n  --template <REF>\n\nUsage: berth create\n";
-        assert_eq!(line(rendered, Some("create")), "the following required arguments were not provided: --template <REF> (see `berth create --help`)");
+        assert_eq!(
+            line(rendered, Some("create")),
+            "the following required arguments were not provided: --template <REF> (see `berth create --help`)"
+        );
     }
 }

@@ -64,5 +64,10 @@ fn path(name: &Name) -> String {
 }
 
 fn cells(user: &UserInfo) -> Vec<String> {
-    vec![user.name.to_string(), user.role.as_str().to_owned(), moment(Some(user.created_at)), moment(user.last_seen_at)]
+    vec![
+        user.name.to_string(),
+        user.role.as_str().to_owned(),
+        moment(Some(user.created_at)),
+        moment(user.last_seen_at),
+    ]
 }
