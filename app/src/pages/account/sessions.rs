@@ -94,10 +94,10 @@ fn Row(list: Resource<ApiResult<Vec<SessionInfo>>>, session: SessionInfo) -> imp
                 <span title=session.agent><bdi>{name}</bdi></span>
                 {is_current.then(|| view! { " "<span class="tag">{locale.t(text::THIS_SESSION)}</span> })}
             </th>
-            <td class="cell-address"><bdi>{session.address}</bdi></td>
-            <td class="cell-created"><Ago at=session.created_at/></td>
-            <td class="cell-seen"><Ago at=session.last_seen_at/></td>
-            <td class="cell-expires"><Ago at=session.expires_at/></td>
+            <td class="cell-address" data-label=locale.t(text::FROM)><bdi>{session.address}</bdi></td>
+            <td class="cell-created" data-label=locale.t(text::SIGNED_IN_AT)><Ago at=session.created_at/></td>
+            <td class="cell-seen" data-label=locale.t(text::LAST_SEEN)><Ago at=session.last_seen_at/></td>
+            <td class="cell-expires" data-label=locale.t(text::ENDS)><Ago at=session.expires_at/></td>
             <td class="cell-actions">
                 <form method="post" action="/fn/account/end_session" on:submit=submit>
                     <input type="hidden" name="id" value=session.id/>

@@ -135,14 +135,14 @@ fn Row(keys: Keys, token: TokenInfo) -> impl IntoView {
     view! {
         <tr>
             <th scope="row" class="cell-name"><bdi>{name}</bdi></th>
-            <td class="cell-role">{locale.t(role(token.role))}</td>
-            <td class="cell-created"><Ago at=token.created_at/></td>
-            <td class="cell-user"><bdi>{token.created_by}</bdi></td>
-            <td class="cell-expires">
+            <td class="cell-role" data-label=locale.t(text::ROLE)>{locale.t(role(token.role))}</td>
+            <td class="cell-created" data-label=locale.t(text::CREATED)><Ago at=token.created_at/></td>
+            <td class="cell-user" data-label=locale.t(text::CREATED_BY)><bdi>{token.created_by}</bdi></td>
+            <td class="cell-expires" data-label=locale.t(text::EXPIRES)>
                 {moment(token.expires_at)}
                 {is_expired.then(|| view! { " "<span class="tag" data-tone="failed">{locale.t(text::EXPIRED)}</span> })}
             </td>
-            <td class="cell-seen">{moment(token.last_used_at)}</td>
+            <td class="cell-seen" data-label=locale.t(text::LAST_USED)>{moment(token.last_used_at)}</td>
             <td class="cell-actions"><Button label=label tone=Tone::Danger icon=Icon::Delete compact=true on_press=ask/></td>
         </tr>
     }

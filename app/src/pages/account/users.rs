@@ -122,9 +122,9 @@ fn Row(crew: Crew, user: UserInfo, is_own: bool) -> impl IntoView {
                 <bdi>{name.clone()}</bdi>
                 {is_own.then(|| view! { " "<span class="tag">{locale.t(text::YOU)}</span> })}
             </th>
-            <td class="cell-role"><RoleForm crew=crew name=name stored=user.role/></td>
-            <td class="cell-created"><Ago at=user.created_at/></td>
-            <td class="cell-seen">{seen}</td>
+            <td class="cell-role" data-label=locale.t(text::ROLE)><RoleForm crew=crew name=name stored=user.role/></td>
+            <td class="cell-created" data-label=locale.t(text::CREATED)><Ago at=user.created_at/></td>
+            <td class="cell-seen" data-label=locale.t(text::LAST_SEEN)>{seen}</td>
             <td class="cell-actions"><Button label=label tone=Tone::Danger icon=Icon::Delete compact=true on_press=ask/></td>
         </tr>
     }

@@ -50,13 +50,13 @@ pub fn SourceRow(shelf: Shelf, source: Source) -> impl IntoView {
     view! {
         <tr aria-busy=move || is_busy.get().then_some("true")>
             <th scope="row" class="cell-name"><a href=format!("/templates?source={name}")><bdi>{name.clone()}</bdi></a></th>
-            <td class="cell-kind">{locale.t(kind(source.kind))}</td>
-            <td class="cell-url"><code><bdi>{source.url}</bdi></code>" "{plain}</td>
-            <td class="cell-offered number">
+            <td class="cell-kind" data-label=locale.t(text::KIND)>{locale.t(kind(source.kind))}</td>
+            <td class="cell-url" data-label=locale.t(text::ADDRESS)><code><bdi>{source.url}</bdi></code>" "{plain}</td>
+            <td class="cell-offered number" data-label=locale.t(text::OFFERED)>
                 {locale.count(text::OFFERED_N, u64::from(source.offered))}
                 {dropped.map(|dropped| view! { <p class="muted">{dropped}</p> })}
             </td>
-            <td class="cell-refresh">{refreshed}{error}</td>
+            <td class="cell-refresh" data-label=locale.t(text::LAST_REFRESH)>{refreshed}{error}</td>
             <td class="cell-actions">{use_may(Permission::Administer).then(|| view! { <RowActions shelf=shelf name=name is_busy=is_busy/> })}</td>
         </tr>
     }

@@ -27,10 +27,10 @@ pub fn TrashRow(bin: Bin, entry: TrashEntry) -> impl IntoView {
     view! {
         <tr aria-busy=move || is_busy.get().then_some("true")>
             <th scope="row" class="cell-name"><bdi>{shown.name}</bdi></th>
-            <td class="cell-size number">{size}</td>
-            <td class="cell-deleted"><Ago at=shown.deleted_at/></td>
-            <td class="cell-user"><bdi>{shown.deleted_by}</bdi></td>
-            <td class="cell-expires"><Ago at=shown.expires_at/></td>
+            <td class="cell-size number" data-label=locale.t(text::SIZE)>{size}</td>
+            <td class="cell-deleted" data-label=locale.t(text::DELETED)><Ago at=shown.deleted_at/></td>
+            <td class="cell-user" data-label=locale.t(text::DELETED_BY)><bdi>{shown.deleted_by}</bdi></td>
+            <td class="cell-expires" data-label=locale.t(text::EXPIRES)><Ago at=shown.expires_at/></td>
             <td class="cell-actions">
                 {use_may(Permission::Containers).then(|| view! { <RowActions bin=bin entry=entry is_busy=is_busy/> })}
             </td>
@@ -42,6 +42,7 @@ pub fn TrashRow(bin: Bin, entry: TrashEntry) -> impl IntoView {
 fn RowActions(bin: Bin, entry: TrashEntry, is_busy: Memo<bool>) -> impl IntoView {
     let locale = use_locale();
     let off = Signal::derive(move || is_busy.get().then(|| locale.t(PHASE_WORK).to_owned()));
+    let purge_label = locale.fill(text::PURGE_NAMED, &[("name", &entry.name)]);
     let about = entry.clone();
     let ask = move |()| {
         bin.asked.set(Some(about.clone()));
@@ -64,7 +65,7 @@ fn RowActions(bin: Bin, entry: TrashEntry, is_busy: Memo<bool>) -> impl IntoView
                     <span>{locale.t(text::RESTORE)}</span>
                 </button>
             </form>
-            <Button label=locale.t(text::PURGE).to_owned() tone=Tone::Danger icon=Icon::Delete off=off on_press=ask/>
+            <Button label=purge_label tone=Tone::Danger icon=Icon::Delete compact=true off=off on_press=ask/>
         </div>
     }
 }
