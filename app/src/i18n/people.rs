@@ -47,7 +47,6 @@ texts! {
     CHANGE_ROLE_NAMED = "Change the role of {name}", "Changer le rôle de {name}";
     ROLE_CHANGED = "{name} has another role now; their sessions have ended", "{name} a maintenant un autre rôle ; ses sessions ont pris fin";
     ROLE_SAME = "This is the role already", "C’est déjà son rôle";
-    REMOVE = "Remove", "Retirer";
     REMOVE_NAMED = "Remove {name}", "Retirer {name}";
     REMOVE_USER_TEXT = "The account is deleted and its sessions end within seconds. What it created stays.", "Le compte est supprimé et ses sessions prennent fin en quelques secondes. Ce qu’il a créé reste.";
     USER_REMOVED = "{name} was removed", "{name} est retiré";
@@ -63,7 +62,6 @@ texts! {
     CREATED_BY = "Created by", "Créé par";
     EXPIRES = "Expires", "Expiration";
     LAST_USED = "Last used", "Dernière utilisation";
-    REVOKE = "Revoke", "Révoquer";
     REVOKE_NAMED = "Revoke {name}", "Révoquer {name}";
     REVOKE_TEXT = "Programs that use it are refused at once. It cannot be brought back.", "Les programmes qui l’utilisent sont aussitôt refusés. C’est sans retour.";
     TOKEN_REVOKED = "{name} was revoked", "{name} est révoqué";

@@ -32,7 +32,6 @@ texts! {
     CANCEL_TASK = "Cancel task", "Annuler la tâche";
     CANCEL_ASKED = "The task was asked to stop. What it has done is undone.", "L’arrêt de la tâche est demandé. Ce qu’elle a fait est défait.";
     NOT_CANCELLABLE = "This task cannot be cancelled any more", "Cette tâche ne peut plus être annulée";
-    TASK_FAILED = "It failed", "Elle a échoué";
     NO_SUCH_TASK = "There is no such task", "Cette tâche n’existe pas";
     NO_SUCH_TASK_HINT = "Old tasks are forgotten after a while.", "Les anciennes tâches sont oubliées au bout d’un certain temps.";
     TRASH_EMPTY = "The trash is empty", "La corbeille est vide";
@@ -51,8 +50,6 @@ texts! {
     RESTORE_AS_TEXT = "A container named {name} exists already. Give this one another name.", "Un conteneur nommé {name} existe déjà. Donnez un autre nom à celui-ci.";
     NEW_NAME = "New name", "Nouveau nom";
     RESTORED = "{name} is back among the containers, stopped", "{name} est de retour parmi les conteneurs, arrêté";
-    RESTORING = "{name} is being restored", "{name} est en cours de restauration";
-    PURGE = "Delete now", "Supprimer maintenant";
     PURGE_NAMED = "Delete {name} for ever", "Supprimer {name} définitivement";
     PURGE_TEXT = "Its files, settings and graphs are lost and cannot be brought back.", "Ses fichiers, ses réglages et ses courbes sont perdus, sans retour possible.";
     PURGE_TEXT_SIZE = "{size} of files, its settings and its graphs are lost and cannot be brought back.", "{size} de fichiers, ses réglages et ses courbes sont perdus, sans retour possible.";
@@ -77,7 +74,6 @@ texts! {
     NOT_ENCRYPTED = "not encrypted", "non chiffrée";
     NOT_ENCRYPTED_HINT = "Anybody on the way can read what is fetched here. What the index promises by checksum is still checked.", "Tout intermédiaire peut lire ce qui est obtenu ici. Les sommes annoncées par l’index sont tout de même vérifiées.";
     LAST_ERROR = "The last refresh failed: {why}", "La dernière actualisation a échoué : {why}";
-    REFRESH = "Refresh", "Actualiser";
     REFRESH_ALL = "Refresh all", "Tout actualiser";
     REFRESH_NAMED = "Refresh {name}", "Actualiser {name}";
     REFRESHED = "The sources were refreshed", "Les sources sont actualisées";
@@ -94,7 +90,6 @@ texts! {
     KIND_APLINFO = "Appliance index (aplinfo)", "Index d’appliances (aplinfo)";
     KIND_OCI = "OCI registry", "Registre OCI";
     KIND_LXC = "LXC image server", "Serveur d’images LXC";
-    REMOVE = "Remove", "Retirer";
     REMOVE_NAMED = "Remove {name}", "Retirer {name}";
     REMOVE_TEXT = "Templates that are here already stay, and so do containers made of them. It can be added again.", "Les modèles déjà présents restent, ainsi que les conteneurs qui en viennent. Elle peut être ajoutée à nouveau.";
     REMOVED = "{name} was removed", "{name} est retirée";

@@ -156,9 +156,7 @@ pub fn TrashPage() -> impl IntoView {
     view! {
         <PageFrame title=locale.t(TRASH).to_owned() state=ViewFn::from(move || count) actions=ViewFn::from(actions)>
             <Loaded resource=list full=move |entries| view! { <Listed bin=bin fetched=entries/> }.into_any()/>
-            <PurgeQuestion bin=bin/>
-            <RestoreQuestion bin=bin/>
-            <EmptyQuestion bin=bin/>
+            {use_may(Permission::Containers).then(|| view! { <PurgeQuestion bin=bin/><RestoreQuestion bin=bin/><EmptyQuestion bin=bin/> })}
         </PageFrame>
     }
 }
