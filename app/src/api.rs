@@ -64,7 +64,7 @@ pub const PERMISSIONS: &[(&str, Option<Permission>)] = &[
     ("/fn/sources/list", Some(Permission::View)),
     ("/fn/sources/add", Some(Permission::Administer)),
     ("/fn/sources/remove", Some(Permission::Administer)),
-    ("/fn/sources/refresh", Some(Permission::Administer)),
+    ("/fn/sources/refresh", Some(Permission::Templates)),
     ("/fn/account/password", Some(Permission::OwnAccount)),
     ("/fn/account/sessions", Some(Permission::OwnAccount)),
     ("/fn/account/end_session", Some(Permission::OwnAccount)),

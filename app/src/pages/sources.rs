@@ -103,7 +103,7 @@ pub fn SourcesPage() -> impl IntoView {
         live,
     };
     let may = use_may(Permission::Administer);
-    let actions = move || may.then(|| view! { <RefreshAll shelf=shelf/> });
+    let actions = move || use_may(Permission::Templates).then(|| view! { <RefreshAll shelf=shelf/> });
     view! {
         <PageFrame title=locale.t(SOURCES).to_owned() actions=ViewFn::from(actions)>
             <p class="muted">{locale.t(text::SOURCES_HINT)}</p>

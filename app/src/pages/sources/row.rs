@@ -57,7 +57,7 @@ pub fn SourceRow(shelf: Shelf, source: Source) -> impl IntoView {
                 {dropped.map(|dropped| view! { <p class="muted">{dropped}</p> })}
             </td>
             <td class="cell-refresh" data-label=locale.t(text::LAST_REFRESH)>{refreshed}{error}</td>
-            <td class="cell-actions">{use_may(Permission::Administer).then(|| view! { <RowActions shelf=shelf name=name is_busy=is_busy/> })}</td>
+            <td class="cell-actions">{use_may(Permission::Templates).then(|| view! { <RowActions shelf=shelf name=name is_busy=is_busy/> })}</td>
         </tr>
     }
 }
@@ -78,7 +78,7 @@ fn RowActions(shelf: Shelf, name: String, is_busy: Memo<bool>) -> impl IntoView 
     view! {
         <div class="row">
             <Button label=refresh_label icon=Icon::Restart compact=true off=off on_press=move |()| shelf.refresh(&name)/>
-            <Button label=remove_label tone=Tone::Danger icon=Icon::Delete compact=true off=off on_press=ask/>
+            {use_may(Permission::Administer).then(|| view! { <Button label=remove_label tone=Tone::Danger icon=Icon::Delete compact=true off=off on_press=ask/> })}
         </div>
     }
 }
