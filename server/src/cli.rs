@@ -221,3 +221,30 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Version => version::run(&session.out),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_before_and_behind_the_command() {
+        for line in ["berth --output json --quiet --run-dir /x list", "berth list --run-dir /x --quiet --output json"] {
+            let cli = Cli::try_parse_from(line.split(' ')).expect(line);
+            assert_eq!((cli.output, cli.quiet, cli.run_dir.as_deref()), (Format::Json, true, Some(std::path::Path::new("/x"))));
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_no_command() {
+        for line in ["berth snapshot list web", "berth doctor", "berth start", "berth stop web --timeout soon", "berth user add ada --role viewer"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}
