@@ -1,1 +1,112 @@
-//! Texts of templates, create, sources, tasks and trash.
+//! Texts of templates and of the create form.
+
+use crate::{plurals, texts};
+
+texts! {
+    TEMPLATES = "Templates", "Modèles";
+    SEARCH = "Search", "Rechercher";
+    SEARCH_HINT = "System, release, variant", "Système, version, variante";
+    ONLY_HERE = "Only those that are here", "Seulement ceux présents ici";
+    ALSO_UNUSABLE = "Also what this host cannot use", "Aussi ce que cet hôte ne peut pas utiliser";
+    NO_TEMPLATE = "No template fits", "Aucun modèle ne correspond";
+    NO_TEMPLATE_HINT = "Change the search, refresh the sources, or bring a file in.", "Modifiez la recherche, actualisez les sources ou importez un fichier.";
+    NO_OFFER = "No source offers a template yet", "Aucune source ne propose encore de modèle";
+    SYSTEM = "System", "Système";
+    RELEASE = "Release", "Version";
+    VARIANT = "Variant", "Variante";
+    ARCHITECTURE = "Architecture", "Architecture";
+    SIZE = "Download", "Téléchargement";
+    BUILT = "Built", "Construit";
+    STATE = "State", "État";
+    ACTIONS = "Actions", "Actions";
+    HERE = "here", "présent";
+    NEWER = "newer available", "plus récent disponible";
+    UNKNOWN_SIZE = "not known before", "inconnu avant";
+    ENDS_ON = "maintained until {date}", "maintenu jusqu’au {date}";
+    ENDED_ON = "not maintained since {date}", "plus maintenu depuis le {date}";
+    DOWNLOAD = "Download", "Télécharger";
+    DOWNLOAD_NAMED = "Download {name}", "Télécharger {name}";
+    UPDATE_NAMED = "Download the newer build of {name}", "Télécharger la nouvelle version de {name}";
+    CREATE_FROM = "Create a container from {name}", "Créer un conteneur à partir de {name}";
+    CREATE = "Create", "Créer";
+    CANCEL = "Cancel", "Annuler";
+    REMOVE_NAMED = "Remove {name}", "Retirer {name}";
+    REMOVE_TEXT = "Its files are deleted from this host. It can be downloaded again.", "Ses fichiers sont supprimés de cet hôte. Il peut être téléchargé de nouveau.";
+    REMOVED = "{name} was removed", "{name} est retiré";
+    USED_BY = "used by {names}", "utilisé par {names}";
+    IMPORT = "Bring in a template", "Importer un modèle";
+    FROM_URL = "From an address", "Depuis une adresse";
+    URL = "Address", "Adresse";
+    URL_HINT = "https, a tar archive or a squashfs image of a root file system", "https, une archive tar ou une image squashfs d’un système de fichiers racine";
+    FROM_FILE = "From a file", "Depuis un fichier";
+    FILE = "File", "Fichier";
+    NAME = "Name", "Nom";
+    NAME_OPTIONAL = "Name (out of the address unless given)", "Nom (tiré de l’adresse à défaut)";
+    SHA256 = "SHA-256 (checked when given)", "SHA-256 (vérifié s’il est donné)";
+    DO_IMPORT = "Bring in", "Importer";
+    UPLOAD = "Upload", "Envoyer";
+    NO_FILE = "Choose a file.", "Choisissez un fichier.";
+    NOT_IMPORTED = "Nothing was brought in", "Rien n’a été importé";
+    SHOW_MORE = "Show more", "Afficher plus";
+
+    CREATE_CONTAINER = "Create container", "Créer un conteneur";
+    TEMPLATE = "Template", "Modèle";
+    TEMPLATE_TO_DOWNLOAD = "{size} will be downloaded first", "{size} seront d’abord téléchargés";
+    TEMPLATE_BUILT_FIRST = "will be built first", "sera d’abord construit";
+    TEMPLATE_HERE = "is here already", "est déjà présent";
+    CHOOSE_OTHER = "Choose another template", "Choisir un autre modèle";
+    CONTAINER_NAME = "Name", "Nom";
+    CONTAINER_NAME_HINT = "a-z, 0-9 and -; also its host name and its name in the network", "a-z, 0-9 et - ; aussi son nom d’hôte et son nom sur le réseau";
+    PRESETS = "Size", "Taille";
+    SMALL = "Small", "Petit";
+    MEDIUM = "Medium", "Moyen";
+    LARGE = "Large", "Grand";
+    UNLIMITED = "No limits", "Sans limites";
+    CUSTOM = "Custom", "Personnalisé";
+    ADVANCED = "Advanced", "Avancé";
+    LIMITS = "Limits", "Limites";
+    NETWORK = "Network", "Réseau";
+    ACCESS = "Access", "Accès";
+    BEHAVIOUR = "Behaviour", "Comportement";
+    NETWORK_MODE = "IPv4", "IPv4";
+    DHCP = "automatic (DHCP)", "automatique (DHCP)";
+    STATIC = "fixed address", "adresse fixe";
+    NONE = "none", "aucun";
+    AUTO = "automatic", "automatique";
+    NO_NETWORK = "no network at all", "aucun réseau";
+    IP = "IPv4 address", "Adresse IPv4";
+    GW = "Gateway", "Passerelle";
+    IP6_MODE = "IPv6", "IPv6";
+    IP6 = "IPv6 address", "Adresse IPv6";
+    PUBLISH = "Published ports", "Ports publiés";
+    PUBLISH_HINT = "HOST:CONTAINER, such as 8080:80 or 53:53/udp", "HÔTE:CONTENEUR, par exemple 8080:80 ou 53:53/udp";
+    SSH_KEY = "SSH keys of root", "Clés SSH de root";
+    SSH_KEY_HINT = "one in each line", "une par ligne";
+    ROOT_PASSWORD = "Password of root", "Mot de passe de root";
+    ROOT_PASSWORD_HINT = "not needed for the terminal of this console", "inutile pour le terminal de cette console";
+    AUTOSTART = "Start with the host", "Démarrer avec l’hôte";
+    NESTING = "Allow containers inside", "Autoriser des conteneurs à l’intérieur";
+    RESTART = "When it ends by itself", "Quand il s’arrête de lui-même";
+    RESTART_NO = "leave it stopped", "le laisser arrêté";
+    RESTART_FAILURE = "start again after a failure", "redémarrer après un échec";
+    RESTART_ALWAYS = "always start again", "toujours redémarrer";
+    HOSTNAME = "Host name", "Nom d’hôte";
+    TAGS = "Tags", "Étiquettes";
+    ENV = "Environment", "Environnement";
+    ENV_HINT = "NAME=value, one in each line", "NOM=valeur, une par ligne";
+    NOTES = "Notes", "Notes";
+    SUMMARY = "Summary", "Résumé";
+    CREATE_AND_START = "Create and start", "Créer et démarrer";
+    CREATE_ONLY = "Create without starting", "Créer sans démarrer";
+    NOT_CREATED = "The container was not created", "Le conteneur n’a pas été créé";
+    AS_COMMAND = "The same as a command", "La même chose en commande";
+    AS_API = "The same as an API call", "La même chose par l’API";
+    SUM_CPUS = "CPU cores", "Cœurs";
+    SUM_MEMORY = "Memory", "Mémoire";
+    SUM_NETWORK = "Network", "Réseau";
+    FORM_WRONG = "Some fields need another look.", "Certains champs sont à revoir.";
+}
+
+plurals! {
+    TEMPLATES_N = ["{n} template", "{n} templates"], ["{n} modèle", "{n} de modèles", "{n} modèles"];
+}

@@ -12,6 +12,7 @@ use crate::page_context::{use_may, use_page};
 
 mod agent;
 mod password;
+pub use password::is_whole;
 mod sessions;
 mod settings;
 mod tokens;

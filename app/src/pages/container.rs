@@ -17,7 +17,7 @@ use crate::page_context::use_may;
 
 mod console;
 mod head;
-mod limits;
+pub mod limits;
 mod log;
 mod network;
 mod summary;

@@ -1,9 +1,122 @@
-//! Setup.
+//! The first account: the token comes in the link's fragment, the name is filled in, only a password is typed.
 
 use leptos::prelude::*;
+use leptos::task::spawn_local;
+use model::access::check_password;
+
+use super::account::is_whole;
+use crate::api::{ApiError, setup as functions};
+use crate::components::browser;
+use crate::components::button::{LinkButton, Tone};
+use crate::components::field::{Field, Tick};
+use crate::components::page_frame::PageFrame;
+use crate::format::use_locale;
+use crate::forms::problems::words;
+use crate::forms::sign_in::token_of;
+use crate::i18n::account as text;
+use crate::page_context::use_page;
 
 /// The page.
 #[component]
 pub fn SetupPage() -> impl IntoView {
-    view! { <h1 tabindex="-1">"Setup"</h1> }
+    let locale = use_locale();
+    let needs_setup = use_page().needs_setup;
+    view! {
+        <div class="gate">
+            <PageFrame title=locale.t(text::SET_UP).to_owned()>
+                {if needs_setup {
+                    view! { <SetupForm/> }.into_any()
+                } else {
+                    view! {
+                        <section class="card">
+                            <p>{locale.t(text::SET_UP_DONE)}</p>
+                            <LinkButton href="/sign-in" label=locale.t(text::SIGN_IN) tone=Tone::Primary/>
+                        </section>
+                    }
+                    .into_any()
+                }}
+            </PageFrame>
+        </div>
+    }
+}
+
+#[component]
+fn SetupForm() -> impl IntoView {
+    let locale = use_locale();
+    let (token, name, password) = (RwSignal::new(String::new()), RwSignal::new("admin".to_owned()), RwSignal::new(String::new()));
+    let (shows_token, shows_password) = (RwSignal::new(false), RwSignal::new(false));
+    let (is_checked, is_sending) = (RwSignal::new(false), RwSignal::new(false));
+    let said = RwSignal::new(None::<ApiError>);
+    // The fragment never leaves the browser: only there it can be read.
+    Effect::new(move || {
+        let found = token_of(&browser::fragment());
+        shows_token.set(found.is_empty());
+        token.set(found);
+    });
+    let of_field = move |field: &'static str| {
+        let body = said.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field));
+        body.map(|body| words(locale, field, &body.message))
+    };
+    let password_error = Signal::derive(move || {
+        let ruled = is_checked.get().then(|| password.with(|typed| check_password(typed).err())).flatten();
+        ruled.map(|message| words(locale, "password", &message)).or_else(|| of_field("password"))
+    });
+    let token_error = Signal::derive(move || (is_checked.get() && token.with(String::is_empty)).then(|| locale.t(text::TOKEN_MISSING).to_owned()));
+    let send = move || {
+        said.set(None);
+        is_checked.set(true);
+        let is_ready = !is_sending.get_untracked() && token.with_untracked(|token| !token.is_empty()) && password.with_untracked(|typed| check_password(typed).is_ok());
+        if !is_ready {
+            return;
+        }
+        is_sending.set(true);
+        spawn_local(async move {
+            match functions::set_up(token_of(&token.get_untracked()), name.get_untracked(), password.get_untracked()).await {
+                Ok(_) => browser::go_to("/"),
+                Err(error) => {
+                    is_sending.try_set(false);
+                    // A token that is no good is asked for again.
+                    shows_token.try_set(error.code() == model::ErrorCode::NotAllowed);
+                    said.try_set(Some(error));
+                }
+            }
+        });
+    };
+    let submit = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        send();
+    };
+    let kind = move || if shows_password.get() { "text" } else { "password" };
+    view! {
+        <section class="card">
+            <form class="form" on:submit=submit novalidate>
+                <p>{locale.t(text::SET_UP_TEXT)}</p>
+                {move || said.get().filter(is_whole).map(|error| view! { <SetupRefused error=error/> })}
+                {move || shows_token.get().then(|| view! {
+                    <Field label=locale.t(text::TOKEN) name="token" value=token hint=locale.t(text::TOKEN_HINT) error=token_error required=true autocomplete="off"/>
+                })}
+                <Field label=locale.t(text::ACCOUNT_NAME) name="name" value=name error=Signal::derive(move || of_field("name")) required=true autocomplete="username"/>
+                {move || view! {
+                    <Field label=locale.t(text::PASSWORD) name="password" kind=kind() value=password hint=locale.t(text::PASSWORD_HINT) error=password_error
+                        required=true autocomplete="new-password"/>
+                }}
+                <Tick label=locale.t(text::SHOW_PASSWORD) name="show" value=shows_password/>
+                <button class=Tone::Primary.class() aria-disabled=move || is_sending.get().then_some("true")>{locale.t(text::CREATE_ACCOUNT)}</button>
+            </form>
+        </section>
+    }
+}
+
+/// The server says the same of every bad token; what to do stands in its hint.
+#[component]
+fn SetupRefused(error: ApiError) -> impl IntoView {
+    let body = error.body();
+    let locale = use_locale();
+    view! {
+        <div class="error-note" role="alert">
+            <p class="error-note__title"><strong>{locale.t(text::NO_ACCOUNT)}</strong></p>
+            <p>{body.message}</p>
+            {body.hint.map(|hint| view! { <p class="muted">{hint}</p> })}
+        </div>
+    }
 }

@@ -134,7 +134,9 @@ fn Problems(form: Form) -> impl IntoView {
     }
 }
 
-fn words(key: &str) -> (Text, Text) {
+/// Label and hint of a limit.
+#[must_use]
+pub fn words(key: &str) -> (Text, Text) {
     match key {
         "cpus" => (text::LIMIT_CPUS, text::LIMIT_CPUS_EXAMPLE),
         "cpu-weight" => (text::LIMIT_WEIGHT, text::LIMIT_WEIGHT_HINT),

@@ -1,0 +1,148 @@
+//! What the create form holds, and sending it.
+
+use std::collections::BTreeMap;
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use leptos_router::hooks::use_navigate;
+use model::ErrorCode;
+use model::container::CreateRequest;
+use model::id::TaskId;
+use model::task::{Task, TaskState};
+
+use super::Start;
+use crate::api::{ApiError, containers as functions};
+use crate::format::{Locale, use_locale};
+use crate::forms::create::{FIELDS, TICKS, initial, parse};
+use crate::forms::limits::KEYS;
+use crate::forms::presets;
+use crate::forms::problems::{Problems, words};
+use crate::live::{Live, use_live};
+
+/// The fields as signals, and where the request stands.
+#[derive(Clone, Copy)]
+pub struct Form {
+    typed: StoredValue<BTreeMap<&'static str, RwSignal<String>>>,
+    ticked: StoredValue<BTreeMap<&'static str, RwSignal<bool>>>,
+    /// Whether problems are shown: from the first press on.
+    is_checked: RwSignal<bool>,
+    pub refused: RwSignal<Option<ApiError>>,
+    /// The task that makes it.
+    pub task: RwSignal<Option<TaskId>>,
+    is_sending: RwSignal<bool>,
+    leave: StoredValue<Callback<String>>,
+    live: Live,
+    locale: Locale,
+}
+
+impl Form {
+    pub fn new(start: &Start, template: Option<String>) -> Self {
+        let preset = presets::PRESETS.iter().find(|preset| preset.key == "small" && preset.fits(Some(&start.host)));
+        let sizes: BTreeMap<&str, String> = presets::values(preset.map_or(presets::UNLIMITED, |preset| preset.key), start.host.disk_limits).into_iter().collect();
+        let first = |field: &'static str| match field {
+            "template" => template.clone().unwrap_or_default(),
+            "name" => start.name.clone(),
+            key => sizes.get(key).cloned().unwrap_or_else(|| initial(key)),
+        };
+        let navigate = use_navigate();
+        Self {
+            typed: StoredValue::new(FIELDS.into_iter().chain(KEYS).map(|field| (field, RwSignal::new(first(field)))).collect()),
+            ticked: StoredValue::new(TICKS.into_iter().map(|field| (field, RwSignal::new(false))).collect()),
+            is_checked: RwSignal::new(false),
+            refused: RwSignal::new(None),
+            task: RwSignal::new(None),
+            is_sending: RwSignal::new(false),
+            leave: StoredValue::new(Callback::new(move |path: String| navigate(&path, leptos_router::NavigateOptions::default()))),
+            live: use_live(),
+            locale: use_locale(),
+        }
+    }
+
+    pub fn field(self, key: &str) -> RwSignal<String> {
+        self.typed.with_value(|typed| typed.get(key).copied()).unwrap_or_default()
+    }
+
+    pub fn tick(self, key: &str) -> RwSignal<bool> {
+        self.ticked.with_value(|ticked| ticked.get(key).copied()).unwrap_or_default()
+    }
+
+    /// What stands in a field now, tracked.
+    pub fn get(self, key: &str) -> String {
+        match self.ticked.with_value(|ticked| ticked.get(key).copied()) {
+            Some(ticked) => if ticked.get() { "yes".to_owned() } else { String::new() },
+            None => self.field(key).get(),
+        }
+    }
+
+    /// The request that the fields stand for.
+    pub fn request(self) -> Result<CreateRequest, Problems> {
+        parse(&|key: &str| self.get(key), true)
+    }
+
+    pub fn is_busy(self) -> bool {
+        self.is_sending.get() || self.task.get().and_then(|id| self.live.task(id)).is_some_and(|task| !task.state.is_over())
+    }
+
+    /// Whether something is wrong that the person was told of.
+    pub fn has_problems(self) -> bool {
+        self.is_checked.get() && self.request().is_err()
+    }
+
+    /// What is wrong with a field, by the rules or by the server.
+    pub fn error_of(self, field: &'static str) -> Signal<Option<String>> {
+        Signal::derive(move || {
+            let ruled = self.is_checked.get().then(|| self.request().err()).flatten().and_then(|problems| problems.of(field).map(str::to_owned));
+            let said = || self.refused.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field)).map(|body| body.message);
+            ruled.or_else(said).map(|message| words(self.locale, field, &message))
+        })
+    }
+
+    /// Whether the refusal belongs to no field of the page.
+    pub fn whole_refusal(self) -> Option<ApiError> {
+        self.refused.get().filter(|error| error.code() != ErrorCode::Invalid || error.body().field.is_none())
+    }
+
+    /// Sends the request; when it is made, the page of the container follows.
+    pub fn send(self, start: bool) {
+        self.refused.set(None);
+        self.is_checked.set(true);
+        let Ok(mut request) = untrack(|| self.request()) else { return };
+        if untrack(|| self.is_busy()) {
+            return;
+        }
+        request.start = start;
+        self.is_sending.set(true);
+        let name = request.spec.name.to_string();
+        // The same form pressed twice is one request, a changed form is another.
+        let key = serde_json::to_string(&request).map(|text| format!("{:x}-{}", fold(&text), self.live.now_ms.get_untracked())).unwrap_or_default();
+        spawn_local(async move {
+            let answer = functions::create(request, Some(key)).await;
+            self.is_sending.try_set(false);
+            match answer {
+                Ok(task) => self.follow(task, name),
+                Err(error) => {
+                    self.refused.try_set(Some(error));
+                }
+            }
+        });
+    }
+
+    fn follow(self, task: Task, name: String) {
+        let id = task.id;
+        self.task.try_set(Some(id));
+        self.live.seed_task(task);
+        self.live.when_over(
+            id,
+            Callback::new(move |task: Task| {
+                if task.state == TaskState::Done {
+                    self.leave.with_value(|leave| leave.run(format!("/containers/{name}")));
+                }
+            }),
+        );
+    }
+}
+
+/// A short mark of a text (FNV-1a).
+fn fold(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |mark, byte| (mark ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
