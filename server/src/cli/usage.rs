@@ -3,9 +3,10 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
-use super::exit;
+use super::{Cli, exit};
 use crate::failure::Failure;
 
 /// Global flags that take a value as the next word.
@@ -14,7 +15,7 @@ const WITH_VALUE: [&str; 2] = ["--run-dir", "--output"];
 /// Prints help or version where that was asked for, else one line; `berth exec` has an exit code of its own.
 #[must_use]
 pub fn refuse(error: &clap::Error, words: &[OsString]) -> ExitCode {
-    let command = command_of(words);
+    let command = command_of(words).filter(|word| Cli::command().find_subcommand(word).is_some());
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // A reader that has left (`| head`) has seen what it wanted.
         drop(error.print());
