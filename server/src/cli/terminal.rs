@@ -26,6 +26,10 @@ const STDERR: u8 = 2;
 const PIECE: usize = 32 << 10;
 /// How often the console hears that we live while nothing is typed.
 const PING: Duration = Duration::from_secs(10);
+/// As a shell shows the end by SIGPIPE.
+const BROKEN_PIPE: u8 = 141;
+/// 128 + SIGTERM
+const TERMINATED: u8 = 143;
 
 /// Text frames in both directions (interface.md, "Terminals").
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,10 +154,10 @@ async fn take(mut stream: SplitStream<WebSocketStream<UnixStream>>) -> Result<En
     let mut ending = Ending::Closed;
     while let Some(message) = stream.next().await {
         match message.map_err(|error| exit::lost(&error))? {
-            Message::Binary(frame) if !frame.is_empty() => {
-                if printer.send((frame[0], frame.slice(1..))).await.is_err() {
-                    /// As a shell shows the end by SIGPIPE.
-                    const BROKEN_PIPE: u8 = 141;
+            Message::Binary(frame) if frame.is_empty() => {}
+            Message::Binary(frame) => {
+                let printed = printer.send((frame[0], frame.slice(1..))).await;
+                if printed.is_err() {
                     ending = Ending::Left { code: BROKEN_PIPE };
                     break;
                 }
@@ -222,8 +226,6 @@ async fn type_in(sender: mpsc::Sender<Message>, manner: Manner, detach: oneshot:
 
 /// Tells window sizes, signs of life and, without a terminal, signals. Ends with an exit code when this process shall.
 async fn watch(sender: mpsc::Sender<Message>, manner: Manner) -> u8 {
-    /// 128 + SIGTERM
-    const TERMINATED: u8 = 143;
     let kinds = [
         SignalKind::window_change(),
         SignalKind::interrupt(),
