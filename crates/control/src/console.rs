@@ -73,7 +73,7 @@ impl Control {
         let metrics = Arc::new(Metrics::new(config.state_dir.join("metrics"), Arc::clone(&engine), clock.clone(), Arc::clone(&events))?);
         let settings = networks::Settings { bridge: config.bridge.clone(), subnet: config.subnet, closed_ports: config.closed_ports.clone() };
         let networks = Arc::new(Networks::new(facts.clone(), Arc::clone(&engine), settings));
-        let templates = Templates::new(facts.clone(), Arc::clone(&engine), Arc::clone(&tasks), Arc::clone(&events), clock.clone(), config.state_dir.clone())?;
+        let templates = Templates::new(facts.clone(), Arc::clone(&engine), Arc::clone(&tasks), clock.clone(), config.state_dir.clone())?;
         let host = Arc::new(Host::new(Arc::clone(&engine)));
         let parts = containers::Parts {
             facts: facts.clone(),
@@ -107,6 +107,8 @@ impl Control {
         let boot = tokio::fs::read_to_string("/proc/sys/kernel/random/boot_id").await;
         let boot = boot.map_err(|error| Error::failed(format!("the kernel's boot id cannot be read ({error})")))?;
         self.containers.autostart(boot.trim()).await?;
+        let templates = Arc::clone(&self.templates);
+        tokio::spawn(async move { templates.refresh_stale().await });
         let weak = Arc::downgrade(self);
         let sweeper = tokio::spawn(async move {
             let mut minutes = tokio::time::interval(SWEEP);

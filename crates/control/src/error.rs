@@ -27,7 +27,13 @@ impl Error {
     /// Absent, or not the caller's to know.
     #[must_use]
     pub fn not_found(what: &str, name: impl std::fmt::Display) -> Self {
-        Self::new(ErrorCode::NotFound, format!("there is no {what} `{name}`"))
+        let hint = match what {
+            "container" => "`berth list` names all containers",
+            "template" => "`berth template list --remote` names all templates",
+            "source" => "`berth source list` names all sources",
+            _ => "look at the list for what there is",
+        };
+        Self::new(ErrorCode::NotFound, format!("there is no {what} `{name}`")).hint(hint)
     }
 
     /// Name taken, wrong state, or in use.

@@ -1,42 +1,275 @@
-//! Templates: being written.
+//! Templates: sources that offer them, bringing them here, and which of them are in use. Every way in is one pipeline:
+//! resolve, fetch, verify, unpack, record; a template is listed only after its last step.
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use futures::future::BoxFuture;
 use model::TemplateRef;
+use model::access::Permission;
+use model::id::Name;
+use model::task::Task;
 use model::template::LocalTemplate;
-use crate::clock::Clock;
-use crate::engine::Engine;
-use crate::error::{Error, Result};
-use crate::events::Events;
-use crate::store::Facts;
-use crate::tasks::{Context, Tasks};
-/// Templates.
-#[derive(Debug)]
-pub struct Templates { facts: Facts }
-impl Templates {
-    /// New.
-    ///
-    /// # Errors
-    /// None yet.
-    pub fn new(facts: Facts, _: Arc<dyn Engine>, _: Arc<Tasks>, _: Arc<Events>, _: Clock, _: PathBuf) -> Result<Arc<Self>> { Ok(Arc::new(Self { facts })) }
-    pub(crate) async fn ensure(&self, _: &Context, reference: &TemplateRef) -> Result<LocalTemplate> { self.facts.get::<LocalTemplate>(&format!("tpl/{reference}")).await?.map(|fact| fact.value).ok_or_else(|| Error::not_found("template", reference)) }
-}
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::caller::Caller;
-use model::template::{NewSource, Source, Template};
-use model::task::Task;
-/// Filter.
-#[derive(Clone, Debug, Default)]
-pub struct TemplateFilter { pub remote: bool, pub source: Option<String>, pub search: Option<String>, pub unusable: bool }
-macro_rules! later { () => { Err(Error::failed("not yet")) } }
+use crate::clock::Clock;
+use crate::engine::{self, Engine};
+use crate::error::{Error, Result};
+use crate::store::Facts;
+use crate::tasks::{AfterCrash, Context, Job, Tasks};
+
+mod build;
+mod cache;
+mod download;
+mod fetch;
+mod gauge;
+mod import;
+mod list;
+mod mirror;
+mod offer;
+mod part;
+mod simplestreams;
+mod source;
+mod under_way;
+mod unpack;
+mod web;
+
+pub use list::TemplateFilter;
+
+const KIND_DOWNLOAD: &str = "template.download";
+const KIND_REFRESH: &str = "source.refresh";
+
+/// Below it stand templates that are here, by reference.
+const ROWS: &str = "tpl/";
+
+fn row_key(reference: &TemplateRef) -> String {
+    format!("{ROWS}{reference}")
+}
+
+/// The templates of this console.
+#[derive(Debug)]
+pub struct Templates {
+    facts: Facts,
+    engine: Arc<dyn Engine>,
+    tasks: Arc<Tasks>,
+    clock: Clock,
+    /// Parts, journals and catalogues: `<state-dir>/downloads`.
+    folder: PathBuf,
+    catalogues: cache::Catalogues,
+    seeded: OnceCell<()>,
+    refreshing: Mutex<()>,
+    web: OnceCell<web::Web>,
+    cgroup: OnceCell<String>,
+    under_way: under_way::UnderWay,
+    /// Templates that are being brought here: their layers belong to no row yet.
+    busy: AtomicUsize,
+}
+
+/// One template that is being brought here.
+#[derive(Debug)]
+struct Busy<'a>(&'a AtomicUsize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl Templates {
-    pub async fn sources(&self, _: &Caller) -> Result<Vec<Source>> { Ok(Vec::new()) }
-    pub async fn add_source(&self, _: &Caller, _: NewSource) -> Result<Source> { later!() }
-    pub async fn remove_source(&self, _: &Caller, _: &str) -> Result<()> { later!() }
-    pub async fn refresh(&self, _: &Caller, _: Option<&str>) -> Result<Task> { later!() }
-    pub async fn list(&self, _: &Caller, _: &TemplateFilter) -> Result<Vec<Template>> { Ok(Vec::new()) }
-    pub async fn show(&self, _: &Caller, _: &TemplateRef) -> Result<Template> { later!() }
-    pub async fn download(&self, _: &Caller, _: &TemplateRef, _: Option<&str>) -> Result<Task> { later!() }
-    pub async fn import_url(&self, _: &Caller, _: &str, _: Option<&str>, _: Option<&str>, _: Option<&str>) -> Result<Task> { later!() }
-    pub async fn upload<S: futures::Stream<Item = std::io::Result<B>> + Send, B: AsRef<[u8]>>(&self, _: &Caller, _: &str, _: Option<&str>, _: S) -> Result<Task> { later!() }
-    pub async fn remove(&self, _: &Caller, _: &TemplateRef) -> Result<()> { later!() }
+    /// Templates over a store, with their files below the state directory; teaches the tasks their jobs.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn new(facts: Facts, engine: Arc<dyn Engine>, tasks: Arc<Tasks>, clock: Clock, state_dir: PathBuf) -> Result<Arc<Self>> {
+        let folder = state_dir.join("downloads");
+        std::fs::create_dir_all(&folder).map_err(|error| Error::failed(format!("{} cannot be made ({error})", folder.display())))?;
+        import::sweep(&folder);
+        let this = Arc::new(Self {
+            facts,
+            engine,
+            tasks,
+            clock,
+            catalogues: cache::Catalogues::new(folder.join("index")),
+            folder,
+            seeded: OnceCell::new(),
+            refreshing: Mutex::default(),
+            web: OnceCell::new(),
+            cgroup: OnceCell::new(),
+            under_way: under_way::UnderWay::default(),
+            busy: AtomicUsize::new(0),
+        });
+        this.register(KIND_DOWNLOAD, |templates, Wish { reference }| Work::Download { templates, reference });
+        this.register(KIND_REFRESH, |templates, Refresh { sources }| Work::Refresh { templates, sources });
+        this.register(import::KIND, |templates, wish| Work::Import { templates, wish });
+        Ok(this)
+    }
+
+    /// The tasks hold us weakly: they outlive no console.
+    fn register<P: DeserializeOwned + 'static>(self: &Arc<Self>, kind: &'static str, make: fn(Arc<Self>, P) -> Work) {
+        let weak: Weak<Self> = Arc::downgrade(self);
+        let constructor = move |params: serde_json::Value| -> Result<Arc<dyn Job>> {
+            let this = weak.upgrade().ok_or_else(|| Error::failed("the console is shutting down"))?;
+            let params = serde_json::from_value(params).map_err(|error| Error::failed(format!("the parameters of a task {kind} are damaged ({error})")))?;
+            Ok(Arc::new(make(this, params)))
+        };
+        self.tasks.register(kind, Arc::new(constructor));
+    }
+
+    fn busy(&self) -> Busy<'_> {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        Busy(&self.busy)
+    }
+
+    async fn web(&self) -> Result<&web::Web> {
+        self.web.get_or_try_init(|| async { web::Web::new() }).await
+    }
+
+    async fn host_cgroup(&self) -> Result<&str> {
+        let found = self.cgroup.get_or_try_init(|| engine::call(&self.engine, |engine| Ok(engine.host().cgroup)));
+        found.await.map(String::as_str)
+    }
+
+    async fn rows(&self) -> Result<BTreeMap<String, LocalTemplate>> {
+        let rows = self.facts.list::<LocalTemplate>(ROWS).await?;
+        Ok(rows.into_iter().map(|(reference, fact)| (reference, fact.value)).collect())
+    }
+
+    async fn stored(&self, reference: &TemplateRef) -> Result<Option<LocalTemplate>> {
+        Ok(self.facts.get::<LocalTemplate>(&row_key(reference)).await?.map(|fact| fact.value))
+    }
+
+    /// The template of this reference, or of another name for the same, if it is here.
+    pub(crate) async fn local(&self, reference: &TemplateRef) -> Result<Option<LocalTemplate>> {
+        if let Some(local) = self.stored(reference).await? {
+            return Ok(Some(local));
+        }
+        let sources = self.all_sources().await?;
+        let Some(source) = sources.into_iter().find(|source| source.name == *reference.source()) else { return Ok(None) };
+        let Some(catalogue) = self.catalogues.of(&source).await else { return Ok(None) };
+        match catalogue.find(reference, offer::host_arch()) {
+            Some(offer) => self.stored(&self.canonical(&source.name, offer)?).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Downloads a template, or its newer build.
+    ///
+    /// # Errors
+    /// The caller may not. What else can go wrong is the task's to tell.
+    pub async fn download(&self, caller: &Caller, reference: &TemplateRef, key: Option<&str>) -> Result<Task> {
+        caller.require(Permission::Templates)?;
+        self.tasks.start(caller, KIND_DOWNLOAD, &reference.to_string(), None, json!({ "reference": reference }), key).await
+    }
+
+    /// Removes a template that nothing stands on, with its files.
+    ///
+    /// # Errors
+    /// The caller may not; it is not here; `Conflict` names the containers that stand on it.
+    pub async fn remove(&self, caller: &Caller, reference: &TemplateRef) -> Result<()> {
+        caller.require(Permission::Templates)?;
+        let local = self.local(reference).await?.ok_or_else(|| Error::not_found("template", reference))?;
+        let users = self.users_of(&local).await?;
+        if !users.is_empty() {
+            return Err(Error::conflict(format!("{} stands under {}", local.reference, users.join(", "))).hint("delete those containers for good first; in the trash they count too"));
+        }
+        self.facts.change().delete(row_key(&local.reference)).commit().await?;
+        self.sweep_layers().await;
+        Ok(())
+    }
+
+    /// Removes layers that no template and no container stands on. What cannot be removed stays for the next time.
+    async fn sweep_layers(&self) {
+        let outcome: Result<()> = async {
+            // Listed first: a layer in the list whose row is still to come belongs to somebody busy.
+            let layers = engine::call(&self.engine, |engine| Ok(engine.layers())).await?;
+            if self.busy.load(Ordering::SeqCst) > 1 {
+                return Ok(());
+            }
+            let mut used: Vec<model::Digest> = self.rows().await?.into_values().flat_map(|row| row.layers).collect();
+            used.extend(self.layers_of_containers().await?);
+            for layer in layers.into_iter().filter(|layer| !used.contains(layer)) {
+                engine::call(&self.engine, move |engine| engine.remove_layer(&layer)).await?;
+            }
+            Ok(())
+        }
+        .await;
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "layers that nobody uses could not be removed");
+        }
+    }
+
+    /// Reads sources again whose catalogue is a day old or was never read. Called at the start and from time to time.
+    pub async fn refresh_stale(&self) {
+        const DAY_MS: i64 = 86_400_000;
+        let sources = match self.all_sources().await {
+            Ok(sources) => sources,
+            Err(error) => return tracing::warn!(%error, "the sources of templates could not be read"),
+        };
+        let now = self.clock.now().ms;
+        for source in sources.into_iter().filter(|source| source.last_refresh_at.is_none_or(|at| now - at.ms > DAY_MS)) {
+            if let Err(error) = self.refresh_one(source.name.as_str()).await {
+                tracing::info!(source = %source.name, %error, "the source could not be read now");
+            }
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Wish {
+    reference: TemplateRef,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Refresh {
+    sources: Vec<Name>,
+}
+
+/// What tasks of templates do: each in one step that goes on where it was after a crash.
+enum Work {
+    Download { templates: Arc<Templates>, reference: TemplateRef },
+    Refresh { templates: Arc<Templates>, sources: Vec<Name> },
+    Import { templates: Arc<Templates>, wish: import::Wish },
+}
+
+impl Job for Work {
+    fn steps(&self) -> &'static [&'static str] {
+        &["fetch"]
+    }
+
+    fn act<'a>(&'a self, _: usize, context: &'a Context) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            match self {
+                Self::Download { templates, reference } => {
+                    let pinned = templates.resolve(context, reference).await?;
+                    templates.obtain(context, &pinned).await.map(drop)
+                }
+                Self::Refresh { templates, sources } => templates.refresh_all(context, sources).await,
+                Self::Import { templates, wish } => templates.bring_in(context, wish).await,
+            }
+        })
+    }
+
+    /// What a failed step fetched it has removed itself; layers without a row are swept.
+    fn undo<'a>(&'a self, _: usize, _: &'a Context) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            match self {
+                Self::Download { templates, .. } | Self::Refresh { templates, .. } => templates.sweep_layers().await,
+                Self::Import { templates, wish } => {
+                    wish.forget(templates).await?;
+                    templates.sweep_layers().await;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn after_crash(&self) -> AfterCrash {
+        AfterCrash::Resume
+    }
 }

@@ -1,5 +1,9 @@
 //! Terminals over WebSocket: binary frames carry a byte for the stream and then bytes, text frames carry JSON control.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -8,10 +12,13 @@ use axum::response::Response;
 use axum::routing::any;
 use control::Caller;
 use control::exec::{Attachment, Input, Output};
+use futures::stream::{SplitSink, SplitStream};
+use futures::{SinkExt as _, StreamExt as _};
 use model::access::Permission;
 use model::id::ExecId;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use super::table::Table;
@@ -68,43 +75,72 @@ fn carry(upgrade: WebSocketUpgrade, attachment: Attachment, console: &Console) -
     })
 }
 
-async fn serve(mut socket: WebSocket, mut attachment: Attachment, shutdown: tokio_util::sync::CancellationToken) -> Result<(), axum::Error> {
-    for piece in attachment.replay.chunks(PIECE) {
-        socket.send(frame(STDOUT, piece)).await?;
+/// Two halves that never wait for each other: a command that writes before it reads on must not lock itself up.
+async fn serve(socket: WebSocket, attachment: Attachment, shutdown: CancellationToken) -> Result<(), axum::Error> {
+    let Attachment { replay, output, input } = attachment;
+    let (sender, receiver) = socket.split();
+    let heard = Arc::new(AtomicBool::new(true));
+    let over = CancellationToken::new();
+    let taking = tokio::spawn(take(receiver, input, Arc::clone(&heard), over.clone()));
+    let sent = tokio::select! {
+        sent = send(sender, &replay, output, &heard, shutdown) => sent,
+        // The browser has gone.
+        () = over.cancelled() => Ok(()),
+    };
+    taking.abort();
+    sent
+}
+
+/// Takes what the browser sends, until it leaves.
+async fn take(mut receiver: SplitStream<WebSocket>, input: mpsc::Sender<Input>, heard: Arc<AtomicBool>, over: CancellationToken) {
+    while let Some(Ok(message)) = receiver.next().await {
+        heard.store(true, Ordering::Relaxed);
+        let taken = match message {
+            Message::Close(_) => break,
+            Message::Binary(bytes) => input_of(&bytes),
+            Message::Text(text) => control_of(&text),
+            Message::Ping(_) | Message::Pong(_) => None,
+        };
+        if let Some(taken) = taken
+            && input.send(taken).await.is_err()
+        {
+            // Nobody takes input any more; what is left of the output still goes out, and pongs still come in.
+            tracing::trace!("a terminal takes no input any more");
+        }
+    }
+    over.cancel();
+}
+
+async fn send(
+    mut sender: SplitSink<WebSocket, Message>,
+    replay: &[u8],
+    mut output: mpsc::Receiver<Output>,
+    heard: &AtomicBool,
+    shutdown: CancellationToken,
+) -> Result<(), axum::Error> {
+    for piece in replay.chunks(PIECE) {
+        sender.send(frame(STDOUT, piece)).await?;
     }
     let mut ping = tokio::time::interval(PING);
-    let mut is_alive = true;
+    ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            output = attachment.output.recv() => match output {
-                Some(Output::Bytes { stream, bytes }) => socket.send(frame(stream, &bytes)).await?,
+            printed = output.recv() => match printed {
+                Some(Output::Bytes { stream, bytes }) => sender.send(frame(stream, &bytes)).await?,
                 Some(Output::Exit { code, reason }) => {
-                    socket.send(text(&Control::Exit { code, reason })).await?;
-                    return socket.send(Message::Close(None)).await;
+                    sender.send(text(&Control::Exit { code, reason })).await?;
+                    return sender.send(Message::Close(None)).await;
                 }
                 // The sign-in ended.
-                None => return socket.send(Message::Close(None)).await,
+                None => return sender.send(Message::Close(None)).await,
             },
-            message = socket.recv() => {
-                is_alive = true;
-                let input = match message {
-                    None | Some(Err(_) | Ok(Message::Close(_))) => return Ok(()),
-                    Some(Ok(Message::Binary(bytes))) => input_of(&bytes),
-                    Some(Ok(Message::Text(text))) => control_of(&text),
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => None,
-                };
-                if let Some(input) = input && attachment.input.send(input).await.is_err() {
-                    // Nobody takes input any more; what is left of the output still comes.
-                }
-            }
             _ = ping.tick() => {
-                if !is_alive {
+                if !heard.swap(false, Ordering::Relaxed) {
                     return Ok(());
                 }
-                is_alive = false;
-                socket.send(Message::Ping(Bytes::new())).await?;
+                sender.send(Message::Ping(Bytes::new())).await?;
             }
-            () = shutdown.cancelled() => return socket.send(Message::Close(None)).await,
+            () = shutdown.cancelled() => return sender.send(Message::Close(None)).await,
         }
     }
 }

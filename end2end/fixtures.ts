@@ -1,0 +1,74 @@
+// What a journey needs: a console of its own, an image server on loopback, and a place for pictures.
+
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import AxeBuilder from "@axe-core/playwright";
+import { type Browser, type Page, expect, test as base } from "@playwright/test";
+
+import { Console } from "./console.ts";
+import { ImageServer } from "./images.ts";
+
+export { expect };
+
+const IMAGES = process.env.BERTH_TEST_IMAGES ?? "/var/cache/berth-test/images-1";
+export const PASSWORD = "correct horse battery staple";
+
+interface World {
+  console: Console;
+  images: ImageServer;
+}
+
+/** One console and one image server for all tests of a file. */
+export const test = base.extend<object, World>({
+  console: [
+    async ({}, use) => {
+      const console = new Console();
+      await use(console);
+      await console.remove();
+    },
+    { scope: "worker", timeout: 120_000 },
+  ],
+  images: [
+    async ({}, use) => {
+      const images = await ImageServer.start(IMAGES);
+      await use(images);
+      await images.stop();
+    },
+    { scope: "worker" },
+  ],
+});
+
+/** Errors and warnings that a page writes to the browser's console: a page that hydrates badly says so there. */
+export function listen(page: Page): string[] {
+  const heard: string[] = [];
+  page.on("console", (message) => {
+    // A refused request is told here too, whether the page expected it or not.
+    const isRefusal = message.text().startsWith("Failed to load resource");
+    if (["error", "warning"].includes(message.type()) && !isRefusal) heard.push(message.text());
+  });
+  page.on("pageerror", (error) => heard.push(error.message));
+  return heard;
+}
+
+/** Pictures of the page at both widths in both schemes, each without an axe finding and without sideways scrolling. */
+export async function look(browser: Browser, from: Page, name: string, path: string): Promise<void> {
+  mkdirSync("artefacts/pictures", { recursive: true });
+  const state = await from.context().storageState();
+  for (const [width, height] of [[1440, 900], [390, 844]] as const) {
+    for (const colorScheme of ["light", "dark"] as const) {
+      const context = await browser.newContext({ storageState: state, viewport: { width, height }, colorScheme, baseURL: new URL(from.url()).origin });
+      const page = await context.newPage();
+      const heard = listen(page);
+      await page.goto(path);
+      await expect(page.locator("h1")).toHaveCount(1);
+      await expect(page.locator("html")).not.toHaveAttribute("data-loading", /.*/);
+      await page.screenshot({ path: join("artefacts/pictures", `${name}-${width}-${colorScheme}.png`), fullPage: true });
+      const findings = await new AxeBuilder({ page }).analyze();
+      expect(findings.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`), `axe on ${name} at ${width} ${colorScheme}`).toEqual([]);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      expect(overflow, `${name} scrolls sideways at ${width}`).toBeLessThanOrEqual(0);
+      expect(heard, `${name} at ${width}`).toEqual([]);
+      await context.close();
+    }
+  }
+}
