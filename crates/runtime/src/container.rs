@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use model::container::ContainerState;
-use model::engine::{EngineEvent, ExecRequest, FirstBoot, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked};
+use model::engine::{BuildRequest, EngineEvent, ExecRequest, FirstBoot, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked};
 use model::id::ExecId;
 use model::metrics::Sample;
 use model::{ContainerId, Limits, Timestamp};
@@ -390,6 +390,14 @@ impl Runtime {
     /// The archive is refused, a cap is reached, or the disk fails; nothing is left then.
     pub fn unpack(&self, request: &UnpackRequest, input: OwnedFd, progress: OwnedFd) -> Result<Unpacked> {
         crate::unpack::unpack(&self.folders, request, input, progress)
+    }
+
+    /// Builds a root file system from packages, confined.
+    ///
+    /// # Errors
+    /// The build fails or was cancelled; nothing is left then.
+    pub fn build(&self, request: &BuildRequest, output: OwnedFd, log: OwnedFd) -> Result<()> {
+        crate::build::build(&self.folders, request, output, log)
     }
 
     /// Makes bridge, addresses, rules and servers fit the plan.

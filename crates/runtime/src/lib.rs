@@ -3,6 +3,8 @@
 //! Without the default feature `engine` only what the shim needs is here.
 
 #[cfg(feature = "engine")]
+pub mod build;
+#[cfg(feature = "engine")]
 pub mod cgroup;
 #[cfg(feature = "engine")]
 pub mod companion;
