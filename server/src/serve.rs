@@ -119,6 +119,7 @@ fn control_config(config: &ServeConfig, addresses: &[SocketAddr]) -> control::Co
         id_pool: config.id_pool,
         closed_ports: addresses.iter().map(SocketAddr::port).collect(),
         public_url: config.public_url.as_ref().map(ToString::to_string),
+        reads_sources: config.engine == EngineKind::Linux,
     }
 }
 

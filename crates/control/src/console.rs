@@ -23,6 +23,8 @@ use crate::templates::Templates;
 
 /// How often what has expired is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often sources are looked at that are due, or could not be read.
+const READ: Duration = Duration::from_secs(3600);
 
 /// What a person decided about the console.
 #[derive(Clone, Debug)]
@@ -39,6 +41,8 @@ pub struct Config {
     /// TCP ports of the console that containers must not reach.
     pub closed_ports: Vec<u16>,
     pub public_url: Option<String>,
+    /// Whether sources are read by themselves: at the start, and again after a day.
+    pub reads_sources: bool,
 }
 
 /// Everything that the console does.
@@ -56,7 +60,8 @@ pub struct Control {
     pub clock: Clock,
     pub facts: Facts,
     pub engine: Arc<dyn Engine>,
-    sweeper: Mutex<Option<JoinHandle<()>>>,
+    reads_sources: bool,
+    loops: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Control {
@@ -91,7 +96,7 @@ impl Control {
         };
         let containers = Containers::open(parts).await?;
         let exec = Execs::new(Arc::clone(&containers), Arc::clone(&engine), Arc::clone(&access), clock.clone());
-        let this = Arc::new(Self { access, tasks, containers, exec, templates, networks, metrics, events, host, clock, facts, engine, sweeper: Mutex::default() });
+        let this = Arc::new(Self { access, tasks, containers, exec, templates, networks, metrics, events, host, clock, facts, engine, reads_sources: config.reads_sources, loops: Mutex::default() });
         this.begin().await?;
         Ok(this)
     }
@@ -107,8 +112,6 @@ impl Control {
         let boot = tokio::fs::read_to_string("/proc/sys/kernel/random/boot_id").await;
         let boot = boot.map_err(|error| Error::failed(format!("the kernel's boot id cannot be read ({error})")))?;
         self.containers.autostart(boot.trim()).await?;
-        let templates = Arc::clone(&self.templates);
-        tokio::spawn(async move { templates.refresh_stale().await });
         let weak = Arc::downgrade(self);
         let sweeper = tokio::spawn(async move {
             let mut minutes = tokio::time::interval(SWEEP);
@@ -119,7 +122,18 @@ impl Control {
                 this.sweep().await;
             }
         });
-        *self.sweeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(sweeper);
+        let mut loops = vec![sweeper];
+        if self.reads_sources {
+            let templates = Arc::clone(&self.templates);
+            loops.push(tokio::spawn(async move {
+                let mut hours = tokio::time::interval(READ);
+                loop {
+                    hours.tick().await;
+                    templates.refresh_stale().await;
+                }
+            }));
+        }
+        *self.loops.lock().unwrap_or_else(PoisonError::into_inner) = loops;
         Ok(())
     }
 
@@ -140,10 +154,8 @@ impl Control {
 
     /// Ends the loops and makes durable what was only in memory. Containers live on.
     pub async fn shut_down(&self) {
-        let sweeper = self.sweeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(sweeper) = sweeper {
-            sweeper.abort();
-        }
+        let loops = std::mem::take(&mut *self.loops.lock().unwrap_or_else(PoisonError::into_inner));
+        loops.iter().for_each(JoinHandle::abort);
         self.tasks.shut_down().await;
         self.metrics.shut_down().await;
         self.access.flush().await;

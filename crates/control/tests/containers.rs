@@ -41,6 +41,7 @@ fn config(folder: &tempfile::TempDir) -> Config {
         id_pool: (524_288, 1_879_048_191),
         closed_ports: vec![8420],
         public_url: None,
+        reads_sources: false,
     }
 }
 
