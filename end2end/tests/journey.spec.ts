@@ -17,7 +17,7 @@ let heard: string[];
 
 test.beforeAll(async ({ browser, console, images }) => {
   const started = await console.start();
-  const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, baseURL: started.url });
   page = await context.newPage();
   heard = listen(page);
   expect(started.setupLink, "the console prints a link for the first account").toBeDefined();

@@ -125,14 +125,15 @@ fn control_config(config: &ServeConfig, addresses: &[SocketAddr]) -> control::Co
 
 /// Says on standard output where the console listens, and how the first account is made.
 async fn announce(console: &Console, fingerprint: Option<&str>) -> Result<(), Failure> {
+    // Made before readiness is told: whoever waits for that finds the token's file.
+    let token = if console.control.access.needs_setup().await? { Some(console.control.access.setup_token(&Caller::berth()).await?) } else { None };
     for address in &console.addresses {
         println!("berth: listening on {}", url_of(*address, console.config.tls.covers(*address)));
     }
     if let Some(fingerprint) = fingerprint {
         println!("berth: the certificate's SHA-256 fingerprint is {fingerprint}");
     }
-    if console.control.access.needs_setup().await? {
-        let token = console.control.access.setup_token(&Caller::berth()).await?;
+    if let Some(token) = token {
         println!("berth: set up the first account at {}/setup#{token}", console.base_url());
     }
     lifecycle::notify("READY=1");
