@@ -64,10 +64,10 @@ export async function look(browser: Browser, from: Page, name: string, path: str
       await expect(page.locator("html")).not.toHaveAttribute("data-loading", /.*/);
       await page.screenshot({ path: join("artefacts/pictures", `${name}-${width}-${colorScheme}.png`), fullPage: true });
       const findings = await new AxeBuilder({ page }).analyze();
-      expect(findings.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`), `axe on ${name} at ${width} ${colorScheme}`).toEqual([]);
+      expect.soft(findings.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`), `axe on ${name} at ${width} ${colorScheme}`).toEqual([]);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      expect(overflow, `${name} scrolls sideways at ${width}`).toBeLessThanOrEqual(0);
-      expect(heard, `${name} at ${width}`).toEqual([]);
+      expect.soft(overflow, `${name} scrolls sideways at ${width}`).toBeLessThanOrEqual(0);
+      expect.soft(heard, `${name} at ${width}`).toEqual([]);
       await context.close();
     }
   }

@@ -25,7 +25,7 @@ export default defineConfig({
     },
     locale: "en-GB",
     timezoneId: "UTC",
-    screenshot: "only-on-failure",
-    trace: "retain-on-failure",
+    screenshot: "off",
+    trace: "off",
   },
 });

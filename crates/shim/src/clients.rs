@@ -104,7 +104,7 @@ fn answer(shim: &mut Shim, request: &Fields) -> Result<Reply> {
             // Our own unreaped child: the number cannot mean another process.
             let sent = rustix::process::Pid::from_raw(pid).zip(rustix::process::Signal::from_named_raw(number));
             if let Some((pid, signal)) = sent {
-                drop(rustix::process::kill_process(pid, signal));
+                rustix::process::kill_process(pid, signal).ok();
             }
             Ok((ok(), Vec::new()))
         }
@@ -162,6 +162,6 @@ fn own_group(unified: &OwnedFd) -> Option<OwnedFd> {
     use rustix::fs::{Mode, OFlags, mkdirat, openat};
     const NAME: &str = "berth-exec";
     // There already after the first command.
-    drop(mkdirat(unified, NAME, Mode::from_raw_mode(0o755)));
+    mkdirat(unified, NAME, Mode::from_raw_mode(0o755)).ok();
     openat(unified, NAME, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()
 }

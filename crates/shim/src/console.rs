@@ -62,7 +62,7 @@ impl Console {
 
     fn next_log(&self, folder: &OwnedFd) -> Option<(File, u64)> {
         if self.log.is_some() {
-            drop(renameat(folder, "console.log", folder, "console.log.1"));
+            renameat(folder, "console.log", folder, "console.log.1").ok();
         }
         let flags = OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(openat(folder, "console.log", flags, Mode::from_raw_mode(0o600)).ok()?);

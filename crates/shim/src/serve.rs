@@ -245,7 +245,7 @@ impl Shim {
     fn remove_files(&self) {
         for kind in ["sock", "state", "lock"] {
             // What is not there is removed already.
-            drop(unlinkat(&self.start.shims, format!("{}.{kind}", self.start.id()), AtFlags::empty()));
+            unlinkat(&self.start.shims, format!("{}.{kind}", self.start.id()), AtFlags::empty()).ok();
         }
     }
 }
@@ -261,7 +261,7 @@ fn read(group: BorrowedFd<'_>, name: &str) -> Option<String> {
 fn listen(start: &Start) -> Result<OwnedFd> {
     let step = "listen for the engine";
     let name = format!("{}.sock", start.id());
-    drop(unlinkat(&start.shims, name.as_str(), AtFlags::empty()));
+    unlinkat(&start.shims, name.as_str(), AtFlags::empty()).ok();
     rustix::process::fchdir(&start.shims).at(step, "fchdir()")?;
     let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None).at(step, "socket()")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));

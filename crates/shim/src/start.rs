@@ -35,7 +35,14 @@ pub struct Init {
     pub pidfd: OwnedFd,
     pub master: OwnedFd,
     /// Kept open, so that the console does not hang up between two gettys.
-    pub slave: OwnedFd,
+    pub _slave: OwnedFd,
+}
+
+/// Waits for a child that has ended or must.
+fn reap(pid: i32) {
+    if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).ok();
+    }
 }
 
 const NAMESPACES: i32 = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWNET;
@@ -93,11 +100,11 @@ impl Start {
         };
         drop(theirs);
         match self.prepare(pid, &ours, is_first) {
-            Ok((master, slave)) => Ok(Init { pid, pidfd, master, slave }),
+            Ok((master, slave)) => Ok(Init { pid, pidfd, master, _slave: slave }),
             Err(error) => {
                 // Gone already when it told us why.
                 drop(sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
-                drop(rustix::process::Pid::from_raw(pid).map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())));
+                reap(pid);
                 self.remove_links();
                 Err(error)
             }
@@ -178,7 +185,7 @@ impl Start {
             Cloned::Parent { pid, .. } => {
                 drop(theirs);
                 let told = protocol::receive(&ours).at("set up the network", "recvmsg()")?;
-                drop(rustix::process::Pid::from_raw(pid).map(|pid| rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())));
+                reap(pid);
                 told.map_or(Ok(()), |(message, _)| Err(told_error(&message)))
             }
         }

@@ -77,9 +77,24 @@ impl Ends {
     }
 }
 
-/// Carries a console both ways. Its scrollback comes first on the same socket.
+impl End {
+    /// What can be read at once.
+    fn waiting(&self) -> Vec<u8> {
+        let (mut all, mut bytes) = (Vec::new(), vec![0; CHUNK]);
+        while let Ok(got) = rustix::io::read(self.0.get_ref(), &mut bytes) {
+            if got == 0 {
+                break;
+            }
+            all.extend_from_slice(bytes.get(..got).unwrap_or_default());
+        }
+        all
+    }
+}
+
+/// Carries a console both ways. Its scrollback stands in the socket already.
 pub(super) fn console(id: ContainerId, socket: OwnedFd, engine: Arc<dyn Engine>, caller: &Caller, mut ended: broadcast::Receiver<String>) -> Result<Attachment> {
     let end = End::open(socket).map_err(|error| Error::failed(format!("the console's socket cannot be used ({error})")))?;
+    let replay = end.waiting();
     let (sender, output) = mpsc::channel(64);
     let (input, mut taken) = mpsc::channel(64);
     let session = caller.session.clone();
@@ -110,7 +125,7 @@ pub(super) fn console(id: ContainerId, socket: OwnedFd, engine: Arc<dyn Engine>,
             }
         }
     });
-    Ok(Attachment { replay: Vec::new(), output, input })
+    Ok(Attachment { replay, output, input })
 }
 
 /// The number of a signal by its name, with or without `SIG` (signal(7), on x86 and ARM).
