@@ -141,7 +141,6 @@ class BerthTerminal extends HTMLElement {
       // queries inside the replay must not be typed into the shell.
       this.#terminal.reset();
       this.#isReplaying = true;
-      setTimeout(() => (this.#isReplaying = false), 300);
       this.#tries = 0;
       this.#control({ type: "ack", bytes: 0 });
       this.#sendSize();
@@ -173,6 +172,8 @@ class BerthTerminal extends HTMLElement {
       this.#ended = true;
       this.#say("ended", message.code, message.reason ?? message.message ?? "");
     }
+    // Everything that was replayed has been parsed once this empty write is.
+    if (message.type === "replayed") this.#terminal?.write("", () => (this.#isReplaying = false));
     if (message.type === "ping") this.#control({ type: "pong" });
   }
 

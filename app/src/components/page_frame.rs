@@ -30,7 +30,7 @@ pub fn PageFrame(
         }
     });
     view! {
-        <Title text=move || format!("{} - Berth", title.get())/>
+        <Title text=move || words(title)/>
         <header class="page-head">
             <div class="page-head__words">
                 <h1 tabindex="-1" node_ref=heading>{move || title.get()}</h1>
@@ -40,6 +40,11 @@ pub fn PageFrame(
         </header>
         {children()}
     }
+}
+
+/// The title of the window. The server writes it last, when a part that was drawn twice has been disposed of once.
+fn words(title: Signal<String>) -> String {
+    title.try_get().map_or_else(|| "Berth".to_owned(), |title| format!("{title} - Berth"))
 }
 
 /// What was fetched, in its four states: `full` decides between empty and full. While it is fetched anew the old

@@ -42,6 +42,8 @@ enum Control {
     Eof,
     Signal { name: String },
     Ping,
+    /// What was printed before has been sent; live output follows.
+    Replayed,
     Exit { code: i32, reason: String },
 }
 
@@ -121,6 +123,7 @@ async fn send(
     for piece in replay.chunks(PIECE) {
         sender.send(frame(STDOUT, piece)).await?;
     }
+    sender.send(text(&Control::Replayed)).await?;
     let mut ping = tokio::time::interval(PING);
     ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -165,7 +168,7 @@ fn control_of(text: &str) -> Option<Input> {
         Control::Ack { bytes } => Some(Input::Ack(bytes)),
         Control::Eof => Some(Input::Eof),
         Control::Signal { name } => Some(Input::Signal(name)),
-        Control::Ping | Control::Exit { .. } => None,
+        Control::Ping | Control::Replayed | Control::Exit { .. } => None,
     }
 }
 
