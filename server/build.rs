@@ -34,7 +34,12 @@ fn site(source: &mut String) {
     let mut hasher = DefaultHasher::new();
     manifest.hash(&mut hasher);
     writeln!(source, "];\npub(super) static MANIFEST: &str = {manifest:?};").expect("a String takes every text");
-    writeln!(source, "pub(super) static BUILD: &str = \"{version}+{:012x}\";", hasher.finish() & 0xffff_ffff_ffff).expect("a String takes every text");
+    writeln!(
+        source,
+        "pub(super) static BUILD: &str = \"{version}+{:012x}\";",
+        hasher.finish() & 0xffff_ffff_ffff
+    )
+    .expect("a String takes every text");
 }
 
 fn read_manifest(folder: &Path) -> String {
@@ -44,7 +49,10 @@ fn read_manifest(folder: &Path) -> String {
 }
 
 fn collect(root: &Path, folder: &Path, paths: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).flatten() {
+    for entry in std::fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .flatten()
+    {
         let path = entry.path();
         if path.is_dir() {
             collect(root, &path, paths);
@@ -61,7 +69,11 @@ fn file(source: &mut String, folder: &Path, name: &str) {
     let plain = folder.join(name);
     let variant = |extension: &str| {
         let path = PathBuf::from(format!("{}.{extension}", plain.display()));
-        if path.exists() { format!("Some(include_bytes!({path:?}))") } else { "None".to_owned() }
+        if path.exists() {
+            format!("Some(include_bytes!({path:?}))")
+        } else {
+            "None".to_owned()
+        }
     };
     writeln!(
         source,

@@ -136,9 +136,7 @@ impl FromServerFnError for ApiError {
         let message = error.to_string();
         match error {
             ServerFnErrorErr::Request(_) | ServerFnErrorErr::Response(_) => Self::Unreachable(message),
-            ServerFnErrorErr::Args(_) | ServerFnErrorErr::MissingArg(_) | ServerFnErrorErr::Deserialization(_) => {
-                Self::refused(ErrorCode::BadRequest, message)
-            }
+            ServerFnErrorErr::Args(_) | ServerFnErrorErr::MissingArg(_) | ServerFnErrorErr::Deserialization(_) => Self::refused(ErrorCode::BadRequest, message),
             _ => Self::refused(ErrorCode::Failed, message),
         }
     }
@@ -166,7 +164,9 @@ pub fn page_context() -> PageContext {
 #[cfg(not(feature = "ssr"))]
 #[must_use]
 pub fn page_context() -> PageContext {
-    let element = web_sys::window().and_then(|window| window.document()).and_then(|document| document.get_element_by_id(crate::page_context::ELEMENT_ID));
+    let element = web_sys::window()
+        .and_then(|window| window.document())
+        .and_then(|document| document.get_element_by_id(crate::page_context::ELEMENT_ID));
     let text = element.and_then(|element| element.text_content()).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
 }

@@ -101,7 +101,11 @@ fn signed_in(page: impl FnOnce() -> AnyView) -> AnyView {
         let location = use_location();
         let (path, query) = (location.pathname.get_untracked(), location.search.get_untracked());
         let asked = if query.is_empty() { path } else { format!("{path}?{query}") };
-        if asked == "/" { "/sign-in".to_owned() } else { format!("/sign-in?next={}", escape(&asked)) }
+        if asked == "/" {
+            "/sign-in".to_owned()
+        } else {
+            format!("/sign-in?next={}", escape(&asked))
+        }
     };
     view! { <Redirect path=target/> }.into_any()
 }

@@ -74,7 +74,11 @@ impl Locale {
             _ => 2,
         };
         let text = format!("{value:.digits$}");
-        let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+        let text = if text.contains('.') {
+            text.trim_end_matches('0').trim_end_matches('.')
+        } else {
+            &text
+        };
         if self.lang == Lang::Fr { text.replace('.', ",") } else { text.to_owned() }
     }
 
@@ -188,7 +192,9 @@ impl Locale {
 
 fn month(lang: Lang, number: u32) -> &'static str {
     const EN: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    const FR: [&str; 12] = ["janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc."];
+    const FR: [&str; 12] = [
+        "janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc.",
+    ];
     let names = if lang == Lang::Fr { &FR } else { &EN };
     names.get(number.saturating_sub(1) as usize).copied().unwrap_or_default()
 }
@@ -251,7 +257,11 @@ mod tests {
     use super::*;
 
     fn locale(lang: Lang) -> Locale {
-        Locale { lang, zone_minutes: 90, now_ms: 0 }
+        Locale {
+            lang,
+            zone_minutes: 90,
+            now_ms: 0,
+        }
     }
 
     #[test]

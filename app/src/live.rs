@@ -121,7 +121,8 @@ impl Live {
     /// The container of this name, tracked.
     #[must_use]
     pub fn row_named(self, name: &str) -> Option<Row> {
-        self.rows.with(|rows| rows.values().find(|row| row.summary.with(|summary| summary.name.as_str() == name)).cloned())
+        self.rows
+            .with(|rows| rows.values().find(|row| row.summary.with(|summary| summary.name.as_str() == name)).cloned())
     }
 
     /// A task that was seen, or a fetched one.

@@ -38,7 +38,12 @@ impl Assets {
             js: at("js"),
             wasm: at("wasm"),
             css: at("css"),
-            files: files.into_iter().flatten().filter(|(name, _)| name.starts_with("static/")).map(|(name, path)| (name.clone(), address(path))).collect(),
+            files: files
+                .into_iter()
+                .flatten()
+                .filter(|(name, _)| name.starts_with("static/"))
+                .map(|(name, path)| (name.clone(), address(path)))
+                .collect(),
         }
     }
 

@@ -178,10 +178,19 @@ pub fn run() -> ExitCode {
 
 /// Runs one command of a client.
 fn ask(cli: Cli) -> Result<(), Failure> {
-    let out = Output { format: cli.output, quiet: cli.quiet };
+    let out = Output {
+        format: cli.output,
+        quiet: cli.quiet,
+    };
     let run_dir = cli.run_dir.unwrap_or_else(|| DEFAULT_RUN_DIR.into());
-    let session = Session { client: Client::new(&run_dir), out };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| exit::local("no runtime could be made", &error))?;
+    let session = Session {
+        client: Client::new(&run_dir),
+        out,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| exit::local("no runtime could be made", &error))?;
     let done = runtime.block_on(dispatch(&session, cli.command));
     // A thread that reads standard input may wait for ever; nothing of it is needed any more.
     runtime.shutdown_background();
@@ -237,13 +246,22 @@ mod tests {
     fn global_flags_stand_before_and_behind_the_command() {
         for line in ["berth --output json --quiet --run-dir /x list", "berth list --run-dir /x --quiet --output json"] {
             let cli = Cli::try_parse_from(line.split(' ')).expect(line);
-            assert_eq!((cli.output, cli.quiet, cli.run_dir.as_deref()), (Format::Json, true, Some(std::path::Path::new("/x"))));
+            assert_eq!(
+                (cli.output, cli.quiet, cli.run_dir.as_deref()),
+                (Format::Json, true, Some(std::path::Path::new("/x")))
+            );
         }
     }
 
     #[test]
     fn what_is_not_there_is_no_command() {
-        for line in ["berth snapshot list web", "berth doctor", "berth start", "berth stop web --timeout soon", "berth user add ada --role viewer"] {
+        for line in [
+            "berth snapshot list web",
+            "berth doctor",
+            "berth start",
+            "berth stop web --timeout soon",
+            "berth user add ada --role viewer",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -136,7 +136,11 @@ impl ServeConfig {
     fn decide(args: &ServeArgs, file: FileConfig, run_dir: Option<&Path>) -> Result<Self, Failure> {
         let text = |flag: &Option<String>, file: Option<String>| flag.clone().or(file);
         let listen = parse_all("listen", &first_given(&args.listen, file.listen, &[DEFAULT_LISTEN]))?;
-        let tls = tls(text(&args.tls, file.tls), text(&args.tls_cert, file.tls_cert), text(&args.tls_key, file.tls_key))?;
+        let tls = tls(
+            text(&args.tls, file.tls),
+            text(&args.tls_cert, file.tls_cert),
+            text(&args.tls_key, file.tls_key),
+        )?;
         let config = Self {
             state_dir: folder("state-dir", text(&args.state_dir, file.state_dir), DEFAULT_STATE_DIR)?,
             run_dir: folder("run-dir", run_dir.map(|dir| dir.display().to_string()).or(file.run_dir), DEFAULT_RUN_DIR)?,
@@ -161,7 +165,11 @@ impl ServeConfig {
     fn check(&self) -> Result<(), Failure> {
         let open = self.listen.iter().find(|address| !address.ip().is_loopback() && !self.tls.covers(**address));
         match open {
-            Some(address) => Err(bad("tls", &format!("{address} is no loopback address, and plain HTTP is for loopback only"), "use self-signed or files")),
+            Some(address) => Err(bad(
+                "tls",
+                &format!("{address} is no loopback address, and plain HTTP is for loopback only"),
+                "use self-signed or files",
+            )),
             None => Ok(()),
         }
     }
@@ -172,7 +180,13 @@ fn bad(key: &str, why: &str, hint: &str) -> Failure {
 }
 
 fn key<T>(name: &str, parsed: Result<T, String>) -> Result<T, Failure> {
-    parsed.map_err(|why| bad(name, &why, &format!("see --{name}, BERTH_{} or berth.toml", name.replace('-', "_").to_uppercase())))
+    parsed.map_err(|why| {
+        bad(
+            name,
+            &why,
+            &format!("see --{name}, BERTH_{} or berth.toml", name.replace('-', "_").to_uppercase()),
+        )
+    })
 }
 
 fn optional<T>(name: &str, text: Option<String>, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, Failure> {
@@ -180,7 +194,10 @@ fn optional<T>(name: &str, text: Option<String>, parse: impl Fn(&str) -> Result<
 }
 
 fn parse_all<T: std::str::FromStr>(name: &str, texts: &[String]) -> Result<Vec<T>, Failure> {
-    let parse = |text: &String| text.parse().map_err(|_| format!("`{text}` is not {}", if name == "listen" { "ADDR:PORT" } else { "ADDR/PREFIX" }));
+    let parse = |text: &String| {
+        text.parse()
+            .map_err(|_| format!("`{text}` is not {}", if name == "listen" { "ADDR:PORT" } else { "ADDR/PREFIX" }))
+    };
     key(name, texts.iter().map(parse).collect())
 }
 
@@ -194,7 +211,11 @@ fn first_given(flags: &[String], file: Option<Vec<String>>, default: &[&str]) ->
 
 fn folder(name: &str, text: Option<String>, default: &str) -> Result<PathBuf, Failure> {
     let path = PathBuf::from(text.unwrap_or_else(|| default.to_owned()));
-    let judged = if path.is_absolute() { Ok(path) } else { Err(format!("`{}` is not an absolute path", path.display())) };
+    let judged = if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(format!("`{}` is not an absolute path", path.display()))
+    };
     key(name, judged)
 }
 
@@ -222,15 +243,27 @@ fn tls(mode: Option<String>, cert: Option<String>, private: Option<String>) -> R
 fn subnet(text: &str) -> Result<Cidr, String> {
     let cidr: Cidr = text.parse()?;
     let is_usable = cidr.addr.is_ipv4() && (8..=29).contains(&cidr.prefix) && cidr.network().addr != cidr.addr;
-    if is_usable { Ok(cidr) } else { Err(format!("`{text}` is not the bridge's own IPv4 address with a prefix of 8 to 29, such as 10.213.0.1/22")) }
+    if is_usable {
+        Ok(cidr)
+    } else {
+        Err(format!(
+            "`{text}` is not the bridge's own IPv4 address with a prefix of 8 to 29, such as 10.213.0.1/22"
+        ))
+    }
 }
 
 /// Ids are given out in aligned blocks of 65,536, so the pool must hold at least one.
 fn id_pool(text: &str) -> Result<(u32, u32), String> {
-    let parsed = text.split_once('-').and_then(|(first, last)| Some((first.parse::<u32>().ok()?, last.parse::<u32>().ok()?)));
+    let parsed = text
+        .split_once('-')
+        .and_then(|(first, last)| Some((first.parse::<u32>().ok()?, last.parse::<u32>().ok()?)));
     let (first, last) = parsed.ok_or_else(|| format!("`{text}` is not FIRST-LAST such as 524288-1879048191"))?;
-    let block = first.checked_next_multiple_of(65_536).filter(|block| *block >= 65_536 && block.checked_add(65_535).is_some_and(|end| end <= last));
-    block.map(|_| (first, last)).ok_or_else(|| format!("`{text}` does not hold one aligned block of 65536 ids above 65535"))
+    let block = first
+        .checked_next_multiple_of(65_536)
+        .filter(|block| *block >= 65_536 && block.checked_add(65_535).is_some_and(|end| end <= last));
+    block
+        .map(|_| (first, last))
+        .ok_or_else(|| format!("`{text}` does not hold one aligned block of 65536 ids above 65535"))
 }
 
 fn engine(text: &str) -> Result<EngineKind, String> {

@@ -59,7 +59,9 @@ impl Shared {
         if let Some(url) = &self.config.public_url {
             return url.to_string();
         }
-        self.addresses.first().map_or_else(String::new, |address| url_of(*address, self.config.tls.covers(*address)))
+        self.addresses
+            .first()
+            .map_or_else(String::new, |address| url_of(*address, self.config.tls.covers(*address)))
     }
 }
 

@@ -52,7 +52,10 @@ impl From<ErrorBody> for Failure {
     fn from(body: ErrorBody) -> Self {
         let field = body.field.as_ref().filter(|field| !body.message.contains(field.as_str()));
         let what = field.map_or_else(|| body.message.clone(), |field| format!("{field}: {}", body.message));
-        let detail: Vec<String> = [body.hint.clone(), body.log_id.as_ref().map(|id| format!("log id {id}"))].into_iter().flatten().collect();
+        let detail: Vec<String> = [body.hint.clone(), body.log_id.as_ref().map(|id| format!("log id {id}"))]
+            .into_iter()
+            .flatten()
+            .collect();
         let what = if detail.is_empty() { what } else { format!("{what} ({})", detail.join("; ")) };
         Self::new(body.code.exit_code(), what)
     }

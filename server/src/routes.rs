@@ -52,7 +52,9 @@ pub fn table(console: &Console) -> Table {
     let table = metrics::add_to(table);
     let table = health::add_to(table);
     let table = server_functions::add_to(table, console);
-    table.add_plain("GET", "/pkg/{*path}", None, get(file)).add_plain("GET", "/static/{*path}", None, get(file))
+    table
+        .add_plain("GET", "/pkg/{*path}", None, get(file))
+        .add_plain("GET", "/static/{*path}", None, get(file))
 }
 
 async fn openapi(State(console): State<Console>) -> Response<Body> {

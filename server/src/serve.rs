@@ -37,7 +37,8 @@ pub fn run(config: ServeConfig) -> ExitCode {
 }
 
 async fn serve(config: ServeConfig) -> Result<(), Failure> {
-    std::fs::create_dir_all(&config.state_dir).map_err(|error| Failure::failed(format!("the state directory {} cannot be made ({error})", config.state_dir.display())))?;
+    std::fs::create_dir_all(&config.state_dir)
+        .map_err(|error| Failure::failed(format!("the state directory {} cannot be made ({error})", config.state_dir.display())))?;
     // First of all: what the engine sweeps away may be another console's work in progress.
     let _lock = lock_state_dir(&config.state_dir)?;
     let engine = open_engine(&config)?;
@@ -46,7 +47,8 @@ async fn serve(config: ServeConfig) -> Result<(), Failure> {
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&config.state_dir, clock.clone())?);
     let identity = tls::open(&config)?;
     let (listeners, addresses) = bind(&config).await?;
-    let socket = bind_socket(&config.run_dir.join("berth.sock")).map_err(|error| Failure::failed(format!("{}/berth.sock cannot be made ({error})", config.run_dir.display())))?;
+    let socket = bind_socket(&config.run_dir.join("berth.sock"))
+        .map_err(|error| Failure::failed(format!("{}/berth.sock cannot be made ({error})", config.run_dir.display())))?;
     let control = Control::open(control_config(&config, &addresses), engine, store, clock).await?;
     let shutdown = CancellationToken::new();
     lifecycle::end_on_signals(shutdown.clone())?;
@@ -126,7 +128,11 @@ fn control_config(config: &ServeConfig, addresses: &[SocketAddr]) -> control::Co
 /// Says on standard output where the console listens, and how the first account is made.
 async fn announce(console: &Console, fingerprint: Option<&str>) -> Result<(), Failure> {
     // Made before readiness is told: whoever waits for that finds the token's file.
-    let token = if console.control.access.needs_setup().await? { Some(console.control.access.setup_token(&Caller::berth()).await?) } else { None };
+    let token = if console.control.access.needs_setup().await? {
+        Some(console.control.access.setup_token(&Caller::berth()).await?)
+    } else {
+        None
+    };
     for address in &console.addresses {
         println!("berth: listening on {}", url_of(*address, console.config.tls.covers(*address)));
     }
@@ -143,7 +149,9 @@ async fn announce(console: &Console, fingerprint: Option<&str>) -> Result<(), Fa
 /// Minutes east of UTC where this host stands, as `date` says it: the standard library knows no time zones.
 fn zone_minutes() -> i32 {
     let output = std::process::Command::new("/usr/bin/date").arg("+%z").output().ok();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let text = output
+        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        .unwrap_or_default();
     minutes_of(&text).unwrap_or(0)
 }
 

@@ -34,7 +34,8 @@ pub fn open(config: &ServeConfig) -> Result<Option<Identity>, Failure> {
             let folder = config.state_dir.join("tls");
             let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
             if !cert.exists() || !key.exists() {
-                make(&folder, &cert, &key, config).map_err(|error| Failure::failed(format!("no certificate could be made in {} ({error})", folder.display())))?;
+                make(&folder, &cert, &key, config)
+                    .map_err(|error| Failure::failed(format!("no certificate could be made in {} ({error})", folder.display())))?;
             }
             identity(&cert, &key).map(Some)
         }
@@ -107,7 +108,12 @@ fn names(config: &ServeConfig) -> Vec<String> {
     }
     let addresses = config.listen.iter().map(|address| address.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
     names.extend(addresses.map(|ip| ip.to_string()));
-    names.extend(config.public_url.as_ref().map(|url| url.host.rsplit_once(':').map_or(url.host.as_str(), |(host, _)| host).to_owned()));
+    names.extend(
+        config
+            .public_url
+            .as_ref()
+            .map(|url| url.host.rsplit_once(':').map_or(url.host.as_str(), |(host, _)| host).to_owned()),
+    );
     names.sort();
     names.dedup();
     names

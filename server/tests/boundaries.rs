@@ -5,10 +5,16 @@ use std::process::Command;
 
 /// Names of all packages below one, with these features.
 fn tree(arguments: &[&str]) -> BTreeSet<String> {
-    let output = Command::new(env!("CARGO")).args(["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}"]).args(arguments).output();
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(arguments)
+        .output();
     let output = output.expect("cargo runs");
     assert!(output.status.success(), "cargo tree {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+    String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .collect()
 }
 
 fn assert_without(tree: &BTreeSet<String>, names: &[&str]) {
@@ -18,9 +24,20 @@ fn assert_without(tree: &BTreeSet<String>, names: &[&str]) {
 
 #[test]
 fn the_browser_holds_nothing_of_the_server() {
-    let tree = tree(&["-p", "app", "--no-default-features", "--features", "hydrate", "--target", "wasm32-unknown-unknown"]);
+    let tree = tree(&[
+        "-p",
+        "app",
+        "--no-default-features",
+        "--features",
+        "hydrate",
+        "--target",
+        "wasm32-unknown-unknown",
+    ]);
     assert!(tree.contains("leptos") && tree.contains("model"));
-    assert_without(&tree, &["tokio", "axum", "nix", "rustix", "control", "runtime", "rusqlite", "reqwest", "server"]);
+    assert_without(
+        &tree,
+        &["tokio", "axum", "nix", "rustix", "control", "runtime", "rusqlite", "reqwest", "server"],
+    );
 }
 
 #[test]

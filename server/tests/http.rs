@@ -104,7 +104,12 @@ impl Console {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.map(Result::unwrap).find(|line| line.contains("listening on")).expect("it listens");
         let url = line.rsplit(' ').next().unwrap().to_owned();
-        Self { child, url, folder, client: Client::new() }
+        Self {
+            child,
+            url,
+            folder,
+            client: Client::new(),
+        }
     }
 
     fn ask(&self, method: &str, path: &str) -> RequestBuilder {
@@ -122,7 +127,12 @@ impl Console {
 
     /// The cookie of a signed-in administrator.
     async fn cookie(&self) -> String {
-        let answer = self.ask("POST", "/api/v1/session").json(&json!({ "name": "anna", "password": PASSWORD })).send().await.unwrap();
+        let answer = self
+            .ask("POST", "/api/v1/session")
+            .json(&json!({ "name": "anna", "password": PASSWORD }))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let cookie = answer.headers().get("set-cookie").unwrap().to_str().unwrap().to_owned();
         assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
@@ -131,7 +141,14 @@ impl Console {
 
     async fn token(&self, cookie: &str, role: &str) -> String {
         let form = json!({ "name": role, "role": role });
-        let answer = self.ask("POST", "/api/v1/tokens").header("cookie", cookie).header("origin", &self.url).json(&form).send().await.unwrap();
+        let answer = self
+            .ask("POST", "/api/v1/tokens")
+            .header("cookie", cookie)
+            .header("origin", &self.url)
+            .json(&form)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED);
         answer.json::<Value>().await.unwrap()["token"].as_str().unwrap().to_owned()
     }
@@ -157,10 +174,19 @@ impl Console {
 
     /// A template and a running container `web`, so that lists hold something.
     async fn fill(&self, token: &str) {
-        let upload = self.ask("POST", "/api/v1/templates/upload?name=tiny").bearer_auth(token).body(tar()).send().await.unwrap();
+        let upload = self
+            .ask("POST", "/api/v1/templates/upload?name=tiny")
+            .bearer_auth(token)
+            .body(tar())
+            .send()
+            .await
+            .unwrap();
         let task = self.end_of(token, upload).await;
         assert_eq!(task["state"], "done", "{task}");
-        let create = self.ask("POST", "/api/v1/containers").bearer_auth(token).json(&json!({ "name": "web", "template": "local:tiny", "start": true }));
+        let create = self
+            .ask("POST", "/api/v1/containers")
+            .bearer_auth(token)
+            .json(&json!({ "name": "web", "template": "local:tiny", "start": true }));
         let task = self.end_of(token, create.send().await.unwrap()).await;
         assert_eq!(task["state"], "done", "{task}");
     }
@@ -192,13 +218,20 @@ fn rights() -> BTreeMap<(String, String), String> {
 }
 
 fn rank(role: &str) -> usize {
-    ["nobody", "viewer", "operator", "administrator"].iter().position(|known| *known == role).unwrap()
+    ["nobody", "viewer", "operator", "administrator"]
+        .iter()
+        .position(|known| *known == role)
+        .unwrap()
 }
 
 /// Names that exist nowhere: a call that passes the gate then says so and changes nothing.
 fn filled(path: &str) -> String {
     let id = "00000000-0000-4000-8000-000000000000";
-    path.replace("{name}", "absent").replace("{ref}", "local%3Aabsent").replace("{id}", id).replace("{session}", id).replace("{stream}", "absent")
+    path.replace("{name}", "absent")
+        .replace("{ref}", "local%3Aabsent")
+        .replace("{id}", id)
+        .replace("{session}", id)
+        .replace("{stream}", "absent")
 }
 
 #[tokio::test]
@@ -211,7 +244,11 @@ async fn every_route_lets_in_who_may_and_nobody_else() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
             let route = (method.to_uppercase(), path.clone());
-            assert!(rights.contains_key(&route), "{} {path} is documented and its right is not tested", method.to_uppercase());
+            assert!(
+                rights.contains_key(&route),
+                "{} {path} is documented and its right is not tested",
+                method.to_uppercase()
+            );
         }
     }
     let mut callers = vec![("nobody", None)];
@@ -247,7 +284,11 @@ async fn every_server_function_lets_in_who_may_and_nobody_else() {
     for (path, permission) in app::api::PERMISSIONS {
         let nobody = console.ask("POST", path).body("").send().await.unwrap().status();
         let is_public = permission.is_none();
-        assert_eq!(nobody == StatusCode::UNAUTHORIZED && !path.ends_with("sign_in"), !is_public, "{path} as nobody: {nobody}");
+        assert_eq!(
+            nobody == StatusCode::UNAUTHORIZED && !path.ends_with("sign_in"),
+            !is_public,
+            "{path} as nobody: {nobody}"
+        );
         let as_viewer = console.ask("POST", path).bearer_auth(&viewer).body("").send().await.unwrap().status();
         let may = permission.is_none_or(|permission| model::Role::Viewer.permits(permission));
         if !is_public {
@@ -297,7 +338,10 @@ async fn other_sites_are_refused() {
     let cookie = console.cookie().await;
     let post = |origin: Option<&str>| {
         let request = console.ask("POST", "/api/v1/sources/refresh").header("cookie", &cookie);
-        origin.map_or_else(|| console.ask("POST", "/api/v1/sources/refresh").header("cookie", &cookie), |origin| request.header("origin", origin))
+        origin.map_or_else(
+            || console.ask("POST", "/api/v1/sources/refresh").header("cookie", &cookie),
+            |origin| request.header("origin", origin),
+        )
     };
     assert_eq!(post(Some("https://evil.example")).send().await.unwrap().status(), StatusCode::FORBIDDEN);
     assert_eq!(post(None).send().await.unwrap().status(), StatusCode::FORBIDDEN);
@@ -347,7 +391,13 @@ async fn the_event_stream_greets_and_tells_changes() {
     };
     tokio::time::timeout(Duration::from_secs(10), change).await.expect("container and task");
     let id = heard.lines().rev().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
-    let stale = console.ask("GET", "/api/v1/events").bearer_auth(&token).header("last-event-id", "other-7").send().await.unwrap();
+    let stale = console
+        .ask("GET", "/api/v1/events")
+        .bearer_auth(&token)
+        .header("last-event-id", "other-7")
+        .send()
+        .await
+        .unwrap();
     let first = |mut stream: reqwest::Response| async move {
         let mut text = String::new();
         while text.matches("event: ").count() < 2 {
@@ -358,7 +408,13 @@ async fn the_event_stream_greets_and_tells_changes() {
     let text = tokio::time::timeout(Duration::from_secs(10), first(stale)).await.unwrap();
     assert!(text.contains("event: resync"), "{text}");
     let boot = id.rsplit_once('-').unwrap().0;
-    let resumed = console.ask("GET", "/api/v1/events").bearer_auth(&token).header("last-event-id", format!("{boot}-0")).send().await.unwrap();
+    let resumed = console
+        .ask("GET", "/api/v1/events")
+        .bearer_auth(&token)
+        .header("last-event-id", format!("{boot}-0"))
+        .send()
+        .await
+        .unwrap();
     let text = tokio::time::timeout(Duration::from_secs(10), first(resumed)).await.unwrap();
     assert!(!text.contains("event: resync"), "{text}");
 }

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::{build, images};
 use crate::shell::{announce, cargo, command, run};
+use crate::{build, images};
 
 /// Kept between runs; the recipe's version stands in the name, so that a changed recipe makes a new one.
 const CACHE: &str = "/var/cache/berth-test";

@@ -53,7 +53,13 @@ impl Curve {
 
 /// Four digits after the point below 1000, none above: a pixel is coarser.
 fn rounded(value: Option<f64>) -> Option<f64> {
-    value.map(|value| if value.abs() < 1000.0 { (value * 10_000.0).round() / 10_000.0 } else { value.round() })
+    value.map(|value| {
+        if value.abs() < 1000.0 {
+            (value * 10_000.0).round() / 10_000.0
+        } else {
+            value.round()
+        }
+    })
 }
 
 /// The last `span_ms` of the named series of a container, or of the host (`@host`).

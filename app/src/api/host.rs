@@ -38,7 +38,10 @@ pub fn pick(mut templates: Vec<Template>) -> Vec<Template> {
         let plain = |template: &Template| !matches!(template.variant.as_str(), "" | "default");
         let release = |template: &Template| template.release.split('.').filter_map(|part| part.parse::<u32>().ok()).collect::<Vec<_>>();
         let key = |template: &Template| (!template.downloaded, known(template), plain(template));
-        key(a).cmp(&key(b)).then_with(|| release(b).cmp(&release(a))).then_with(|| b.created_at.cmp(&a.created_at))
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| release(b).cmp(&release(a)))
+            .then_with(|| b.created_at.cmp(&a.created_at))
     });
     let mut seen = std::collections::BTreeSet::new();
     templates.retain(|template| seen.insert(template.os.to_ascii_lowercase()));

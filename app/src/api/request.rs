@@ -76,8 +76,7 @@ impl SessionCookie {
 /// # Errors
 /// The server gave none: a fault of its own.
 pub fn context() -> ApiResult<RequestContext> {
-    use_context::<RequestContext>()
-        .ok_or_else(|| ApiError::Refused(Box::new(ErrorBody::new(ErrorCode::Failed, "the request has no context"))))
+    use_context::<RequestContext>().ok_or_else(|| ApiError::Refused(Box::new(ErrorBody::new(ErrorCode::Failed, "the request has no context"))))
 }
 
 /// The console and who asks it.
@@ -146,7 +145,8 @@ pub async fn tail(mut file: tokio::fs::File, bytes: u32) -> ApiResult<String> {
         file.take(u64::from(bytes)).read_to_end(&mut content).await?;
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&content).into_owned())
     };
-    read.await.map_err(|error| ApiError::Refused(Box::new(ErrorBody::new(ErrorCode::Failed, format!("read the console log: {error}")))))
+    read.await
+        .map_err(|error| ApiError::Refused(Box::new(ErrorBody::new(ErrorCode::Failed, format!("read the console log: {error}")))))
 }
 
 /// Adds a `Set-Cookie` header to the answer.
@@ -183,8 +183,13 @@ pub fn page_context() -> PageContext {
     let settings = request.who.as_ref().map(|who| who.settings.clone()).unwrap_or_default();
     let tag = settings.language.or_else(|| cookie(&cookies, LANGUAGE_COOKIE));
     let accepted = || header(ACCEPT_LANGUAGE).and_then(|header| Lang::accepted(&header));
-    let theme = settings.theme.or_else(|| cookie(&cookies, THEME_COOKIE)).filter(|theme| matches!(theme.as_str(), "light" | "dark"));
-    let zone = cookie(&cookies, ZONE_COOKIE).and_then(|minutes| minutes.parse().ok()).filter(|minutes: &i32| minutes.abs() <= 900);
+    let theme = settings
+        .theme
+        .or_else(|| cookie(&cookies, THEME_COOKIE))
+        .filter(|theme| matches!(theme.as_str(), "light" | "dark"));
+    let zone = cookie(&cookies, ZONE_COOKIE)
+        .and_then(|minutes| minutes.parse().ok())
+        .filter(|minutes: &i32| minutes.abs() <= 900);
     PageContext {
         lang: tag.as_deref().and_then(Lang::of_tag).or_else(accepted).unwrap_or_default(),
         theme,

@@ -3,9 +3,9 @@
 use leptos::prelude::*;
 use model::access::WhoAmI;
 
-use super::{ApiError, ApiResult};
 #[cfg(feature = "ssr")]
 use super::request;
+use super::{ApiError, ApiResult};
 
 /// Where the plain form of the frame posts to.
 pub const SIGN_OUT_PATH: &str = "/fn/session/sign_out";

@@ -15,7 +15,10 @@ use super::{ApiError, request};
 #[server(name = TemplatesFn, prefix = "/fn", endpoint = "templates/list")]
 pub async fn list(unusable: bool) -> ApiResult<Vec<Template>> {
     let (control, caller) = request::request()?;
-    let filter = control::templates::TemplateFilter { unusable, ..request::usable_templates() };
+    let filter = control::templates::TemplateFilter {
+        unusable,
+        ..request::usable_templates()
+    };
     Ok(control.templates.list(&caller, &filter).await?)
 }
 
@@ -26,7 +29,9 @@ pub async fn list(unusable: bool) -> ApiResult<Vec<Template>> {
 #[server(name = DownloadFn, prefix = "/fn", endpoint = "templates/download")]
 pub async fn download(reference: String) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
-    let reference = reference.parse().map_err(|error: model::id::IdError| ApiError::refused(model::ErrorCode::Invalid, error.to_string()))?;
+    let reference = reference
+        .parse()
+        .map_err(|error: model::id::IdError| ApiError::refused(model::ErrorCode::Invalid, error.to_string()))?;
     Ok(control.templates.download(&caller, &reference, None).await?)
 }
 
@@ -37,7 +42,9 @@ pub async fn download(reference: String) -> ApiResult<Task> {
 #[server(name = RemoveTemplateFn, prefix = "/fn", endpoint = "templates/remove")]
 pub async fn remove(reference: String) -> ApiResult<()> {
     let (control, caller) = request::request()?;
-    let reference = reference.parse().map_err(|error: model::id::IdError| ApiError::refused(model::ErrorCode::Invalid, error.to_string()))?;
+    let reference = reference
+        .parse()
+        .map_err(|error: model::id::IdError| ApiError::refused(model::ErrorCode::Invalid, error.to_string()))?;
     Ok(control.templates.remove(&caller, &reference).await?)
 }
 
@@ -49,5 +56,8 @@ pub async fn remove(reference: String) -> ApiResult<()> {
 pub async fn import(url: String, name: String, sha256: String) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     let given = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    Ok(control.templates.import_url(&caller, url.trim(), given(&name).as_deref(), given(&sha256).as_deref(), None).await?)
+    Ok(control
+        .templates
+        .import_url(&caller, url.trim(), given(&name).as_deref(), given(&sha256).as_deref(), None)
+        .await?)
 }

@@ -68,11 +68,21 @@ pub async fn upload(name: &str, sha256: &str, file: &web_sys::File) -> Result<mo
     let init = web_sys::RequestInit::new();
     init.set_method("POST");
     init.set_body(file);
-    let digest = if sha256.trim().is_empty() { String::new() } else { format!("&sha256={}", sha256.trim()) };
+    let digest = if sha256.trim().is_empty() {
+        String::new()
+    } else {
+        format!("&sha256={}", sha256.trim())
+    };
     let address = format!("/api/v1/templates/upload?name={}{digest}", name.trim());
-    let answer = wasm_bindgen_futures::JsFuture::from(window().fetch_with_str_and_init(&address, &init)).await.map_err(told)?;
+    let answer = wasm_bindgen_futures::JsFuture::from(window().fetch_with_str_and_init(&address, &init))
+        .await
+        .map_err(told)?;
     let response: web_sys::Response = answer.dyn_into().map_err(told)?;
-    let text = wasm_bindgen_futures::JsFuture::from(response.text().map_err(told)?).await.map_err(told)?.as_string().unwrap_or_default();
+    let text = wasm_bindgen_futures::JsFuture::from(response.text().map_err(told)?)
+        .await
+        .map_err(told)?
+        .as_string()
+        .unwrap_or_default();
     if response.ok() {
         return serde_json::from_str(&text).map_err(|error| error.to_string());
     }

@@ -201,7 +201,9 @@ fn step(graph: Graph, event: &web_sys::KeyboardEvent) {
 fn Line(graph: Graph, at: usize) -> impl IntoView {
     let drawn = move |draw: fn(Window, &[i64], &data::Points) -> String| {
         let window = graph.window.get();
-        graph.shown.with(|data| data.series.get(at).map(|points| draw(window, &data.times, points)).unwrap_or_default())
+        graph
+            .shown
+            .with(|data| data.series.get(at).map(|points| draw(window, &data.times, points)).unwrap_or_default())
     };
     let line = Memo::new(move |_| drawn(|window, times, points| geometry::line(window, times, &points.avg)));
     let fill = Memo::new(move |_| {
@@ -239,6 +241,9 @@ fn mark_path(graph: Graph) -> String {
 
 fn cursor_path(graph: Graph) -> String {
     let window = graph.window.get();
-    let nearest = graph.cursor.get().and_then(|at| graph.shown.with(|data| data.nearest(at).and_then(|index| data.times.get(index).copied())));
+    let nearest = graph
+        .cursor
+        .get()
+        .and_then(|at| graph.shown.with(|data| data.nearest(at).and_then(|index| data.times.get(index).copied())));
     nearest.map(|at| format!("M{0:.1} 0V{HEIGHT}", window.x(at))).unwrap_or_default()
 }

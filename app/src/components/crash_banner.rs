@@ -18,7 +18,11 @@ fn banner() -> Option<web_sys::Element> {
     if document.get_element_by_id("crash-banner").is_some() {
         return None;
     }
-    let lang = document.document_element().and_then(|root| root.get_attribute("lang")).and_then(|tag| Lang::of_tag(&tag)).unwrap_or_default();
+    let lang = document
+        .document_element()
+        .and_then(|root| root.get_attribute("lang"))
+        .and_then(|tag| Lang::of_tag(&tag))
+        .unwrap_or_default();
     let banner = document.create_element("div").ok()?;
     banner.set_id("crash-banner");
     banner.set_class_name("banner banner--danger");

@@ -31,7 +31,10 @@ const RUN: &[Entry] = &[
     entry("/containers", text::CONTAINERS, Icon::Containers),
     entry("/tasks", text::TASKS, Icon::Tasks),
 ];
-const SUPPLY: &[Entry] = &[entry("/templates", text::TEMPLATES, Icon::Templates), entry("/sources", text::SOURCES, Icon::Sources)];
+const SUPPLY: &[Entry] = &[
+    entry("/templates", text::TEMPLATES, Icon::Templates),
+    entry("/sources", text::SOURCES, Icon::Sources),
+];
 const KEEP: &[Entry] = &[entry("/trash", text::TRASH, Icon::Trash), entry("/account", text::ACCOUNT, Icon::Account)];
 
 /// The frame; visitors who are not signed in see the content alone.

@@ -68,7 +68,10 @@ pub fn state(state: TaskState) -> Text {
 pub fn amounts(locale: Locale, progress: &Progress) -> String {
     if progress.unit != "bytes" {
         return progress.total.map_or_else(String::new, |total| {
-            locale.fill(text::PROGRESS_OF, &[("done", &locale.integer(progress.done)), ("total", &locale.integer(total))])
+            locale.fill(
+                text::PROGRESS_OF,
+                &[("done", &locale.integer(progress.done)), ("total", &locale.integer(total))],
+            )
         });
     }
     let mut parts = vec![match progress.total {
@@ -101,8 +104,16 @@ pub fn TaskProgress(#[prop(into)] task: Signal<Task>) -> impl IntoView {
     let locale = use_locale();
     let words = Memo::new(move |_| {
         task.with(|task| {
-            let doing = if task.state == TaskState::Running { phase(&task.progress.phase) } else { state(task.state) };
-            let amounts = if task.state.is_over() { String::new() } else { amounts(locale, &task.progress) };
+            let doing = if task.state == TaskState::Running {
+                phase(&task.progress.phase)
+            } else {
+                state(task.state)
+            };
+            let amounts = if task.state.is_over() {
+                String::new()
+            } else {
+                amounts(locale, &task.progress)
+            };
             (locale.t(doing), amounts, task.progress.note.clone().filter(|_| !task.state.is_over()))
         })
     });

@@ -90,12 +90,18 @@ fn listen(host: &web_sys::HtmlElement, session: RwSignal<Session>, pasted: RwSig
 }
 
 fn text_of(detail: &JsValue, key: &str) -> String {
-    js_sys::Reflect::get(detail, &key.into()).ok().and_then(|value| value.as_string()).unwrap_or_default()
+    js_sys::Reflect::get(detail, &key.into())
+        .ok()
+        .and_then(|value| value.as_string())
+        .unwrap_or_default()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "an exit code")]
 fn state_of(detail: &JsValue) -> Session {
-    let code = js_sys::Reflect::get(detail, &"code".into()).ok().and_then(|value| value.as_f64()).unwrap_or(0.0) as i32;
+    let code = js_sys::Reflect::get(detail, &"code".into())
+        .ok()
+        .and_then(|value| value.as_f64())
+        .unwrap_or(0.0) as i32;
     match text_of(detail, "state").as_str() {
         "open" => Session::Open,
         "lost" => Session::Lost,

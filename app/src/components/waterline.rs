@@ -75,7 +75,14 @@ fn Vessel(level: Signal<Level>, name: String, text: Memo<String>) -> impl IntoVi
     let width = move |value: fn(&Level) -> Option<f64>| level.with(|level| format!("{:.2}", level.share(value(level)) * 100.0));
     let start = move || width(|level| level.used);
     let rest = move || width(|level| Some(level.used? + level.reclaimable?));
-    let notch = move || level.with(|level| level.peak.filter(|_| level.limit.is_some()).map(|peak| format!("{:.2}", level.share(Some(peak)) * 100.0)));
+    let notch = move || {
+        level.with(|level| {
+            level
+                .peak
+                .filter(|_| level.limit.is_some())
+                .map(|peak| format!("{:.2}", level.share(Some(peak)) * 100.0))
+        })
+    };
     view! {
         <svg class="waterline__vessel" viewBox="0 0 100 8" preserveAspectRatio="none" role="meter" aria-label=name aria-valuetext=move || text.get()
             aria-valuemin="0" aria-valuemax="100" aria-valuenow=move || width(|level| level.used)>

@@ -12,8 +12,8 @@ use super::problems::Problems;
 
 /// The text fields besides the limits.
 pub const FIELDS: [&str; 19] = [
-    "template", "name", "hostname", "network", "ip", "gw", "ip6-mode", "ip6", "rate-in", "rate-out", "mtu", "mac", "publish", "env", "tag", "ssh-key", "password",
-    "restart", "notes",
+    "template", "name", "hostname", "network", "ip", "gw", "ip6-mode", "ip6", "rate-in", "rate-out", "mtu", "mac", "publish", "env", "tag", "ssh-key",
+    "password", "restart", "notes",
 ];
 /// The boxes to tick: `yes` or empty.
 pub const TICKS: [&str; 2] = ["autostart", "nesting"];
@@ -96,7 +96,11 @@ fn nics(typed: &impl Fn(&str) -> String, problems: &mut Problems) -> Vec<NicSpec
         "none" => pairs.push(("ip6", "none".to_owned())),
         _ => {}
     }
-    pairs.extend(["rate-in", "rate-out", "mtu", "mac"].into_iter().filter_map(|key| filled(&typed(key)).map(|value| (key, value))));
+    pairs.extend(
+        ["rate-in", "rate-out", "mtu", "mac"]
+            .into_iter()
+            .filter_map(|key| filled(&typed(key)).map(|value| (key, value))),
+    );
     let mut text = Vec::new();
     for (key, value) in pairs {
         let pair = format!("{key}={}", value.trim());
@@ -164,7 +168,16 @@ mod tests {
 
     #[test]
     fn each_problem_stands_beside_its_field() {
-        let wrong = [("name", "Web"), ("template", ""), ("memory", "1M"), ("network", "static"), ("ip", ""), ("publish", "80"), ("env", "x"), ("mtu", "9")];
+        let wrong = [
+            ("name", "Web"),
+            ("template", ""),
+            ("memory", "1M"),
+            ("network", "static"),
+            ("ip", ""),
+            ("publish", "80"),
+            ("env", "x"),
+            ("mtu", "9"),
+        ];
         let problems = parse(&form(&wrong), true).unwrap_err();
         for field in ["name", "template", "memory", "ip", "publish", "env", "mtu"] {
             assert!(problems.of(field).is_some(), "{field}");
@@ -174,7 +187,16 @@ mod tests {
 
     #[test]
     fn lists_are_read_as_people_write_them() {
-        let request = parse(&form(&[("publish", "8080:80, 53:53/udp"), ("tag", "web  prod"), ("env", "A=1\n\nB=x=y\r\n"), ("ssh-key", " ssh-ed25519 AAAA me \n")]), false).unwrap();
+        let request = parse(
+            &form(&[
+                ("publish", "8080:80, 53:53/udp"),
+                ("tag", "web  prod"),
+                ("env", "A=1\n\nB=x=y\r\n"),
+                ("ssh-key", " ssh-ed25519 AAAA me \n"),
+            ]),
+            false,
+        )
+        .unwrap();
         assert_eq!(request.spec.publish.len(), 2);
         assert_eq!(request.spec.tags, ["web", "prod"]);
         assert_eq!(request.spec.env, [("A".to_owned(), "1".to_owned()), ("B".to_owned(), "x=y".to_owned())]);
@@ -183,7 +205,11 @@ mod tests {
 
     #[test]
     fn the_network_may_be_static_or_absent() {
-        let fixed = parse(&form(&[("network", "static"), ("ip", "10.213.0.5/22"), ("gw", "10.213.0.1"), ("ip6-mode", "none")]), true).unwrap();
+        let fixed = parse(
+            &form(&[("network", "static"), ("ip", "10.213.0.5/22"), ("gw", "10.213.0.1"), ("ip6-mode", "none")]),
+            true,
+        )
+        .unwrap();
         let nic = fixed.spec.nics.first().unwrap();
         assert!(matches!(nic.ip, Addressing::Static(_)) && nic.gw.is_some());
         assert_eq!(nic.ip6, Addressing::None);

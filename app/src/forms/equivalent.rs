@@ -47,7 +47,11 @@ fn without_defaults(value: Value, default: &Value) -> Value {
 #[must_use]
 pub fn command(request: &CreateRequest) -> String {
     let spec = &request.spec;
-    let mut words = vec!["berth create".to_owned(), spec.name.to_string(), format!("--template {}", quoted(&spec.template.to_string()))];
+    let mut words = vec![
+        "berth create".to_owned(),
+        spec.name.to_string(),
+        format!("--template {}", quoted(&spec.template.to_string())),
+    ];
     let mut flag = |name: &str, value: &str| words.push(format!("--{name} {}", quoted(value)));
     for key in KEYS {
         let (asked, default) = (text_of(&spec.limits, key), text_of(&Limits::default(), key));
@@ -69,7 +73,12 @@ pub fn command(request: &CreateRequest) -> String {
         RestartPolicy::Always => flag("restart", "always"),
     }
     spec.tags.iter().for_each(|tag| flag("tag", tag));
-    let switches = [("--password-stdin", request.password.is_some()), ("--autostart", spec.autostart), ("--nesting", spec.nesting), ("--start", request.start)];
+    let switches = [
+        ("--password-stdin", request.password.is_some()),
+        ("--autostart", spec.autostart),
+        ("--nesting", spec.nesting),
+        ("--start", request.start),
+    ];
     words.extend(switches.into_iter().filter(|(_, is_on)| *is_on).map(|(word, _)| word.to_owned()));
     words.join(" ")
 }
@@ -119,7 +128,14 @@ mod tests {
 
     #[test]
     fn the_command_names_what_was_asked_for() {
-        let asked = request(&[("memory", "512M"), ("pids", ""), ("env", "GREETING=it's me"), ("tag", "web"), ("publish", "53:53/udp"), ("password", "a long secret")]);
+        let asked = request(&[
+            ("memory", "512M"),
+            ("pids", ""),
+            ("env", "GREETING=it's me"),
+            ("tag", "web"),
+            ("publish", "53:53/udp"),
+            ("password", "a long secret"),
+        ]);
         assert_eq!(
             command(&asked),
             r"berth create web --template images:debian/13 --memory 512M --pids none --publish 53:53/udp --env 'GREETING=it'\''s me' --tag web --password-stdin --start"

@@ -29,8 +29,15 @@ pub fn parse(name: &str, sha256: &str, needs_name: bool) -> Result<Import, Probl
 #[must_use]
 pub fn name_of(file: &str) -> String {
     let base = file.rsplit(['/', '\\']).next().unwrap_or(file);
-    let stem = [".tar.xz", ".tar.gz", ".tar.zst", ".tar.bz2", ".tgz", ".txz", ".tar", ".squashfs", ".xz"].iter().find_map(|end| base.strip_suffix(end)).unwrap_or(base);
-    let plain: String = stem.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let stem = [".tar.xz", ".tar.gz", ".tar.zst", ".tar.bz2", ".tgz", ".txz", ".tar", ".squashfs", ".xz"]
+        .iter()
+        .find_map(|end| base.strip_suffix(end))
+        .unwrap_or(base);
+    let plain: String = stem
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     let name: String = plain.trim_start_matches(|c: char| !c.is_ascii_lowercase()).chars().take(63).collect();
     name.trim_end_matches('-').to_owned()
 }

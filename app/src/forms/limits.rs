@@ -5,7 +5,18 @@ use model::Limits;
 use model::limits::{DEFAULT_CPU_WEIGHT, DEFAULT_PIDS};
 
 /// The keys in the order of the form: the long flags of `berth create`.
-pub const KEYS: [&str; 10] = ["cpus", "cpu-weight", "cpuset", "memory", "memory-high", "swap", "pids", "io-read", "io-write", "disk"];
+pub const KEYS: [&str; 10] = [
+    "cpus",
+    "cpu-weight",
+    "cpuset",
+    "memory",
+    "memory-high",
+    "swap",
+    "pids",
+    "io-read",
+    "io-write",
+    "disk",
+];
 
 /// What a field shows for a limit; empty = unlimited.
 #[must_use]

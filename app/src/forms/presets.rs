@@ -64,7 +64,11 @@ impl Preset {
 #[must_use]
 pub fn values(choice: &str, has_disk_limits: bool) -> Vec<(&'static str, String)> {
     let preset = PRESETS.iter().find(|preset| preset.key == choice);
-    let text = |key: &'static str| preset.and_then(|preset| preset.value(key, has_disk_limits)).unwrap_or_else(|| text_of(&Limits::default(), key));
+    let text = |key: &'static str| {
+        preset
+            .and_then(|preset| preset.value(key, has_disk_limits))
+            .unwrap_or_else(|| text_of(&Limits::default(), key))
+    };
     KEYS.into_iter().map(|key| (key, text(key))).collect()
 }
 
@@ -85,7 +89,13 @@ mod tests {
         for choice in ["small", "medium", "large", UNLIMITED] {
             for has_disk_limits in [true, false] {
                 let written = values(choice, has_disk_limits);
-                let typed = |key: &str| written.iter().find(|(field, _)| *field == key).map(|(_, text)| text.clone()).unwrap_or_default();
+                let typed = |key: &str| {
+                    written
+                        .iter()
+                        .find(|(field, _)| *field == key)
+                        .map(|(_, text)| text.clone())
+                        .unwrap_or_default()
+                };
                 assert_eq!(choice_of(typed, has_disk_limits), choice);
             }
         }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::format::Locale;
-use crate::i18n::{Lang, Text};
 use crate::i18n::rules as text;
+use crate::i18n::{Lang, Text};
 
 /// Field to message; empty = the form can be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,7 +97,13 @@ mod tests {
 
     #[test]
     fn english_is_the_models_and_french_the_rule() {
-        let (en, fr) = (Locale::default(), Locale { lang: Lang::Fr, ..Locale::default() });
+        let (en, fr) = (
+            Locale::default(),
+            Locale {
+                lang: Lang::Fr,
+                ..Locale::default()
+            },
+        );
         assert_eq!(words(en, "memory", "too small"), "too small");
         assert_eq!(words(fr, "memory", "too small"), text::MEMORY.fr);
         assert_eq!(words(fr, "unheard-of", "as it came"), "as it came");

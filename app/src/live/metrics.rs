@@ -57,7 +57,11 @@ impl FeedData {
         self.series.clear();
         for point in 0..points.min(FEED_SECONDS * 2) {
             let time = history.from.ms + i64::try_from(point).unwrap_or(0) * step;
-            let values = history.series.iter().map(|(name, series)| (name.clone(), series.avg.get(point).copied().flatten())).collect();
+            let values = history
+                .series
+                .iter()
+                .map(|(name, series)| (name.clone(), series.avg.get(point).copied().flatten()))
+                .collect();
             self.push(time, &values);
         }
         let last = self.times.back().copied().unwrap_or(i64::MIN);
@@ -67,7 +71,10 @@ impl FeedData {
     }
 
     fn at(&self, index: usize) -> BTreeMap<String, Option<f64>> {
-        self.series.iter().map(|(name, values)| (name.clone(), values.get(index).copied().flatten())).collect()
+        self.series
+            .iter()
+            .map(|(name, values)| (name.clone(), values.get(index).copied().flatten()))
+            .collect()
     }
 
     fn push(&mut self, time: i64, values: &BTreeMap<String, Option<f64>>) {
@@ -90,7 +97,10 @@ impl FeedData {
 
     fn take(&mut self, at_ms: i64, row: Option<&MetricsRow>, columns: &[String]) {
         if let Some(row) = row {
-            let named = row.values.iter().filter_map(|(column, value)| Some((columns.get(usize::from(*column))?.clone(), *value)));
+            let named = row
+                .values
+                .iter()
+                .filter_map(|(column, value)| Some((columns.get(usize::from(*column))?.clone(), *value)));
             self.newest.extend(named);
             self.newest.extend(row.extra.iter().cloned());
         }

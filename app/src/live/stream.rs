@@ -145,7 +145,12 @@ fn on_failure(live: Live) {
 /// Doubles from half a second to 15 s, with jitter so that 500 tabs do not come back at once.
 fn delay_ms(tries: u32, random: f64) -> u64 {
     let base = 500_u64.saturating_mul(1 << tries.saturating_sub(1).min(5)).min(15_000);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a few seconds of milliseconds")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a few seconds of milliseconds"
+    )]
     let jitter = (base as f64 * 0.5 * random) as u64;
     base + jitter
 }

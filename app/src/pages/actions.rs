@@ -84,9 +84,7 @@ async fn ask(action: Action, name: String) -> Result<model::task::Task, ApiError
         Action::Unfreeze => api::unfreeze(name).await,
         Action::Delete => api::delete(name, false, false).await,
         Action::ForceDelete => api::delete(name, true, false).await,
-        Action::Exec | Action::Console | Action::Update | Action::Rename => {
-            Err(ApiError::Unreachable(format!("{} is not one press", name)))
-        }
+        Action::Exec | Action::Console | Action::Update | Action::Rename => Err(ApiError::Unreachable(format!("{} is not one press", name))),
     }
 }
 
@@ -116,7 +114,10 @@ impl Actions {
                 self.toasts.done(self.locale.count(text::ASKED_N, done));
             } else {
                 let (done, failed) = (self.locale.integer(done), self.locale.integer(failures.len() as u64));
-                self.toasts.failed(self.locale.fill(text::STARTED_ALL, &[("done", &done), ("failed", &failed), ("why", &failures.join("; "))]));
+                self.toasts.failed(
+                    self.locale
+                        .fill(text::STARTED_ALL, &[("done", &done), ("failed", &failed), ("why", &failures.join("; "))]),
+                );
             }
         });
     }
@@ -145,7 +146,10 @@ impl Actions {
         self.live.seed_task(task);
         let outcome = move |task: model::task::Task| match (&task.error, action) {
             (Some(error), _) => {
-                let why = error.hint.as_ref().map_or_else(|| error.message.clone(), |hint| format!("{}; {hint}", error.message));
+                let why = error
+                    .hint
+                    .as_ref()
+                    .map_or_else(|| error.message.clone(), |hint| format!("{}; {hint}", error.message));
                 self.toasts.failed(self.locale.fill(text::FAILED_ACTION, &[("name", &name), ("why", &why)]));
             }
             (None, Action::Delete | Action::ForceDelete) => {

@@ -59,7 +59,15 @@ enum Tab {
 }
 
 impl Tab {
-    const ALL: [Self; 7] = [Self::Summary, Self::Terminal, Self::Console, Self::Limits, Self::Network, Self::Log, Self::Tasks];
+    const ALL: [Self; 7] = [
+        Self::Summary,
+        Self::Terminal,
+        Self::Console,
+        Self::Limits,
+        Self::Network,
+        Self::Log,
+        Self::Tasks,
+    ];
 
     fn key(self) -> &'static str {
         match self {

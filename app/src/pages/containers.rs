@@ -54,13 +54,19 @@ pub fn ContainersPage() -> impl IntoView {
     let list = Resource::new(|| (), |()| api::list());
     let state = move || {
         live.rows.with(|rows| {
-            let running = rows.values().filter(|row| row.summary.with(|summary| summary.state == model::ContainerState::Running)).count();
-            format!("{} · {}", locale.count(text::CONTAINERS_N, rows.len() as u64), locale.count(text::RUNNING_N, running as u64))
+            let running = rows
+                .values()
+                .filter(|row| row.summary.with(|summary| summary.state == model::ContainerState::Running))
+                .count();
+            format!(
+                "{} · {}",
+                locale.count(text::CONTAINERS_N, rows.len() as u64),
+                locale.count(text::RUNNING_N, running as u64)
+            )
         })
     };
-    let create = move || {
-        use_may(Permission::Containers).then(|| view! { <LinkButton href="/create" label=locale.t(text::CREATE) tone=Tone::Primary icon=Icon::Plus/> })
-    };
+    let create =
+        move || use_may(Permission::Containers).then(|| view! { <LinkButton href="/create" label=locale.t(text::CREATE) tone=Tone::Primary icon=Icon::Plus/> });
     view! {
         <PageFrame title=locale.t(CONTAINERS).to_owned() state=ViewFn::from(move || state) actions=ViewFn::from(create)>
             <Loaded resource=list full=|list| view! { <Listed list=list/> }.into_any()/>
@@ -141,7 +147,12 @@ fn FilterBar(typed: RwSignal<String>, shown: Signal<usize>) -> impl IntoView {
         url
     });
     let all = move || live.rows.with(std::collections::BTreeMap::len);
-    let words = move || locale.fill(text::SHOWN, &[("shown", &locale.integer(shown.get() as u64)), ("all", &locale.integer(all() as u64))]);
+    let words = move || {
+        locale.fill(
+            text::SHOWN,
+            &[("shown", &locale.integer(shown.get() as u64)), ("all", &locale.integer(all() as u64))],
+        )
+    };
     view! {
         <form class="filter-bar" role="search" method="get" on:submit=move |event| event.prevent_default()>
             <label>

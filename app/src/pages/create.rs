@@ -29,7 +29,11 @@ struct Start {
 }
 
 async fn start() -> ApiResult<Start> {
-    Ok(Start { templates: templates::list(false).await?, host: host::host_report().await?, name: containers::suggest_name().await? })
+    Ok(Start {
+        templates: templates::list(false).await?,
+        host: host::host_report().await?,
+        name: containers::suggest_name().await?,
+    })
 }
 
 /// The page.

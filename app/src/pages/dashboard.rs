@@ -27,9 +27,8 @@ mod top;
 pub fn DashboardPage() -> impl IntoView {
     let locale = use_locale();
     let list = Resource::new(|| (), |()| functions::list());
-    let create = move || {
-        use_may(Permission::Containers).then(|| view! { <LinkButton href="/create" label=locale.t(text::CREATE) tone=Tone::Primary icon=Icon::Plus/> })
-    };
+    let create =
+        move || use_may(Permission::Containers).then(|| view! { <LinkButton href="/create" label=locale.t(text::CREATE) tone=Tone::Primary icon=Icon::Plus/> });
     view! {
         <PageFrame title=locale.t(OVERVIEW).to_owned() actions=ViewFn::from(create)>
             <Loaded resource=list full=|list| view! { <Overview list=list/> }.into_any()/>

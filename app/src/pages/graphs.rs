@@ -162,7 +162,11 @@ fn RangePicker(range: Memo<Range>) -> impl IntoView {
     };
     let hint = move || match range.get() {
         Range::Live => String::new(),
-        range => format!("{} {}", locale.t(text::BAND_HINT), locale.fill(text::RESOLUTION, &[("time", &locale.rough_duration(range.step_ms()))])),
+        range => format!(
+            "{} {}",
+            locale.t(text::BAND_HINT),
+            locale.fill(text::RESOLUTION, &[("time", &locale.rough_duration(range.step_ms()))])
+        ),
     };
     view! {
         <div class="range-picker">
@@ -204,7 +208,11 @@ impl Source {
         let (range, curves, feed, subject) = (self.range, self.curves, self.feed.clone(), self.subject.clone());
         let due = Memo::new(move |_| {
             let range = range.get();
-            let point = if range == Range::Live { 0 } else { live.now_ms.get() / range.step_ms().max(10_000) };
+            let point = if range == Range::Live {
+                0
+            } else {
+                live.now_ms.get() / range.step_ms().max(10_000)
+            };
             (range, point, live.resyncs.get())
         });
         Effect::new(move |before: Option<(Range, i64, u32)>| {
@@ -227,7 +235,11 @@ impl Source {
         let locale = use_locale();
         let (source, live) = (self.clone(), use_live());
         let data = Memo::new(move |_| {
-            let mut data = if source.range.get() == Range::Live { source.live_data(spec) } else { source.past_data(spec) };
+            let mut data = if source.range.get() == Range::Live {
+                source.live_data(spec)
+            } else {
+                source.past_data(spec)
+            };
             if let Some((name, _)) = spec.series.first() {
                 data.limits = limits.run(((*name).to_owned(),));
             }

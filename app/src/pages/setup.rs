@@ -65,7 +65,8 @@ fn SetupForm() -> impl IntoView {
     let send = move || {
         said.set(None);
         is_checked.set(true);
-        let is_ready = !is_sending.get_untracked() && token.with_untracked(|token| !token.is_empty()) && password.with_untracked(|typed| check_password(typed).is_ok());
+        let is_ready =
+            !is_sending.get_untracked() && token.with_untracked(|token| !token.is_empty()) && password.with_untracked(|typed| check_password(typed).is_ok());
         if !is_ready {
             return;
         }

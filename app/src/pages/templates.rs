@@ -7,8 +7,8 @@ use model::Permission;
 use model::template::Template;
 
 use crate::api::templates as functions;
-use crate::components::dialog::Dialog;
 use crate::components::button::Tone;
+use crate::components::dialog::Dialog;
 use crate::components::field::{Field, Tick};
 use crate::components::page_frame::{Empty, Loaded, PageFrame};
 use crate::components::toast::{Toasts, use_toasts};
@@ -39,7 +39,11 @@ pub struct Shelf {
 /// Whether every word stands somewhere in what is shown of a template.
 #[must_use]
 pub fn matches(template: &Template, words: &str) -> bool {
-    let shown = format!("{} {} {} {} {} {}", template.name, template.os, template.release, template.variant, template.arch, template.reference).to_lowercase();
+    let shown = format!(
+        "{} {} {} {} {} {}",
+        template.name, template.os, template.release, template.variant, template.arch, template.reference
+    )
+    .to_lowercase();
     words.to_lowercase().split_whitespace().all(|word| shown.contains(word))
 }
 
@@ -50,7 +54,14 @@ pub fn TemplatesPage() -> impl IntoView {
     let outcomes = live.outcomes(|kind| kind.starts_with("template.") || kind.contains("refresh"));
     let is_unusable_shown = RwSignal::new(false);
     let list = Resource::new(move || (outcomes.get(), is_unusable_shown.get()), |(_, unusable)| functions::list(unusable));
-    let shelf = Shelf { list, asked: RwSignal::default(), is_asking: RwSignal::new(false), toasts, locale, live };
+    let shelf = Shelf {
+        list,
+        asked: RwSignal::default(),
+        is_asking: RwSignal::new(false),
+        toasts,
+        locale,
+        live,
+    };
     let title = Signal::derive(move || locale.fill(text::REMOVE_NAMED, &[("name", &shelf.asked.get())]));
     let may = use_may(Permission::Templates);
     view! {
@@ -69,7 +80,11 @@ pub fn TemplatesPage() -> impl IntoView {
 #[component]
 fn Listed(shelf: Shelf, all: Vec<Template>, is_unusable_shown: RwSignal<bool>) -> impl IntoView {
     let locale = use_locale();
-    let quiet = || NavigateOptions { replace: true, scroll: false, ..NavigateOptions::default() };
+    let quiet = || NavigateOptions {
+        replace: true,
+        scroll: false,
+        ..NavigateOptions::default()
+    };
     let (in_url, set_url) = query_signal_with_options::<String>("q", quiet());
     let search = RwSignal::new(in_url.get_untracked().unwrap_or_default());
     let (here, set_here) = query_signal_with_options::<bool>("here", quiet());
@@ -87,9 +102,21 @@ fn Listed(shelf: Shelf, all: Vec<Template>, is_unusable_shown: RwSignal<bool>) -
     let found = Memo::new(move |_| {
         let (words, only_here) = (search.get(), only_here.get());
         let from = |template: &Template| source.as_ref().is_none_or(|source| template.reference.to_string().starts_with(source));
-        all.iter().filter(|template| (!only_here || template.downloaded) && from(template) && matches(template, &words)).cloned().collect::<Vec<_>>()
+        all.iter()
+            .filter(|template| (!only_here || template.downloaded) && from(template) && matches(template, &words))
+            .cloned()
+            .collect::<Vec<_>>()
     });
-    let rows = move || found.with(|found| found.iter().take(shown.get()).cloned().map(|template| view! { <row::TemplateRow shelf=shelf template=template/> }).collect_view());
+    let rows = move || {
+        found.with(|found| {
+            found
+                .iter()
+                .take(shown.get())
+                .cloned()
+                .map(|template| view! { <row::TemplateRow shelf=shelf template=template/> })
+                .collect_view()
+        })
+    };
     let head = move |label: Text, class: &'static str| view! { <th scope="col" class=class>{locale.t(label)}</th> };
     view! {
         <div class="template-filter">

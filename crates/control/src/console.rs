@@ -75,8 +75,17 @@ impl Control {
         let events = Arc::new(Events::new(boot_name()?));
         let access = Access::open(facts.clone(), clock.clone(), &config.run_dir).await?;
         let tasks = Arc::new(Tasks::new(facts.clone(), Arc::clone(&events), clock.clone(), config.state_dir.join("tasks"))?);
-        let metrics = Arc::new(Metrics::new(config.state_dir.join("metrics"), Arc::clone(&engine), clock.clone(), Arc::clone(&events))?);
-        let settings = networks::Settings { bridge: config.bridge.clone(), subnet: config.subnet, closed_ports: config.closed_ports.clone() };
+        let metrics = Arc::new(Metrics::new(
+            config.state_dir.join("metrics"),
+            Arc::clone(&engine),
+            clock.clone(),
+            Arc::clone(&events),
+        )?);
+        let settings = networks::Settings {
+            bridge: config.bridge.clone(),
+            subnet: config.subnet,
+            closed_ports: config.closed_ports.clone(),
+        };
         let networks = Arc::new(Networks::new(facts.clone(), Arc::clone(&engine), settings));
         let templates = Templates::new(facts.clone(), Arc::clone(&engine), Arc::clone(&tasks), clock.clone(), config.state_dir.clone())?;
         let host = Arc::new(Host::new(Arc::clone(&engine)));
@@ -96,7 +105,22 @@ impl Control {
         };
         let containers = Containers::open(parts).await?;
         let exec = Execs::new(Arc::clone(&containers), Arc::clone(&engine), Arc::clone(&access), clock.clone());
-        let this = Arc::new(Self { access, tasks, containers, exec, templates, networks, metrics, events, host, clock, facts, engine, reads_sources: config.reads_sources, loops: Mutex::default() });
+        let this = Arc::new(Self {
+            access,
+            tasks,
+            containers,
+            exec,
+            templates,
+            networks,
+            metrics,
+            events,
+            host,
+            clock,
+            facts,
+            engine,
+            reads_sources: config.reads_sources,
+            loops: Mutex::default(),
+        });
         this.begin().await?;
         Ok(this)
     }

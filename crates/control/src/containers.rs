@@ -212,10 +212,16 @@ impl Containers {
         if let Some(task) = self.asked_before(caller, ask.kind, name, ask.key).await? {
             return Ok(task);
         }
-        let live = self.find_for(name, ask.action).inspect_err(|error| self.record(caller, ask.kind, name, error))?;
+        let live = self
+            .find_for(name, ask.action)
+            .inspect_err(|error| self.record(caller, ask.kind, name, error))?;
         let id = live.row.id;
         // A kill must get through while a stop waits.
-        let exclusive = if ask.action == Action::Kill { format!("container/{id}/kill") } else { exclusive(id) };
+        let exclusive = if ask.action == Action::Kill {
+            format!("container/{id}/kill")
+        } else {
+            exclusive(id)
+        };
         let target = live.row.spec.name.as_str();
         self.begin(caller, ask.kind, target, exclusive, &params(id), ask.key).await
     }
@@ -269,7 +275,9 @@ impl Containers {
                 return Ok(());
             }
             // Somebody else wrote in between, or it was deleted.
-            let Some(fact) = self.parts.facts.get::<serde_json::Value>(&key).await? else { return Ok(()) };
+            let Some(fact) = self.parts.facts.get::<serde_json::Value>(&key).await? else {
+                return Ok(());
+            };
             self.board.change(id, |live| live.stat_rev = fact.rev);
         }
         Err(Error::failed("the container's state changes faster than it can be written"))
@@ -318,7 +326,8 @@ fn name_taken(name: &ContainerName) -> Error {
 
 fn read<T: DeserializeOwned>(key: &str, value: &serde_json::Value) -> Result<T> {
     T::deserialize(value).map_err(|error| {
-        Error::failed(format!("the store's entry `{}{key}` is damaged ({error})", key::CONTAINERS)).hint("run `berth rescue` to rebuild it from the containers' manifests")
+        Error::failed(format!("the store's entry `{}{key}` is damaged ({error})", key::CONTAINERS))
+            .hint("run `berth rescue` to rebuild it from the containers' manifests")
     })
 }
 

@@ -48,7 +48,10 @@ pub enum Input {
     Bytes(Vec<u8>),
     /// No more input.
     Eof,
-    Resize { cols: u16, rows: u16 },
+    Resize {
+        cols: u16,
+        rows: u16,
+    },
     /// By name: `INT`, `SIGTERM` ...
     Signal(String),
     /// So many bytes were taken. The first one switches flow control on.
@@ -90,7 +93,13 @@ impl Execs {
     /// No session yet.
     #[must_use]
     pub fn new(containers: Arc<Containers>, engine: Arc<dyn Engine>, access: Arc<Access>, clock: Clock) -> Arc<Self> {
-        Arc::new(Self { containers, engine, access, clock, sessions: Mutex::default() })
+        Arc::new(Self {
+            containers,
+            engine,
+            access,
+            clock,
+            sessions: Mutex::default(),
+        })
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<ExecId, Arc<Session>>> {
@@ -133,7 +142,11 @@ impl Execs {
     pub async fn attach(&self, caller: &Caller, container: &str, exec: ExecId) -> Result<Attachment> {
         caller.require(Permission::Terminal)?;
         let id = self.containers.id_of(container)?;
-        let found = self.all().get(&exec).filter(|session| session.container == id && session.owner == caller.name).map(Arc::clone);
+        let found = self
+            .all()
+            .get(&exec)
+            .filter(|session| session.container == id && session.owner == caller.name)
+            .map(Arc::clone);
         let session = found.ok_or_else(|| Error::not_found("terminal", exec))?;
         Ok(session.attach(caller, self.access.ended(), self.clock.boot()))
     }
@@ -157,8 +170,12 @@ impl Execs {
     pub async fn list(&self, caller: &Caller, container: &str) -> Result<Vec<ExecInfo>> {
         caller.require(Permission::Terminal)?;
         let id = self.containers.id_of(container)?;
-        let mut all: Vec<ExecInfo> =
-            self.all().values().filter(|session| session.container == id && session.owner == caller.name).map(|session| session.info()).collect();
+        let mut all: Vec<ExecInfo> = self
+            .all()
+            .values()
+            .filter(|session| session.container == id && session.owner == caller.name)
+            .map(|session| session.info())
+            .collect();
         all.sort_by_key(|info| info.started_at);
         Ok(all)
     }

@@ -24,7 +24,10 @@ impl Host {
     /// Nothing is asked yet.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine, latest: Mutex::default() }
+        Self {
+            engine,
+            latest: Mutex::default(),
+        }
     }
 
     /// What this host is and can do, with a way out for each thing that is missing.

@@ -135,7 +135,10 @@ impl Metrics {
             over: Mutex::new(false),
             over_changed: Condvar::new(),
         };
-        Ok(Self { inner: Arc::new(inner), thread: Mutex::default() })
+        Ok(Self {
+            inner: Arc::new(inner),
+            thread: Mutex::default(),
+        })
     }
 
     /// Starts the sampler, a thread of its own: its rhythm must not depend on what the async threads do.
@@ -220,7 +223,11 @@ impl Metrics {
             .iter()
             .filter_map(|(id, counters)| Some((id, known.get(id)?, counters)))
             .filter(|(_, name, _)| names.is_empty() || names.contains(name))
-            .map(|(id, name, counters)| Stats { name: name.clone(), at, counters: with_disk(counters, disks.get(id)) })
+            .map(|(id, name, counters)| Stats {
+                name: name.clone(),
+                at,
+                counters: with_disk(counters, disks.get(id)),
+            })
             .collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(rows)
@@ -269,7 +276,12 @@ impl Metrics {
 fn with_disk(counters: &Counters, measured: Option<&(u64, Timestamp)>) -> Counters {
     let mut counters = counters.clone();
     if let (Some((bytes, at)), true) = (measured, counters.disk.is_empty()) {
-        counters.disk.push(DiskCounters { mount: "/".into(), used_bytes: Some(*bytes), measured_at: Some(*at), ..DiskCounters::default() });
+        counters.disk.push(DiskCounters {
+            mount: "/".into(),
+            used_bytes: Some(*bytes),
+            measured_at: Some(*at),
+            ..DiskCounters::default()
+        });
     }
     counters
 }

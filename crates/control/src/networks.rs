@@ -151,8 +151,14 @@ impl Networks {
 
     fn moved(&self, row: &NetRow) -> Error {
         let asked = self.settings.subnet.map(|subnet| subnet.to_string()).unwrap_or_default();
-        Error::conflict(format!("the bridge {} has the address {}, and containers have addresses of its network", row.bridge, row.ipv4))
-            .hint(format!("start `berth serve` with --subnet {}, or delete the containers before it becomes {asked}", row.ipv4))
+        Error::conflict(format!(
+            "the bridge {} has the address {}, and containers have addresses of its network",
+            row.bridge, row.ipv4
+        ))
+        .hint(format!(
+            "start `berth serve` with --subnet {}, or delete the containers before it becomes {asked}",
+            row.ipv4
+        ))
     }
 
     async fn taken(&self) -> Result<Taken> {
@@ -174,14 +180,19 @@ impl Networks {
             let old = before.get(index).filter(|old| old.bridge == network.bridge);
             let chosen = Chosen {
                 mac: old.map_or_else(|| random().map(address::mac), |old| Ok(old.mac.clone()))?,
-                ipv4: (spec.ip == Addressing::Automatic).then(|| choose_address(&network, &taken, id, old, trashed)).transpose()?,
+                ipv4: (spec.ip == Addressing::Automatic)
+                    .then(|| choose_address(&network, &taken, id, old, trashed))
+                    .transpose()?,
             };
             let nic = plan::nic(id, index, spec, &network, chosen);
             for address in addresses(&nic) {
                 let before = taken.insert(address, (id, 0));
                 needed.insert(key::address(&network.bridge, address), before);
             }
-            needed.insert(key::mac(&nic.mac), self.facts.get::<ContainerId>(&key::mac(&nic.mac)).await?.map(|fact| (fact.value, fact.rev)));
+            needed.insert(
+                key::mac(&nic.mac),
+                self.facts.get::<ContainerId>(&key::mac(&nic.mac)).await?.map(|fact| (fact.value, fact.rev)),
+            );
             nics.push(nic);
         }
         let releases = if before.is_empty() { Vec::new() } else { self.releases(id, &needed).await? };
@@ -194,7 +205,12 @@ impl Networks {
         let mut held = Vec::new();
         for prefix in [key::addresses(&self.settings.bridge), key::MACS.to_owned()] {
             let claims = self.facts.list::<ContainerId>(&prefix).await?;
-            held.extend(claims.into_iter().filter(|(_, fact)| fact.value == id).map(|(rest, _)| format!("{prefix}{rest}")));
+            held.extend(
+                claims
+                    .into_iter()
+                    .filter(|(_, fact)| fact.value == id)
+                    .map(|(rest, _)| format!("{prefix}{rest}")),
+            );
         }
         held.retain(|key| !needed.contains_key(key));
         Ok(held)
@@ -269,7 +285,9 @@ fn check_subnet(subnet: Cidr) -> Result<Cidr> {
         return Err(Error::invalid("subnet", format!("{subnet} has no room for containers")).hint("use an IPv4 network of /16 to /29, such as 10.213.0.1/22"));
     }
     if subnet.network().addr == subnet.addr {
-        return Err(Error::invalid("subnet", format!("{subnet} is the network's address, not the bridge's own")).hint("name an address in it, such as 10.213.0.1/22"));
+        return Err(
+            Error::invalid("subnet", format!("{subnet} is the network's address, not the bridge's own")).hint("name an address in it, such as 10.213.0.1/22")
+        );
     }
     Ok(subnet)
 }
@@ -280,11 +298,17 @@ fn choose_address(network: &NetRow, taken: &Taken, id: ContainerId, old: Option<
     if let Some(address) = kept.filter(|address| is_free_for(network, taken, id, *address)) {
         return Ok(address);
     }
-    let used = taken.keys().filter_map(|address| if let IpAddr::V4(v4) = address { Some(*v4) } else { None }).collect();
+    let used = taken
+        .keys()
+        .filter_map(|address| if let IpAddr::V4(v4) = address { Some(*v4) } else { None })
+        .collect();
     let from_trash = || address::assignable(network.ipv4).find(|v4| taken.get(&IpAddr::V4(*v4)).is_some_and(|(owner, _)| trashed.contains(owner)));
     address::next_free(network.ipv4, &used).or_else(from_trash).ok_or_else(|| {
-        Error::new(model::error::ErrorCode::NoSpace, format!("every address of {} is in use", network.ipv4.network()))
-            .hint("delete containers, or give the bridge a larger --subnet")
+        Error::new(
+            model::error::ErrorCode::NoSpace,
+            format!("every address of {} is in use", network.ipv4.network()),
+        )
+        .hint("delete containers, or give the bridge a larger --subnet")
     })
 }
 

@@ -150,8 +150,12 @@ impl Templates {
             return Ok(Some(local));
         }
         let sources = self.all_sources().await?;
-        let Some(source) = sources.into_iter().find(|source| source.name == *reference.source()) else { return Ok(None) };
-        let Some(catalogue) = self.catalogues.of(&source).await else { return Ok(None) };
+        let Some(source) = sources.into_iter().find(|source| source.name == *reference.source()) else {
+            return Ok(None);
+        };
+        let Some(catalogue) = self.catalogues.of(&source).await else {
+            return Ok(None);
+        };
         match catalogue.find(reference, offer::host_arch()) {
             Some(offer) => self.stored(&self.canonical(&source.name, offer)?).await,
             None => Ok(None),
@@ -164,7 +168,9 @@ impl Templates {
     /// The caller may not. What else can go wrong is the task's to tell.
     pub async fn download(&self, caller: &Caller, reference: &TemplateRef, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Templates)?;
-        self.tasks.start(caller, KIND_DOWNLOAD, &reference.to_string(), None, json!({ "reference": reference }), key).await
+        self.tasks
+            .start(caller, KIND_DOWNLOAD, &reference.to_string(), None, json!({ "reference": reference }), key)
+            .await
     }
 
     /// Removes a template that nothing stands on, with its files.
@@ -176,7 +182,8 @@ impl Templates {
         let local = self.local(reference).await?.ok_or_else(|| Error::not_found("template", reference))?;
         let users = self.users_of(&local).await?;
         if !users.is_empty() {
-            return Err(Error::conflict(format!("{} stands under {}", local.reference, users.join(", "))).hint("delete those containers for good first; in the trash they count too"));
+            return Err(Error::conflict(format!("{} stands under {}", local.reference, users.join(", ")))
+                .hint("delete those containers for good first; in the trash they count too"));
         }
         self.facts.change().delete(row_key(&local.reference)).commit().await?;
         self.sweep_layers().await;
@@ -212,7 +219,10 @@ impl Templates {
             Err(error) => return tracing::warn!(%error, "the sources of templates could not be read"),
         };
         let now = self.clock.now().ms;
-        for source in sources.into_iter().filter(|source| source.last_refresh_at.is_none_or(|at| now - at.ms > DAY_MS)) {
+        for source in sources
+            .into_iter()
+            .filter(|source| source.last_refresh_at.is_none_or(|at| now - at.ms > DAY_MS))
+        {
             if let Err(error) = self.refresh_one(source.name.as_str()).await {
                 tracing::info!(source = %source.name, %error, "the source could not be read now");
             }

@@ -52,7 +52,12 @@ impl World {
         let store = Arc::new(Memory::new(clock.clone()));
         std::fs::create_dir_all(folder.path().join("state")).unwrap();
         let control = Control::open(config(&folder), engine.clone(), store.clone(), clock).await.unwrap();
-        let world = Self { control, engine, store, folder };
+        let world = Self {
+            control,
+            engine,
+            store,
+            folder,
+        };
         world.add_template().await;
         world
     }
@@ -60,7 +65,9 @@ impl World {
     /// The console ends and another begins on the same state.
     async fn restart(&mut self) {
         self.control.shut_down().await;
-        self.control = Control::open(config(&self.folder), self.engine.clone(), self.store.clone(), Clock::System).await.unwrap();
+        self.control = Control::open(config(&self.folder), self.engine.clone(), self.store.clone(), Clock::System)
+            .await
+            .unwrap();
     }
 
     async fn add_template(&self) {
@@ -95,7 +102,10 @@ impl World {
     }
 
     async fn end(&self, task: Task) -> Task {
-        tokio::time::timeout(Duration::from_secs(20), self.control.tasks.wait(task.id)).await.expect("the task ends").unwrap()
+        tokio::time::timeout(Duration::from_secs(20), self.control.tasks.wait(task.id))
+            .await
+            .expect("the task ends")
+            .unwrap()
     }
 
     async fn create(&self, name: &str, start: bool) -> Task {
@@ -129,7 +139,9 @@ async fn a_container_lives_from_create_to_purge() {
     assert_eq!(world.state("web").await, ContainerState::Frozen);
     world.end(containers.unfreeze(&anna, "web", None).await.unwrap()).await;
     assert_eq!(world.state("web").await, ContainerState::Running);
-    let stop = world.end(containers.stop(&anna, "web", Duration::from_secs(5), false, None).await.unwrap()).await;
+    let stop = world
+        .end(containers.stop(&anna, "web", Duration::from_secs(5), false, None).await.unwrap())
+        .await;
     assert_eq!(stop.state, TaskState::Done, "{:?}", stop.error);
     assert_eq!(world.state("web").await, ContainerState::Stopped);
     world.end(containers.delete(&anna, "web", false, false, None).await.unwrap()).await;
@@ -161,7 +173,11 @@ async fn a_name_is_taken_once_even_at_the_same_moment() {
     let caller = anna();
     let create = || world.control.containers.create(&caller, request("web", false), None);
     let (one, other) = tokio::join!(create(), create());
-    let refused: Vec<_> = [&one, &other].into_iter().filter_map(|answer| answer.as_ref().err()).map(control::Error::code).collect();
+    let refused: Vec<_> = [&one, &other]
+        .into_iter()
+        .filter_map(|answer| answer.as_ref().err())
+        .map(control::Error::code)
+        .collect();
     assert_eq!(refused, [ErrorCode::Conflict]);
 }
 
@@ -185,7 +201,9 @@ async fn limits_change_at_once_or_not_at_all() {
     let world = World::new().await;
     world.create("web", true).await;
     let (containers, anna, id) = (&world.control.containers, anna(), world.id("web").await);
-    let set = |pairs: &[(&str, &str)]| UpdateRequest { set: pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect() };
+    let set = |pairs: &[(&str, &str)]| UpdateRequest {
+        set: pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+    };
     let detail = containers.update(&anna, "web", set(&[("memory", "256M")]), None).await.unwrap();
     assert_eq!(world.engine.limits(id).unwrap().memory_bytes, Some(256 << 20));
     let stale = containers.update(&anna, "web", set(&[("memory", "128M")]), Some("1")).await.unwrap_err();
@@ -220,7 +238,11 @@ async fn a_terminal_is_attached_again_with_its_scrollback() {
     let world = World::new().await;
     world.create("web", true).await;
     let (execs, anna) = (&world.control.exec, anna());
-    let request = ExecRequest { command: vec!["sh".into()], tty: true, ..ExecRequest::default() };
+    let request = ExecRequest {
+        command: vec!["sh".into()],
+        tty: true,
+        ..ExecRequest::default()
+    };
     let exec = execs.open(&anna, "web", request).await.unwrap();
     let first = execs.attach(&anna, "web", exec).await.unwrap();
     first.input.send(Input::Resize { cols: 80, rows: 24 }).await.unwrap();

@@ -59,7 +59,14 @@ pub fn build(folders: &Folders, request: &BuildRequest, output: OwnedFd, log: Ow
     let table = format!("berth_build_{}", random.trim().replace('-', "_"));
     let outcome = owned.and_then(|()| close_network(&table, request)).and_then(|()| {
         let folder = folders.state.join("staging").join(&name).display().to_string();
-        let built = run(&Work { folder, request: request.clone() }, output, log);
+        let built = run(
+            &Work {
+                folder,
+                request: request.clone(),
+            },
+            output,
+            log,
+        );
         open_network(&table).and(built)
     });
     remove_tree(staging.as_fd(), &name).and(outcome)
@@ -68,16 +75,26 @@ pub fn build(folders: &Folders, request: &BuildRequest, output: OwnedFd, log: Ow
 /// Rules for everything that the builder's ids send: by user id, so that no namespace or address of its own is needed.
 fn rules(table: &str, request: &BuildRequest, servers: &[IpAddr]) -> String {
     let family = |ip: &IpAddr| if ip.is_ipv4() { "ip" } else { "ip6" };
-    let mirror = request.allow.iter().map(|(ip, port)| format!("{} daddr {ip} tcp dport {port} return\n", family(ip)));
-    let names = servers.iter().map(|ip| format!("{} daddr {ip} meta l4proto {{ 6, 17 }} th dport 53 return\n", family(ip)));
+    let mirror = request
+        .allow
+        .iter()
+        .map(|(ip, port)| format!("{} daddr {ip} tcp dport {port} return\n", family(ip)));
+    let names = servers
+        .iter()
+        .map(|ip| format!("{} daddr {ip} meta l4proto {{ 6, 17 }} th dport 53 return\n", family(ip)));
     let allowed: String = mirror.chain(names).collect();
     let last = BASE + 65_535;
-    format!("table inet {table} {{\nchain output {{\ntype filter hook output priority filter; policy accept;\nmeta skuid {BASE}-{last} jump builder\n}}\nchain builder {{\n{allowed}reject\n}}\n}}\n")
+    format!(
+        "table inet {table} {{\nchain output {{\ntype filter hook output priority filter; policy accept;\nmeta skuid {BASE}-{last} jump builder\n}}\nchain builder {{\n{allowed}reject\n}}\n}}\n"
+    )
 }
 
 fn close_network(table: &str, request: &BuildRequest) -> Result<()> {
     let resolver = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let servers: Vec<IpAddr> = resolver.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok()).collect();
+    let servers: Vec<IpAddr> = resolver
+        .lines()
+        .filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok())
+        .collect();
     nft(&rules(table, request, &servers))
 }
 
@@ -87,10 +104,25 @@ fn open_network(table: &str) -> Result<()> {
 
 fn nft(text: &str) -> Result<()> {
     let step = "limit the builder's network";
-    let mut child = Command::new("/usr/sbin/nft").args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().at(step, "execve(\"nft\")")?;
-    child.stdin.take().ok_or_else(|| Error::failed(step, "nft has no input"))?.write_all(text.as_bytes()).at(step, "write(nft)")?;
+    let mut child = Command::new("/usr/sbin/nft")
+        .args(["-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .at(step, "execve(\"nft\")")?;
+    child
+        .stdin
+        .take()
+        .ok_or_else(|| Error::failed(step, "nft has no input"))?
+        .write_all(text.as_bytes())
+        .at(step, "write(nft)")?;
     let output = child.wait_with_output().at(step, "waitpid(nft)")?;
-    if output.status.success() { Ok(()) } else { Err(Error::failed(step, String::from_utf8_lossy(&output.stderr).trim().to_owned())) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(Error::failed(step, String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    }
 }
 
 fn run(work: &Work, output: OwnedFd, log: OwnedFd) -> Result<()> {
@@ -108,7 +140,10 @@ fn run(work: &Work, output: OwnedFd, log: OwnedFd) -> Result<()> {
 fn talk(child: &Child, socket: &OwnedFd, log: BorrowedFd<'_>) -> Result<()> {
     let step = "build the root file system";
     loop {
-        let mut ready = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(log, PollFlags::empty())];
+        let mut ready = [
+            PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(log, PollFlags::empty()),
+        ];
         match poll(&mut ready, None) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other.at(step, "poll()")?,
@@ -116,7 +151,9 @@ fn talk(child: &Child, socket: &OwnedFd, log: BorrowedFd<'_>) -> Result<()> {
         if ready[1].revents().contains(PollFlags::ERR) {
             return Err(Error::failed(step, "it was cancelled"));
         }
-        let (message, _) = protocol::receive(socket).at(step, "recvmsg()")?.ok_or_else(|| Error::failed(step, "the builder died"))?;
+        let (message, _) = protocol::receive(socket)
+            .at(step, "recvmsg()")?
+            .ok_or_else(|| Error::failed(step, "the builder died"))?;
         match message.get("command") {
             Some("map") => {
                 for file in ["gid_map", "uid_map"] {
@@ -126,7 +163,12 @@ fn talk(child: &Child, socket: &OwnedFd, log: BorrowedFd<'_>) -> Result<()> {
                 protocol::send(socket, &Fields::command("go"), &[]).at(step, "sendmsg()")?;
             }
             Some("done") => return Ok(()),
-            _ => return Err(Error::failed(message.get("step").unwrap_or(step), message.get("message").unwrap_or("the builder failed"))),
+            _ => {
+                return Err(Error::failed(
+                    message.get("step").unwrap_or(step),
+                    message.get("message").unwrap_or("the builder failed"),
+                ));
+            }
         }
     }
 }
@@ -153,22 +195,45 @@ fn work(request: &str, socket: &OwnedFd) -> Result<()> {
     mount_bind(folder.as_str(), "/tmp").at(step, "mount(\"/tmp\", MS_BIND)")?;
     sys::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS).at(step, "unshare()")?;
     protocol::send(socket, &Fields::command("map"), &[]).at(step, "sendmsg()")?;
-    protocol::receive(socket).at(step, "recvmsg()")?.ok_or_else(|| Error::failed(step, "the engine is gone"))?;
+    protocol::receive(socket)
+        .at(step, "recvmsg()")?
+        .ok_or_else(|| Error::failed(step, "the engine is gone"))?;
     rustix::thread::set_thread_groups(&[]).at(step, "setgroups()")?;
     let (uid, gid) = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(step, "setresgid(0)")?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(step, "setresuid(0)")?;
     rustix::process::chdir("/tmp").at(step, "chdir(\"/tmp\")")?;
-    let status = mmdebstrap(&request, output, log).status().at("build the root file system", "execve(\"mmdebstrap\")")?;
-    if status.success() { Ok(()) } else { Err(Error::failed("build the root file system", format!("mmdebstrap ended with {status}; the log says why"))) }
+    // Its own descriptors begin at 3: dash knows numbers of one digit only.
+    sys::cloexec_from(3).at(step, "close_range()")?;
+    let status = mmdebstrap(&request, output, log)
+        .status()
+        .at("build the root file system", "execve(\"mmdebstrap\")")?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Error::failed(
+            "build the root file system",
+            format!("mmdebstrap ended with {status}; the log says why"),
+        ))
+    }
 }
 
 fn mmdebstrap(request: &BuildRequest, output: OwnedFd, log: OwnedFd) -> Command {
     let mut command = Command::new("/usr/bin/mmdebstrap");
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("TMPDIR", "/tmp").env("LANG", "C.UTF-8");
+    command
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("TMPDIR", "/tmp")
+        .env("LANG", "C.UTF-8");
     command.args(["--mode=root", "--variant=minbase", "--format=tar", "--skip=check/qemu"]);
-    command.arg(format!("--architectures={}", request.arch)).arg(format!("--include={}", request.include.join(",")));
-    command.arg(format!("--customize-hook={FIX_UPS}")).arg(&request.suite).arg("-").arg(&request.mirror);
+    command
+        .arg(format!("--architectures={}", request.arch))
+        .arg(format!("--include={}", request.include.join(",")));
+    command
+        .arg(format!("--customize-hook={FIX_UPS}"))
+        .arg(&request.suite)
+        .arg("-")
+        .arg(&request.mirror);
     command.stdin(Stdio::null()).stdout(output).stderr(log);
     command
 }

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use model::container::ContainerState;
-use model::engine::{BuildRequest, EngineEvent, ExecRequest, FirstBoot, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked};
+use model::engine::{
+    BuildRequest, EngineEvent, ExecRequest, FirstBoot, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked,
+};
 use model::id::ExecId;
 use model::metrics::Sample;
 use model::{ContainerId, Limits, Timestamp};
@@ -79,7 +81,16 @@ impl Runtime {
         let disk = crate::cgroup::layout::disk_of(&config.state_dir);
         let events = Arc::new(watch::Watch::new(config.run_dir.join("shims"))?);
         let host = Mutex::new(crate::host::Reader::open(&config.state_dir));
-        Ok(Self { config, folders, layout, program, disk, running: Mutex::default(), host, events })
+        Ok(Self {
+            config,
+            folders,
+            layout,
+            program,
+            disk,
+            running: Mutex::default(),
+            host,
+            events,
+        })
     }
 
     fn shims(&self) -> PathBuf {
@@ -139,7 +150,11 @@ impl Runtime {
         self.events.follow(request.id);
         let at = Timestamp::from_ms(answer.number("at").unwrap_or(0));
         let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Ok(Started { pid: answer.number("pid").unwrap_or(0), at, took_us })
+        Ok(Started {
+            pid: answer.number("pid").unwrap_or(0),
+            at,
+            took_us,
+        })
     }
 
     fn start_in(&self, request: &StartRequest, group: &Group, folder: &OwnedFd, layers: &[OwnedFd]) -> Result<Fields> {
@@ -153,7 +168,12 @@ impl Runtime {
         all.extend(group.v1.iter().map(|(_, group)| group.as_fd()));
         let answer = engine::start(&self.program, &message, &all)?;
         let nics = request.nics.iter().map(|nic| (nic.name.clone(), nic.host_name.clone())).collect();
-        let running = Running { reader: Reader::open(group, self.disk), limits: request.limits.clone(), cpus, nics };
+        let running = Running {
+            reader: Reader::open(group, self.disk),
+            limits: request.limits.clone(),
+            cpus,
+            nics,
+        };
         self.running().insert(request.id, running);
         Ok(answer)
     }
@@ -172,7 +192,10 @@ impl Runtime {
             .with("unified", yes(group.birthplace().is_some()))
             .with("restart", restart_word(request.restart));
         message = group.v1.iter().fold(message, |message, (names, _)| message.with("v1", names));
-        message = request.env.iter().fold(message, |message, (key, value)| message.with("env", format!("{key}={value}")));
+        message = request
+            .env
+            .iter()
+            .fold(message, |message, (key, value)| message.with("env", format!("{key}={value}")));
         message = request.nics.iter().fold(message, |message, nic| message.with("nic", Nic::from(nic).encode()));
         if let Some(lxcfs) = crate::lxcfs::ensure(&self.config.run_dir, self.instance()) {
             message = message.with("lxcfs", lxcfs.display());
@@ -182,7 +205,10 @@ impl Runtime {
         }
         let first = self.folders.first_boot(request.id).unwrap_or_default();
         message = message.with("first-hostname", &request.hostname);
-        message = first.root_password_hash.iter().fold(message, |message, hash| message.with("first-password", hash));
+        message = first
+            .root_password_hash
+            .iter()
+            .fold(message, |message, hash| message.with("first-password", hash));
         first.ssh_keys.iter().fold(message, |message, key| message.with("first-key", key))
     }
 
@@ -190,11 +216,21 @@ impl Runtime {
     fn cpus(&self, id: ContainerId, wanted: &Limits) -> Result<Vec<u32>> {
         let text = std::fs::read_to_string("/sys/devices/system/cpu/online").at("find the host's CPUs", "read(\"/sys/devices/system/cpu/online\")")?;
         let online = model::limits::parse_cpu_list(text.trim()).map_err(|error| Error::failed("find the host's CPUs", error.to_string()))?;
-        if let Some(cpu) = wanted.cpuset.as_deref().and_then(|list| model::limits::parse_cpu_list(list).ok()).and_then(|list| list.into_iter().find(|cpu| !online.contains(cpu))) {
+        if let Some(cpu) = wanted
+            .cpuset
+            .as_deref()
+            .and_then(|list| model::limits::parse_cpu_list(list).ok())
+            .and_then(|list| list.into_iter().find(|cpu| !online.contains(cpu)))
+        {
             let error = Error::invalid("give the container CPUs", format!("this host has no CPU {cpu}"));
             return Err(error.hint(format!("its CPUs are {}", text.trim())));
         }
-        let others: Vec<Vec<u32>> = self.running().iter().filter(|(other, _)| **other != id).map(|(_, running)| running.cpus.clone()).collect();
+        let others: Vec<Vec<u32>> = self
+            .running()
+            .iter()
+            .filter(|(other, _)| **other != id)
+            .map(|(_, running)| running.cpus.clone())
+            .collect();
         Ok(limits::cpus(wanted, &online, &others))
     }
 
@@ -263,8 +299,16 @@ impl Runtime {
         }
         let mut message = Fields::command("exec").with("exec", exec).with("tty", if request.tty { "yes" } else { "no" });
         message = request.command.iter().fold(message, |message, argument| message.with("arg", argument));
-        message = request.env.iter().fold(message, |message, (key, value)| message.with("env", format!("{key}={value}")));
-        for (key, value) in [("user", request.user.clone()), ("cwd", request.cwd.clone()), ("cols", request.cols.map(|cols| cols.to_string())), ("rows", request.rows.map(|rows| rows.to_string()))] {
+        message = request
+            .env
+            .iter()
+            .fold(message, |message, (key, value)| message.with("env", format!("{key}={value}")));
+        for (key, value) in [
+            ("user", request.user.clone()),
+            ("cwd", request.cwd.clone()),
+            ("cols", request.cols.map(|cols| cols.to_string())),
+            ("rows", request.rows.map(|rows| rows.to_string())),
+        ] {
             message = value.into_iter().fold(message, |message, value| message.with(key, value));
         }
         let (answer, streams) = self.connection(id)?.ask(&message)?;
@@ -288,7 +332,9 @@ impl Runtime {
     /// The container does not run.
     pub fn console(&self, id: ContainerId) -> Result<OwnedFd> {
         let (_, mut descriptors) = self.connection(id)?.ask(&Fields::command("console"))?;
-        descriptors.pop().ok_or_else(|| Error::failed("attach to the console", "the shim sent no descriptor"))
+        descriptors
+            .pop()
+            .ok_or_else(|| Error::failed("attach to the console", "the shim sent no descriptor"))
     }
 
     /// The console's log.
@@ -298,8 +344,13 @@ impl Runtime {
     pub fn console_log(&self, id: ContainerId) -> Result<OwnedFd> {
         use rustix::fs::{Mode, OFlags, openat};
         let folder = self.folders.container(id)?;
-        openat(&folder, "console.log", OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| Error { code: model::ErrorCode::NotFound, ..Error::io("open the console's log", "openat(\"console.log\")", errno) }.hint("start the container: its console has not printed yet"))
+        openat(&folder, "console.log", OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
+            Error {
+                code: model::ErrorCode::NotFound,
+                ..Error::io("open the console's log", "openat(\"console.log\")", errno)
+            }
+            .hint("start the container: its console has not printed yet")
+        })
     }
 
     /// Moves or removes the container's folder.
@@ -324,13 +375,21 @@ impl Runtime {
             .iter_mut()
             .map(|(id, running)| {
                 let mut counters = running.reader.read();
-                counters.net = running.nics.iter().filter_map(|(name, host_name)| Some(links.get(host_name)?.seen_from_inside(name))).collect();
+                counters.net = running
+                    .nics
+                    .iter()
+                    .filter_map(|(name, host_name)| Some(links.get(host_name)?.seen_from_inside(name)))
+                    .collect();
                 (*id, counters)
             })
             .collect();
         drop(running);
         let host = self.host.lock().unwrap_or_else(PoisonError::into_inner).read();
-        Sample { monotonic_ns, host, containers }
+        Sample {
+            monotonic_ns,
+            host,
+            containers,
+        }
     }
 
     /// Every container that has a folder, as it is now; adopts shims of an earlier console.
@@ -348,11 +407,22 @@ impl Runtime {
         let is_frozen = group.as_ref().is_some_and(Group::is_frozen);
         let Some((status, _)) = status else {
             let is_alive = group.as_ref().and_then(Group::is_populated) == Some(true);
-            let state = if is_alive { if is_frozen { ContainerState::Frozen } else { ContainerState::Running } } else { ended_state(&exits) };
+            let state = if is_alive {
+                if is_frozen { ContainerState::Frozen } else { ContainerState::Running }
+            } else {
+                ended_state(&exits)
+            };
             if !is_alive {
                 self.tidy(id);
             }
-            return Observed { id, state, degraded: is_alive, pid: None, started_at: None, exits };
+            return Observed {
+                id,
+                state,
+                degraded: is_alive,
+                pid: None,
+                started_at: None,
+                exits,
+            };
         };
         self.adopt(id, group.as_ref());
         self.events.follow_found(id);
@@ -363,7 +433,14 @@ impl Runtime {
             _ => ended_state(&exits),
         };
         let started_at = status.number("started-ms").filter(|ms| *ms > 0).map(Timestamp::from_ms);
-        Observed { id, state, degraded: false, pid: status.number("pid").filter(|pid| *pid > 0), started_at, exits }
+        Observed {
+            id,
+            state,
+            degraded: false,
+            pid: status.number("pid").filter(|pid| *pid > 0),
+            started_at,
+            exits,
+        }
     }
 
     fn adopt(&self, id: ContainerId, group: Option<&Group>) {
@@ -373,10 +450,26 @@ impl Runtime {
             return;
         }
         let manifest = self.folders.manifests().into_iter().find(|manifest| manifest.id == id);
-        let nics = manifest.iter().flat_map(|manifest| &manifest.nics).map(|nic| (nic.name.clone(), nic.host_name.clone())).collect();
+        let nics = manifest
+            .iter()
+            .flat_map(|manifest| &manifest.nics)
+            .map(|nic| (nic.name.clone(), nic.host_name.clone()))
+            .collect();
         let limits = manifest.map(|manifest| manifest.spec.limits).unwrap_or_default();
-        let cpus = limits.cpuset.as_deref().and_then(|list| model::limits::parse_cpu_list(list).ok()).unwrap_or_default();
-        all.insert(id, Running { reader: Reader::open(group, self.disk), limits, cpus, nics });
+        let cpus = limits
+            .cpuset
+            .as_deref()
+            .and_then(|list| model::limits::parse_cpu_list(list).ok())
+            .unwrap_or_default();
+        all.insert(
+            id,
+            Running {
+                reader: Reader::open(group, self.disk),
+                limits,
+                cpus,
+                nics,
+            },
+        );
     }
 
     /// Where things that happen by themselves are reported.

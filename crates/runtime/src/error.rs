@@ -24,7 +24,12 @@ impl Error {
     /// A step that failed for a reason in words.
     #[must_use]
     pub fn failed(step: &str, message: impl Into<String>) -> Self {
-        Self { code: ErrorCode::Failed, step: step.to_owned(), message: message.into(), hint: None }
+        Self {
+            code: ErrorCode::Failed,
+            step: step.to_owned(),
+            message: message.into(),
+            hint: None,
+        }
     }
 
     /// A call that failed.
@@ -44,25 +49,37 @@ impl Error {
     /// Something that this host cannot do.
     #[must_use]
     pub fn unsupported(step: &str, message: impl Into<String>) -> Self {
-        Self { code: ErrorCode::Unsupported, ..Self::failed(step, message) }
+        Self {
+            code: ErrorCode::Unsupported,
+            ..Self::failed(step, message)
+        }
     }
 
     /// Wrong state, or in use.
     #[must_use]
     pub fn conflict(step: &str, message: impl Into<String>) -> Self {
-        Self { code: ErrorCode::Conflict, ..Self::failed(step, message) }
+        Self {
+            code: ErrorCode::Conflict,
+            ..Self::failed(step, message)
+        }
     }
 
     /// Nothing there.
     #[must_use]
     pub fn not_found(step: &str, message: impl Into<String>) -> Self {
-        Self { code: ErrorCode::NotFound, ..Self::failed(step, message) }
+        Self {
+            code: ErrorCode::NotFound,
+            ..Self::failed(step, message)
+        }
     }
 
     /// A value that cannot be right.
     #[must_use]
     pub fn invalid(step: &str, message: impl Into<String>) -> Self {
-        Self { code: ErrorCode::Invalid, ..Self::failed(step, message) }
+        Self {
+            code: ErrorCode::Invalid,
+            ..Self::failed(step, message)
+        }
     }
 
     /// With the way out.
@@ -100,6 +117,11 @@ impl<T, E: Into<io::Error>> At<T> for std::result::Result<T, E> {
 
 impl From<Error> for EngineError {
     fn from(error: Error) -> Self {
-        Self { code: error.code, step: error.step, message: error.message, hint: error.hint }
+        Self {
+            code: error.code,
+            step: error.step,
+            message: error.message,
+            hint: error.hint,
+        }
     }
 }

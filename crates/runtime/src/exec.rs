@@ -50,13 +50,21 @@ pub fn spawn(place: &Place<'_>, fields: &Fields) -> Result<Spawned> {
     let step = "start a command in the container";
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
     let tasks: Vec<OwnedFd> = place.v1.iter().map(|group| open_tasks(*group)).collect::<Result<_>>()?;
-    let (mut streams, inside) = if fields.get("tty") == Some("yes") { (Vec::new(), Vec::new()) } else { pipes().at(step, "pipe2()")? };
+    let (mut streams, inside) = if fields.get("tty") == Some("yes") {
+        (Vec::new(), Vec::new())
+    } else {
+        pipes().at(step, "pipe2()")?
+    };
     let joiner = match sys::clone3(0, place.unified).at(step, "clone3(CLONE_INTO_CGROUP)")? {
         Cloned::Child => join(place.init, &tasks, &theirs, &inside, fields),
         Cloned::Parent { pid, .. } => pid,
     };
     drop((theirs, inside));
-    let mut spawned = Spawned { pid: 0, streams: Vec::new(), failure: None };
+    let mut spawned = Spawned {
+        pid: 0,
+        streams: Vec::new(),
+        failure: None,
+    };
     let outcome = follow(&ours, &mut spawned);
     // The joiner has ended by now, or must.
     if let Some(pid) = rustix::process::Pid::from_raw(joiner) {
@@ -91,7 +99,11 @@ fn follow(socket: &OwnedFd, spawned: &mut Spawned) -> Result<()> {
             return Err(Error::failed(step, "the command was not executed within 5 s").hint("a file system inside the container may hang"));
         }
         let Some((message, mut descriptors)) = protocol::receive(socket).at(step, "recvmsg()")? else {
-            return if spawned.pid > 0 { Ok(()) } else { Err(Error::failed(step, "the joining process died")) };
+            return if spawned.pid > 0 {
+                Ok(())
+            } else {
+                Err(Error::failed(step, "the joining process died"))
+            };
         };
         match message.get("command") {
             Some("pid") => spawned.pid = message.number("pid").unwrap_or(0),
@@ -139,7 +151,10 @@ fn join(init: BorrowedFd<'_>, tasks: &[OwnedFd], socket: &OwnedFd, inside: &[Own
 }
 
 fn tell(socket: &OwnedFd, code: i32, error: &Error) {
-    let message = Fields::command("failed").with("code", code).with("step", &error.step).with("message", &error.message);
+    let message = Fields::command("failed")
+        .with("code", code)
+        .with("step", &error.step)
+        .with("message", &error.message);
     // Who does not hear it sees the socket close.
     drop(protocol::send(socket, &message, &[]));
 }
@@ -173,7 +188,13 @@ fn prepare(socket: &OwnedFd, inside: &[OwnedFd], fields: &Fields) -> Result<Comm
     let account = user::find(fields.get("user").unwrap_or("root"))?;
     if fields.get("tty") == Some("yes") {
         let step = "open a terminal";
-        let pts = openat(CWD, "/dev/pts", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).at(step, "open(\"/dev/pts\")")?;
+        let pts = openat(
+            CWD,
+            "/dev/pts",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .at(step, "open(\"/dev/pts\")")?;
         let terminal = Terminal::open(pts.as_fd())?;
         if let (Some(cols), Some(rows)) = (fields.number("cols"), fields.number("rows")) {
             sys::set_terminal_size(terminal.master.as_fd(), cols, rows).at(step, "ioctl(TIOCSWINSZ)")?;
@@ -207,7 +228,11 @@ fn enter(directory: &str, asked_for: bool) -> Result<()> {
         Err(errno) => return Err(Error::io(step, &format!("chdir({directory:?})"), errno)),
     }
     let here = rustix::process::getcwd(Vec::new()).at(step, "getcwd()")?;
-    if here.to_bytes().starts_with(b"/") { Ok(()) } else { Err(Error::failed(step, format!("{directory:?} is not inside the container (CVE-2024-21626)"))) }
+    if here.to_bytes().starts_with(b"/") {
+        Ok(())
+    } else {
+        Err(Error::failed(step, format!("{directory:?} is not inside the container (CVE-2024-21626)")))
+    }
 }
 
 fn command(fields: &Fields, account: &user::Account) -> Command {
@@ -233,16 +258,28 @@ fn command(fields: &Fields, account: &user::Account) -> Command {
         arguments.push(format!("-{}", name.rsplit('/').next().unwrap_or("sh")));
         environment.push(("SHELL".into(), name.clone()));
     }
-    let path = environment.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
+    let path = environment
+        .iter()
+        .find(|(key, _)| key == "PATH")
+        .map(|(_, value)| value.clone())
+        .unwrap_or_default();
     let c_strings = |texts: Vec<String>| texts.into_iter().filter_map(|text| CString::new(text).ok()).collect();
-    Command { name, arguments: c_strings(arguments), environment: c_strings(environment.into_iter().map(|(key, value)| format!("{key}={value}")).collect()), path }
+    Command {
+        name,
+        arguments: c_strings(arguments),
+        environment: c_strings(environment.into_iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        path,
+    }
 }
 
 impl Command {
     /// Becomes the command; returns why not.
     fn execute(&self) -> io::Error {
-        let candidates: Vec<String> =
-            if self.name.contains('/') { vec![self.name.clone()] } else { self.path.split(':').map(|folder| format!("{folder}/{}", self.name)).collect() };
+        let candidates: Vec<String> = if self.name.contains('/') {
+            vec![self.name.clone()]
+        } else {
+            self.path.split(':').map(|folder| format!("{folder}/{}", self.name)).collect()
+        };
         let mut refused = io::Error::from_raw_os_error(libc::ENOENT);
         for candidate in candidates.into_iter().filter_map(|path| CString::new(path).ok()) {
             let failed = sys::execve(&candidate, &self.arguments, &self.environment);

@@ -34,6 +34,13 @@ pub fn run_helper_if_asked() {
 pub fn spawn(kind: &str, request: &str, descriptors: Vec<OwnedFd>) -> Result<Child> {
     let step = "start a helper";
     let mut command = Command::new("/proc/self/exe");
-    command.arg0(NAME).arg(kind).arg(request).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg0(NAME)
+        .arg(kind)
+        .arg(request)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     sys::with_descriptors(&mut command, descriptors).at(step, "execve(\"/proc/self/exe\")")
 }

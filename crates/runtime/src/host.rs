@@ -44,7 +44,12 @@ pub fn report(state: &Path) -> HostReport {
         user_namespaces(),
         program("nft", "/usr/sbin/nft", CheckLevel::Limited, "apt-get install nftables"),
         program("dnsmasq", "/usr/sbin/dnsmasq", CheckLevel::Limited, "apt-get install dnsmasq-base"),
-        program("lxcfs", crate::lxcfs::program().unwrap_or("/usr/bin/lxcfs"), CheckLevel::Limited, "apt-get install lxcfs"),
+        program(
+            "lxcfs",
+            crate::lxcfs::program().unwrap_or("/usr/bin/lxcfs"),
+            CheckLevel::Limited,
+            "apt-get install lxcfs",
+        ),
         program("mmdebstrap", "/usr/bin/mmdebstrap", CheckLevel::Limited, "apt-get install mmdebstrap"),
         limit("fs.inotify.max_user_instances", 1024),
         limit("kernel.keys.maxkeys", 2000),
@@ -70,7 +75,12 @@ fn read(path: &str) -> String {
 }
 
 fn check(name: &str, level: CheckLevel, found: impl Into<String>, fix: Option<&str>) -> HostCheck {
-    HostCheck { name: name.to_owned(), level, found: found.into(), fix: fix.map(str::to_owned) }
+    HostCheck {
+        name: name.to_owned(),
+        level,
+        found: found.into(),
+        fix: fix.map(str::to_owned),
+    }
 }
 
 fn kernel(release: &str) -> HostCheck {
@@ -79,7 +89,12 @@ fn kernel(release: &str) -> HostCheck {
     if version >= FLOOR {
         return check("kernel", CheckLevel::Good, format!("Linux {release}"), None);
     }
-    check("kernel", CheckLevel::Missing, format!("Linux {release} is older than 6.1"), Some("boot a kernel of Debian 12 or later"))
+    check(
+        "kernel",
+        CheckLevel::Missing,
+        format!("Linux {release} is older than 6.1"),
+        Some("boot a kernel of Debian 12 or later"),
+    )
 }
 
 fn cgroups(layout: &Result<Layout>) -> HostCheck {
@@ -98,8 +113,18 @@ fn program(name: &str, path: &str, level: CheckLevel, fix: &str) -> HostCheck {
 
 fn user_namespaces() -> HostCheck {
     match read("/proc/sys/user/max_user_namespaces").trim() {
-        "0" => check("user namespaces", CheckLevel::Missing, "switched off", Some("sysctl user.max_user_namespaces=15000")),
-        "" => check("user namespaces", CheckLevel::Missing, "this kernel has none", Some("boot a kernel with CONFIG_USER_NS")),
+        "0" => check(
+            "user namespaces",
+            CheckLevel::Missing,
+            "switched off",
+            Some("sysctl user.max_user_namespaces=15000"),
+        ),
+        "" => check(
+            "user namespaces",
+            CheckLevel::Missing,
+            "this kernel has none",
+            Some("boot a kernel with CONFIG_USER_NS"),
+        ),
         most => check("user namespaces", CheckLevel::Good, format!("at most {most}"), None),
     }
 }
@@ -109,7 +134,12 @@ fn limit(name: &str, advised: u64) -> HostCheck {
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
     match read(&path).trim().parse::<u64>() {
         Ok(value) if value >= advised => check(name, CheckLevel::Good, value.to_string(), None),
-        Ok(value) => check(name, CheckLevel::Limited, format!("{value}, few for many containers"), Some(&format!("sysctl {name}={advised}"))),
+        Ok(value) => check(
+            name,
+            CheckLevel::Limited,
+            format!("{value}, few for many containers"),
+            Some(&format!("sysctl {name}={advised}")),
+        ),
         Err(_) => check(name, CheckLevel::Limited, "not there", None),
     }
 }
@@ -139,7 +169,11 @@ fn try_idmap(state: &Path) -> Result<()> {
 fn mapped_namespace() -> Result<OwnedFd> {
     let step = "try an idmapped mount";
     let mut command = std::process::Command::new("/usr/bin/env");
-    command.arg("cat").stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command
+        .arg("cat")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
     let mut child = sys::in_user_namespace(&mut command).at(step, "unshare(CLONE_NEWUSER)")?;
     let pid = child.id();
     let opened = (|| {
@@ -198,7 +232,9 @@ impl Reader {
         if let Some(text) = reread(&self.meminfo, &mut text) {
             let value = |key: &str| meminfo(text, key);
             counters.memory_total_bytes = value("MemTotal:");
-            counters.memory_used_bytes = value("MemTotal:").zip(value("MemAvailable:")).map(|(total, available)| total.saturating_sub(available));
+            counters.memory_used_bytes = value("MemTotal:")
+                .zip(value("MemAvailable:"))
+                .map(|(total, available)| total.saturating_sub(available));
             counters.swap_used_bytes = value("SwapTotal:").zip(value("SwapFree:")).map(|(total, free)| total.saturating_sub(free));
         }
         if let Some(text) = reread(&self.diskstats, &mut text) {
@@ -208,11 +244,19 @@ impl Reader {
             (counters.net_rx_bytes, counters.net_tx_bytes) = links(text);
         }
         if let Some(text) = reread(&self.loadavg, &mut text) {
-            counters.processes = text.split_whitespace().nth(3).and_then(|field| field.split('/').nth(1)).and_then(|count| count.parse().ok());
+            counters.processes = text
+                .split_whitespace()
+                .nth(3)
+                .and_then(|field| field.split('/').nth(1))
+                .and_then(|count| count.parse().ok());
         }
         let [cpu, memory, io] = &self.pressure;
         let mut pressure = |file: &Option<File>| reread(file, &mut text).map(parse::pressure).unwrap_or_default();
-        counters.pressure = PressureCounters { cpu: pressure(cpu), memory: pressure(memory), io: pressure(io) };
+        counters.pressure = PressureCounters {
+            cpu: pressure(cpu),
+            memory: pressure(memory),
+            io: pressure(io),
+        };
         if let Some(disk) = self.state.as_ref().and_then(|state| rustix::fs::fstatvfs(state).ok()) {
             counters.disk_total_bytes = Some(disk.f_blocks * disk.f_frsize);
             counters.disk_used_bytes = Some(disk.f_blocks.saturating_sub(disk.f_bfree) * disk.f_frsize);
@@ -233,7 +277,16 @@ fn processors(text: &str) -> (u32, Option<u64>) {
     let all = text.lines().find_map(|line| line.strip_prefix("cpu "));
     let ticks: Option<Vec<u64>> = all.map(|line| line.split_whitespace().filter_map(|field| field.parse().ok()).collect());
     // user nice system idle iowait irq softirq steal: idle and iowait are not busy.
-    let busy = ticks.map(|ticks| ticks.iter().take(8).enumerate().filter(|(index, _)| !matches!(index, 3 | 4)).map(|(_, ticks)| ticks).sum::<u64>() * 10_000);
+    let busy = ticks.map(|ticks| {
+        ticks
+            .iter()
+            .take(8)
+            .enumerate()
+            .filter(|(index, _)| !matches!(index, 3 | 4))
+            .map(|(_, ticks)| ticks)
+            .sum::<u64>()
+            * 10_000
+    });
     (u32::try_from(cpus).unwrap_or(0), busy)
 }
 

@@ -19,7 +19,15 @@ pub mod mounts;
 pub mod seccomp;
 
 /// Programs that an image may have as its init, in this order.
-pub const INITS: [&str; 7] = ["/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/etc/init", "/bin/init", "/sbin/openrc-init", "/bin/sh"];
+pub const INITS: [&str; 7] = [
+    "/sbin/init",
+    "/usr/lib/systemd/systemd",
+    "/lib/systemd/systemd",
+    "/etc/init",
+    "/bin/init",
+    "/sbin/openrc-init",
+    "/bin/sh",
+];
 
 /// Descriptors of the start message, by what they are for.
 #[derive(Debug)]
@@ -35,7 +43,11 @@ pub fn run(socket: OwnedFd) -> ! {
     if let Err(error) = become_init(&socket) {
         let hint = error.hint.clone().unwrap_or_default();
         let code = format!("{:?}", error.code);
-        let message = Fields::command("failed").with("step", &error.step).with("message", &error.message).with("hint", hint).with("code", code);
+        let message = Fields::command("failed")
+            .with("step", &error.step)
+            .with("message", &error.message)
+            .with("hint", hint)
+            .with("code", code);
         // The parent that does not hear it sees the socket close without an exec.
         drop(protocol::send(&socket, &message, &[]));
     }
@@ -45,7 +57,9 @@ pub fn run(socket: OwnedFd) -> ! {
 fn become_init(socket: &OwnedFd) -> Result<()> {
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).at("watch the parent", "prctl(PR_SET_PDEATHSIG)")?;
     let step = "wait for the parent";
-    let (fields, descriptors) = protocol::receive(socket).at(step, "recvmsg()")?.ok_or_else(|| Error::failed(step, "the parent is gone"))?;
+    let (fields, descriptors) = protocol::receive(socket)
+        .at(step, "recvmsg()")?
+        .ok_or_else(|| Error::failed(step, "the parent is gone"))?;
     let parts = Parts::sort(&fields, descriptors)?;
     join_groups(&parts.tasks)?;
     drop(parts.tasks);
@@ -56,7 +70,8 @@ fn become_init(socket: &OwnedFd) -> Result<()> {
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).at("watch the parent", "prctl(PR_SET_PDEATHSIG)")?;
     sys::unshare(libc::CLONE_NEWCGROUP).at("make a cgroup namespace", "unshare(CLONE_NEWCGROUP)")?;
     // Slave, not private: unmounts of the host still arrive, so that nothing of the host is pinned.
-    rustix::mount::mount_change(c"/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).at("part from the host's mounts", "mount(\"/\", MS_REC|MS_SLAVE)")?;
+    rustix::mount::mount_change(c"/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .at("part from the host's mounts", "mount(\"/\", MS_REC|MS_SLAVE)")?;
     let views = Views::make(fields.get("cgroup-view") == Some("yes"))?;
     parts.root.enter(&stage)?;
     let pts = mounts::furnish(&views, &parts.devices, &parts.proc_files, fields.get("nesting") == Some("yes"))?;
@@ -94,7 +109,11 @@ fn find_init() -> Result<CString> {
 
 fn execute(program: &CString, fields: &Fields) -> Result<()> {
     let step = "execute init";
-    let mut environment = vec!["container=berth".to_owned(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(), "TERM=xterm-256color".into()];
+    let mut environment = vec![
+        "container=berth".to_owned(),
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
+        "TERM=xterm-256color".into(),
+    ];
     environment.extend(fields.get("uuid").map(|uuid| format!("container_uuid={uuid}")));
     environment.extend(fields.all("env").map(str::to_owned));
     let environment: Vec<CString> = environment.into_iter().filter_map(|pair| CString::new(pair).ok()).collect();
@@ -103,7 +122,10 @@ fn execute(program: &CString, fields: &Fields) -> Result<()> {
     sys::cloexec_from(3).at(step, "close_range(3, ~0, CLOEXEC)")?;
     let here = rustix::process::getcwd(Vec::new()).at(step, "getcwd()")?;
     if here.to_bytes() != b"/" {
-        return Err(Error::failed(step, format!("the working directory {here:?} is not inside the container (CVE-2024-21626)")));
+        return Err(Error::failed(
+            step,
+            format!("the working directory {here:?} is not inside the container (CVE-2024-21626)"),
+        ));
     }
     sys::reset_signals();
     let failed = sys::execve(program, std::slice::from_ref(program), &environment);
@@ -128,7 +150,12 @@ impl Parts {
             Ok(take(names.len())?.into_iter().zip(names).map(|(mount, name)| Bound { name, mount }).collect())
         };
         let (devices, proc_files) = (bound("device")?, bound("proc-file")?);
-        Ok(Self { tasks, root: Root { layers, own, top }, devices, proc_files })
+        Ok(Self {
+            tasks,
+            root: Root { layers, own, top },
+            devices,
+            proc_files,
+        })
     }
 }
 

@@ -53,7 +53,12 @@ pub fn ensure(run_dir: &Path, _instance: Option<&str>) -> Option<PathBuf> {
 
 /// While we live its end must not leave a zombie.
 fn wait_in_background(mut child: std::process::Child) {
-    drop(std::thread::Builder::new().name("berth-lxcfs".into()).stack_size(64 << 10).spawn(move || drop(child.wait())));
+    drop(
+        std::thread::Builder::new()
+            .name("berth-lxcfs".into())
+            .stack_size(64 << 10)
+            .spawn(move || drop(child.wait())),
+    );
 }
 
 fn answers(folder: &Path) -> bool {
@@ -63,13 +68,18 @@ fn answers(folder: &Path) -> bool {
 /// The kernel wakes poll(2) on mountinfo with POLLPRI at each change (proc_pid_mountinfo(5)).
 fn wait_for_mount(folder: &Path) -> bool {
     let deadline = Instant::now() + MOUNTED_WITHIN;
-    let Ok(mounts) = std::fs::File::open("/proc/self/mountinfo") else { return false };
+    let Ok(mounts) = std::fs::File::open("/proc/self/mountinfo") else {
+        return false;
+    };
     while !answers(folder) {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return false;
         }
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::try_from(left.as_nanos().min(100_000_000)).unwrap_or(0) };
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::try_from(left.as_nanos().min(100_000_000)).unwrap_or(0),
+        };
         poll(&mut [PollFd::from_borrowed_fd(mounts.as_fd(), PollFlags::PRI)], Some(&timeout)).ok();
     }
     true

@@ -46,7 +46,10 @@ impl Folders {
     /// # Errors
     /// There is no such container.
     pub fn container(&self, id: ContainerId) -> Result<OwnedFd> {
-        host_folder(&self.state.join("containers").join(id.to_string())).map_err(|error| Error { code: model::ErrorCode::NotFound, ..error })
+        host_folder(&self.state.join("containers").join(id.to_string())).map_err(|error| Error {
+            code: model::ErrorCode::NotFound,
+            ..error
+        })
     }
 
     /// `layers/<digest>`.
@@ -54,8 +57,13 @@ impl Folders {
     /// # Errors
     /// The template is not here.
     pub fn layer(&self, digest: &model::Digest) -> Result<OwnedFd> {
-        host_folder(&self.state.join("layers").join(digest.as_str()))
-            .map_err(|error| Error { code: model::ErrorCode::NotFound, ..error }.hint("download the container's template again"))
+        host_folder(&self.state.join("layers").join(digest.as_str())).map_err(|error| {
+            Error {
+                code: model::ErrorCode::NotFound,
+                ..error
+            }
+            .hint("download the container's template again")
+        })
     }
 
     /// Makes a container's folder; what is there already is kept.
@@ -90,7 +98,10 @@ impl Folders {
     /// Every manifest that can be read.
     #[must_use]
     pub fn manifests(&self) -> Vec<Manifest> {
-        self.ids().into_iter().filter_map(|id| serde_json::from_slice(&read_file(&self.container(id).ok()?, MANIFEST)?).ok()).collect()
+        self.ids()
+            .into_iter()
+            .filter_map(|id| serde_json::from_slice(&read_file(&self.container(id).ok()?, MANIFEST)?).ok())
+            .collect()
     }
 
     /// Containers that have a folder.
@@ -114,7 +125,8 @@ impl Folders {
     /// Whether a container was never started.
     #[must_use]
     pub fn is_new(&self, id: ContainerId) -> bool {
-        self.container(id).is_ok_and(|own| openat(&own, "started", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).is_err())
+        self.container(id)
+            .is_ok_and(|own| openat(&own, "started", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).is_err())
     }
 
     /// Notes that the first start has happened: its data are gone.
@@ -164,22 +176,37 @@ impl Folders {
             Ok(own) => own,
             Err(_) => host_folder(&self.state.join("trash").join(id.to_string()))?,
         };
-        let layers = openat(&own, "layers", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).at("measure the container", "openat(\"layers\")")?;
+        let layers = openat(
+            &own,
+            "layers",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .at("measure the container", "openat(\"layers\")")?;
         used_bytes(layers.as_fd())
     }
 
     /// Exits that the shims of a container recorded, oldest first.
     #[must_use]
     pub fn exits(&self, id: ContainerId) -> Vec<model::container::ExitRecord> {
-        let Some(bytes) = self.container(id).ok().and_then(|own| read_file(&own, "events")) else { return Vec::new() };
-        String::from_utf8_lossy(&bytes).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        let Some(bytes) = self.container(id).ok().and_then(|own| read_file(&own, "events")) else {
+            return Vec::new();
+        };
+        String::from_utf8_lossy(&bytes)
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 }
 
 fn names(folder: &Path) -> Vec<String> {
     let Ok(folder) = host_folder(folder) else { return Vec::new() };
     let Ok(entries) = Dir::read_from(&folder) else { return Vec::new() };
-    entries.filter_map(std::result::Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| !name.starts_with('.')).collect()
+    entries
+        .filter_map(std::result::Result::ok)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.'))
+        .collect()
 }
 
 fn subfolder(parent: &OwnedFd, name: &str, mode: Mode) -> Result<OwnedFd> {
@@ -188,7 +215,13 @@ fn subfolder(parent: &OwnedFd, name: &str, mode: Mode) -> Result<OwnedFd> {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(Error::io(step, &format!("mkdirat({name:?})"), errno)),
     }
-    openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).at(step, &format!("openat({name:?})"))
+    openat(
+        parent,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .at(step, &format!("openat({name:?})"))
 }
 
 /// The one durable write: temporary file beside, fsync, rename, fsync of the folder (trust rule D8).
@@ -204,7 +237,13 @@ fn write_file(folder: &OwnedFd, name: &str, text: &[u8]) -> Result<()> {
 }
 
 fn read_file(folder: &OwnedFd, name: &str) -> Option<Vec<u8>> {
-    let file = openat(folder, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let file = openat(
+        folder,
+        name,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .ok()?;
     let mut bytes = Vec::new();
     File::from(file).take(16 << 20).read_to_end(&mut bytes).ok()?;
     Some(bytes)
@@ -239,7 +278,13 @@ fn remove_below(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<()> {
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(errno) => return Err(Error::io(step, &format!("unlinkat({name:?})"), errno)),
     }
-    let folder = openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).at(step, &format!("openat({name:?})"))?;
+    let folder = openat(
+        parent,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .at(step, &format!("openat({name:?})"))?;
     for entry in Dir::read_from(&folder).at(step, "getdents()")? {
         let entry = entry.at(step, "getdents()")?;
         let child = entry.file_name();
@@ -267,7 +312,13 @@ fn used_bytes(folder: BorrowedFd<'_>) -> Result<u64> {
         let stat = rustix::fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).at(step, "fstatat()")?;
         total += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            let below = openat(folder, entry.file_name(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).at(step, "openat()")?;
+            let below = openat(
+                folder,
+                entry.file_name(),
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .at(step, "openat()")?;
             total += used_bytes(below.as_fd())?;
         }
     }

@@ -34,7 +34,10 @@ pub fn power_off(shim: &Connection) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (status, _) = shim.ask(&Fields::command("hello"))?;
-        let pid: i32 = status.number("pid").filter(|pid| *pid > 0).ok_or_else(|| Error::conflict("ask init to power off", "no init runs"))?;
+        let pid: i32 = status
+            .number("pid")
+            .filter(|pid| *pid > 0)
+            .ok_or_else(|| Error::conflict("ask init to power off", "no init runs"))?;
         let state = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let asked = signals(recognise(pid, &state));
         if asked.iter().any(|signal| listens(&state, *signal)) || waits_for_signals(pid) || Instant::now() > deadline {
@@ -59,7 +62,8 @@ fn waits_for_signals(pid: i32) -> bool {
 
 fn mask(status: &str, key: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(key));
-    line.and_then(|hex| u64::from_str_radix(hex.trim_start_matches(':').trim(), 16).ok()).unwrap_or(0)
+    line.and_then(|hex| u64::from_str_radix(hex.trim_start_matches(':').trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 fn has(mask: u64, signal: i32) -> bool {
@@ -78,7 +82,9 @@ fn signals(init: Init) -> &'static [i32] {
 
 fn recognise(pid: i32, status: &str) -> Init {
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-    let name = program.and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned())).unwrap_or_default();
+    let name = program
+        .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
+        .unwrap_or_default();
     judge(&name, status)
 }
 

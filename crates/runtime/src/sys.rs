@@ -44,7 +44,10 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> 
     }
     // SAFETY: the kernel has just made this descriptor for us.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Cloned::Parent { pid: i32::try_from(pid).unwrap_or(0), pidfd })
+    Ok(Cloned::Parent {
+        pid: i32::try_from(pid).unwrap_or(0),
+        pidfd,
+    })
 }
 
 /// Not in libc for all targets: linux/sched.h.
@@ -102,7 +105,9 @@ pub fn pidfd_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 /// As ioctl_tty(2) TIOCGPTPEER.
 pub fn pty_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     // SAFETY: TIOCGPTPEER takes flags as an integer and returns a new descriptor.
-    let fd = check(i64::from(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC) }))?;
+    let fd = check(i64::from(unsafe {
+        libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC)
+    }))?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) })
 }
@@ -114,7 +119,9 @@ pub fn pty_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 pub fn pty_unlock(master: BorrowedFd<'_>) -> io::Result<()> {
     let unlocked: libc::c_int = 0;
     // SAFETY: TIOCSPTLCK reads one int, which lives across the call.
-    check(i64::from(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, std::ptr::from_ref(&unlocked)) }))?;
+    check(i64::from(unsafe {
+        libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, std::ptr::from_ref(&unlocked))
+    }))?;
     Ok(())
 }
 
@@ -133,9 +140,16 @@ pub fn set_controlling_terminal(terminal: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// As ioctl_tty(2) TIOCSWINSZ.
 pub fn set_terminal_size(terminal: BorrowedFd<'_>, cols: u16, rows: u16) -> io::Result<()> {
-    let size = libc::winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: cols,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     // SAFETY: TIOCSWINSZ reads one winsize, which lives across the call.
-    check(i64::from(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, std::ptr::from_ref(&size)) }))?;
+    check(i64::from(unsafe {
+        libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, std::ptr::from_ref(&size))
+    }))?;
     Ok(())
 }
 
@@ -166,7 +180,11 @@ pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> io:
     }
     let half = |set: u64, high: bool| u32::try_from(if high { set >> 32 } else { set & 0xFFFF_FFFF }).unwrap_or(0);
     let header = Header { version: 0x2008_0522, pid: 0 };
-    let data = [false, true].map(|high| Data { effective: half(effective, high), permitted: half(permitted, high), inheritable: half(inheritable, high) });
+    let data = [false, true].map(|high| Data {
+        effective: half(effective, high),
+        permitted: half(permitted, high),
+        inheritable: half(inheritable, high),
+    });
     // SAFETY: version 3 takes one header and two data structures of this layout (linux/capability.h).
     check(unsafe { libc::syscall(libc::SYS_capset, std::ptr::from_ref(&header), data.as_ptr()) })?;
     Ok(())
@@ -189,7 +207,10 @@ pub fn join_session_keyring() -> io::Result<()> {
 /// As seccomp(2).
 pub fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    let program = libc::sock_fprog {
+        len: length,
+        filter: program.as_ptr().cast_mut(),
+    };
     // SAFETY: the kernel copies `len` instructions from the slice, which lives across the call, and does not write to it.
     check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&program)) })?;
     Ok(())
@@ -297,9 +318,14 @@ pub fn reap() -> io::Result<Option<(i32, i32)>> {
 /// # Errors
 /// As prlimit(2).
 pub fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> io::Result<()> {
-    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
     // SAFETY: the new limit lives across the call; no old one is asked for.
-    check(i64::from(unsafe { libc::prlimit64(pid, resource, std::ptr::from_ref(&limit), std::ptr::null_mut()) }))?;
+    check(i64::from(unsafe {
+        libc::prlimit64(pid, resource, std::ptr::from_ref(&limit), std::ptr::null_mut())
+    }))?;
     Ok(())
 }
 
@@ -357,7 +383,13 @@ pub fn in_user_namespace(command: &mut std::process::Command) -> io::Result<std:
     use std::os::unix::process::CommandExt as _;
     // SAFETY: the closure runs between fork and exec and makes one system call, which is async-signal-safe.
     unsafe {
-        command.pre_exec(|| if libc::unshare(libc::CLONE_NEWUSER) < 0 { Err(io::Error::last_os_error()) } else { Ok(()) });
+        command.pre_exec(|| {
+            if libc::unshare(libc::CLONE_NEWUSER) < 0 {
+                Err(io::Error::last_os_error())
+            } else {
+                Ok(())
+            }
+        });
     }
     command.spawn()
 }
@@ -402,7 +434,12 @@ pub fn attach_device_program(group: BorrowedFd<'_>, program: &[u64]) -> io::Resu
     let fd = check(unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, std::ptr::from_ref(&load), size_of::<Load>()) })?;
     // SAFETY: the kernel has just made this descriptor for us.
     let fd = unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) };
-    let attach = Attach { target_fd: number(group.as_raw_fd()), attach_bpf_fd: number(fd.as_fd().as_raw_fd()), attach_type: CGROUP_DEVICE, ..Attach::default() };
+    let attach = Attach {
+        target_fd: number(group.as_raw_fd()),
+        attach_bpf_fd: number(fd.as_fd().as_raw_fd()),
+        attach_type: CGROUP_DEVICE,
+        ..Attach::default()
+    };
     // SAFETY: as above; both descriptors are open.
     check(unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, std::ptr::from_ref(&attach), size_of::<Attach>()) })?;
     // The group keeps the program.

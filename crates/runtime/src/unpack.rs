@@ -67,7 +67,11 @@ fn fill(folders: &Folders, request: &UnpackRequest, name: &str, input: OwnedFd, 
     let step = "start the unpacker";
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
     let path = folders.state.join("staging").join(name);
-    let work = child::Work { root: path.display().to_string(), origin: request.origin.clone(), caps: request.caps };
+    let work = child::Work {
+        root: path.display().to_string(),
+        origin: request.origin.clone(),
+        caps: request.caps,
+    };
     let work = serde_json::to_string(&work).map_err(|error| Error::failed(step, error.to_string()))?;
     let mut child = crate::helper::spawn("unpack", &work, vec![theirs, input, progress])?;
     let outcome = talk(&child, &ours, request);
@@ -84,9 +88,14 @@ fn talk(child: &Child, socket: &OwnedFd, request: &UnpackRequest) -> Result<Unpa
     loop {
         let left = i64::try_from(deadline.saturating_duration_since(Instant::now()).as_millis()).unwrap_or(i64::MAX);
         if !protocol::is_readable(socket, left).at(step, "poll()")? {
-            return Err(Error::failed(step, format!("{} was not unpacked within {} s", request.origin, request.caps.seconds)));
+            return Err(Error::failed(
+                step,
+                format!("{} was not unpacked within {} s", request.origin, request.caps.seconds),
+            ));
         }
-        let (message, _) = protocol::receive(socket).at(step, "recvmsg()")?.ok_or_else(|| Error::failed(step, "the unpacker died"))?;
+        let (message, _) = protocol::receive(socket)
+            .at(step, "recvmsg()")?
+            .ok_or_else(|| Error::failed(step, "the unpacker died"))?;
         match message.get("command") {
             Some("map") => {
                 for file in ["gid_map", "uid_map"] {
@@ -105,11 +114,23 @@ fn talk(child: &Child, socket: &OwnedFd, request: &UnpackRequest) -> Result<Unpa
 }
 
 fn refusal(message: &Fields) -> Error {
-    let error = Error::failed(message.get("step").unwrap_or("unpack the archive"), message.get("message").unwrap_or("the unpacker failed"));
+    let error = Error::failed(
+        message.get("step").unwrap_or("unpack the archive"),
+        message.get("message").unwrap_or("the unpacker failed"),
+    );
     match message.get("code") {
-        Some("Invalid") => Error { code: model::ErrorCode::Invalid, ..error },
-        Some("NoSpace") => Error { code: model::ErrorCode::NoSpace, ..error },
-        Some("Unsupported") => Error { code: model::ErrorCode::Unsupported, ..error },
+        Some("Invalid") => Error {
+            code: model::ErrorCode::Invalid,
+            ..error
+        },
+        Some("NoSpace") => Error {
+            code: model::ErrorCode::NoSpace,
+            ..error
+        },
+        Some("Unsupported") => Error {
+            code: model::ErrorCode::Unsupported,
+            ..error
+        },
         _ => error,
     }
 }
@@ -117,9 +138,21 @@ fn refusal(message: &Fields) -> Error {
 /// Makes the staging folder durable and gives it its name.
 fn keep(folders: &Folders, staging: &OwnedFd, name: &str, request: &UnpackRequest) -> Result<()> {
     let step = "keep the layer";
-    let folder = openat(staging, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).at(step, "openat()")?;
+    let folder = openat(
+        staging,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .at(step, "openat()")?;
     rustix::fs::syncfs(&folder).at(step, "syncfs()")?;
-    let layers = openat(CWD, folders.state.join("layers"), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(step, "openat(\"layers\")")?;
+    let layers = openat(
+        CWD,
+        folders.state.join("layers"),
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .at(step, "openat(\"layers\")")?;
     match renameat_with(staging, name, &layers, request.digest.as_str(), RenameFlags::NOREPLACE) {
         Ok(()) => {}
         // Somebody else unpacked the same digest meanwhile: theirs is as good.

@@ -36,7 +36,12 @@ impl Watch {
     /// No descriptor is left.
     pub fn new(shims: PathBuf) -> Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).at("watch the shims", "eventfd()")?;
-        Ok(Self { shims, wake, followed: Mutex::default(), failures: Mutex::default() })
+        Ok(Self {
+            shims,
+            wake,
+            followed: Mutex::default(),
+            failures: Mutex::default(),
+        })
     }
 
     fn followed(&self) -> MutexGuard<'_, HashMap<ContainerId, Arc<Connection>>> {
@@ -45,7 +50,9 @@ impl Watch {
 
     /// Follows a shim that has just been started: from its return on no event is missed.
     pub fn follow(&self, id: ContainerId) {
-        let Some(connection) = Connection::open(&self.shims, &id.to_string()) else { return };
+        let Some(connection) = Connection::open(&self.shims, &id.to_string()) else {
+            return;
+        };
         if connection.ask(&Fields::command("watch")).is_ok() {
             self.followed().insert(id, Arc::new(connection));
             // A full counter is a wake-up already.
@@ -63,7 +70,10 @@ impl Watch {
 
     /// Why a command never ran, to be told with its exit.
     pub fn note_failure(&self, exec: ExecId, code: i32, message: &str) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).insert(exec, format!("{message} (exit code {code})"));
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(exec, format!("{message} (exit code {code})"));
     }
 
     /// Starts the thread that reports to `sink` for as long as the runtime lives.
@@ -111,9 +121,17 @@ impl Watch {
     /// Passes an event on; false when nobody listens any more.
     fn report(&self, runtime: &Runtime, sink: &Sender<EngineEvent>, id: ContainerId, event: Option<&Fields>) -> bool {
         if let Some(event) = event.filter(|event| event.get("command") == Some("exec-exited")) {
-            let Some(exec) = event.get("exec").and_then(|exec| exec.parse().ok()) else { return true };
+            let Some(exec) = event.get("exec").and_then(|exec| exec.parse().ok()) else {
+                return true;
+            };
             let message = self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&exec);
-            return sink.send(EngineEvent::ExecExited(ExecExit { exec, code: event.number("code").unwrap_or(1), message })).is_ok();
+            return sink
+                .send(EngineEvent::ExecExited(ExecExit {
+                    exec,
+                    code: event.number("code").unwrap_or(1),
+                    message,
+                }))
+                .is_ok();
         }
         if event.is_none() {
             runtime.tidy(id);

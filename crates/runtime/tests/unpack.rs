@@ -59,7 +59,11 @@ impl World {
 
     fn unpack_as(&self, digit: char, archive: &Path, caps: UnpackCaps) -> Result<Unpacked, Error> {
         let digest = std::iter::repeat_n(digit, 64).collect::<String>().parse().unwrap();
-        let request = UnpackRequest { digest, origin: archive.file_name().unwrap().to_string_lossy().into_owned(), caps };
+        let request = UnpackRequest {
+            digest,
+            origin: archive.file_name().unwrap().to_string_lossy().into_owned(),
+            caps,
+        };
         let (mut reader, writer) = std::io::pipe().unwrap();
         let drained = std::thread::spawn(move || reader.read_to_end(&mut Vec::new()));
         let outcome = runtime::unpack::unpack(&self.folders, &request, File::open(archive).unwrap().into(), OwnedFd::from(writer));
@@ -93,7 +97,10 @@ impl World {
 
     fn assert_clean(&self) {
         for folder in ["staging", "layers"] {
-            let left: Vec<_> = std::fs::read_dir(self.folders.state.join(folder)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            let left: Vec<_> = std::fs::read_dir(self.folders.state.join(folder))
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
             assert!(left.is_empty(), "{folder} holds {left:?}");
         }
         assert_eq!(std::fs::read_to_string(self.folder.path().join("canary")).unwrap(), "untouched");
@@ -151,7 +158,18 @@ fn every_compression_gives_the_same_tree() {
     let root = sample(&world);
     let at = |name: &str| world.folder.path().join(name);
     let plain = at("plain.tar");
-    run("tar", &["--create", "--numeric-owner", "--file", plain.to_str().unwrap(), "--directory", root.to_str().unwrap(), "."]);
+    run(
+        "tar",
+        &[
+            "--create",
+            "--numeric-owner",
+            "--file",
+            plain.to_str().unwrap(),
+            "--directory",
+            root.to_str().unwrap(),
+            ".",
+        ],
+    );
     for (digit, program) in [('1', "gzip"), ('2', "xz"), ('3', "zstd"), ('4', "bzip2")] {
         // Named as something else: the content decides.
         let packed = at(&format!("{program}.dat"));
@@ -171,7 +189,18 @@ fn a_squashfs_image_is_unpacked_like_the_others() {
     let root = sample(&world);
     for (digit, compression) in [('1', "gzip"), ('2', "xz"), ('3', "zstd")] {
         let image = world.folder.path().join(format!("{compression}.squashfs"));
-        run("mksquashfs", &[root.to_str().unwrap(), image.to_str().unwrap(), "-comp", compression, "-quiet", "-no-progress", "-noappend"]);
+        run(
+            "mksquashfs",
+            &[
+                root.to_str().unwrap(),
+                image.to_str().unwrap(),
+                "-comp",
+                compression,
+                "-quiet",
+                "-no-progress",
+                "-noappend",
+            ],
+        );
         world.unpack_as(digit, &image, UnpackCaps::default()).unwrap();
         assert_sample(&world.layer(digit), false);
     }
@@ -286,18 +315,43 @@ fn rights_survive_and_dangerous_attributes_do_not() {
 fn caps_end_bombs() {
     let world = World::new();
     let zeros = world.folder.path().join("zeros.tar");
-    run("tar", &["--create", "--file", zeros.to_str().unwrap(), "--directory", "/", "--files-from", "/dev/null"]);
+    run(
+        "tar",
+        &["--create", "--file", zeros.to_str().unwrap(), "--directory", "/", "--files-from", "/dev/null"],
+    );
     let big = world.folder.path().join("big");
     File::create(&big).unwrap().set_len(400 << 20).unwrap();
-    run("tar", &["--create", "--file", zeros.to_str().unwrap(), "--directory", world.folder.path().to_str().unwrap(), "big"]);
+    run(
+        "tar",
+        &[
+            "--create",
+            "--file",
+            zeros.to_str().unwrap(),
+            "--directory",
+            world.folder.path().to_str().unwrap(),
+            "big",
+        ],
+    );
     let output = Command::new("zstd").args(["--stdout", zeros.to_str().unwrap()]).output().unwrap();
     std::fs::write(world.folder.path().join("bomb"), output.stdout).unwrap();
     std::fs::remove_file(&zeros).unwrap();
     world.assert_refused(&world.folder.path().join("bomb"), "200 times its size");
     let archive = world.tar(|tar| (0..50).for_each(|n| raw(tar, format!("f{n}").as_bytes(), EntryType::Regular, b"", &[1; 100])));
     for (caps, part) in [
-        (UnpackCaps { entries: 10, ..UnpackCaps::default() }, "more than 10 entries"),
-        (UnpackCaps { bytes: 1000, ..UnpackCaps::default() }, "more than 1000 bytes"),
+        (
+            UnpackCaps {
+                entries: 10,
+                ..UnpackCaps::default()
+            },
+            "more than 10 entries",
+        ),
+        (
+            UnpackCaps {
+                bytes: 1000,
+                ..UnpackCaps::default()
+            },
+            "more than 1000 bytes",
+        ),
     ] {
         let error = world.unpack_as('b', &archive, caps).unwrap_err();
         assert!(error.message.contains(part), "{error}");
@@ -309,7 +363,18 @@ fn a_cut_archive_is_refused() {
     let world = World::new();
     let root = sample(&world);
     let whole = world.folder.path().join("whole.tar.xz");
-    run("tar", &["--create", "--xz", "--file", whole.to_str().unwrap(), "--directory", root.to_str().unwrap(), "."]);
+    run(
+        "tar",
+        &[
+            "--create",
+            "--xz",
+            "--file",
+            whole.to_str().unwrap(),
+            "--directory",
+            root.to_str().unwrap(),
+            ".",
+        ],
+    );
     let bytes = std::fs::read(&whole).unwrap();
     for share in [5, 35, 65, 95] {
         let cut = world.folder.path().join("cut");
@@ -327,7 +392,11 @@ fn a_reader_that_leaves_cancels() {
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(b"").unwrap();
     drop(reader);
-    let request = UnpackRequest { digest: "c".repeat(64).parse().unwrap(), origin: "x".into(), caps: UnpackCaps::default() };
+    let request = UnpackRequest {
+        digest: "c".repeat(64).parse().unwrap(),
+        origin: "x".into(),
+        caps: UnpackCaps::default(),
+    };
     let outcome = runtime::unpack::unpack(&world.folders, &request, File::open(&archive).unwrap().into(), writer.into());
     assert!(outcome.unwrap_err().message.contains("cancelled"));
     world.assert_clean();

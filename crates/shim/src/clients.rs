@@ -51,23 +51,26 @@ impl Clients {
 
     /// Tells every watcher.
     pub fn tell(&mut self, event: &Fields) {
-        self.clients.retain(|client| !client.is_watching || protocol::send(&client.socket, event, &[]).is_ok());
+        self.clients
+            .retain(|client| !client.is_watching || protocol::send(&client.socket, event, &[]).is_ok());
     }
 
     /// Answers what has come in.
     pub fn serve(&mut self, shim: &mut Shim) {
-        self.clients.retain_mut(|client| loop {
-            match protocol::receive(&client.socket) {
-                Ok(Some((request, _))) => {
-                    client.is_watching |= request.get("command") == Some("watch");
-                    let (reply, descriptors) = answer(shim, &request).unwrap_or_else(|error| (crate::failure(&error), Vec::new()));
-                    let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-                    if protocol::send(&client.socket, &reply, &borrowed).is_err() {
-                        return false;
+        self.clients.retain_mut(|client| {
+            loop {
+                match protocol::receive(&client.socket) {
+                    Ok(Some((request, _))) => {
+                        client.is_watching |= request.get("command") == Some("watch");
+                        let (reply, descriptors) = answer(shim, &request).unwrap_or_else(|error| (crate::failure(&error), Vec::new()));
+                        let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+                        if protocol::send(&client.socket, &reply, &borrowed).is_err() {
+                            return false;
+                        }
                     }
+                    Ok(None) => return false,
+                    Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
                 }
-                Ok(None) => return false,
-                Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
             }
         });
     }
@@ -114,7 +117,10 @@ fn answer(shim: &mut Shim, request: &Fields) -> Result<Reply> {
             shim.start.fields.0.push(("restart".into(), policy));
             Ok((ok(), Vec::new()))
         }
-        other => Err(Error::unsupported("answer the engine", format!("this shim does not know the command `{other}`"))),
+        other => Err(Error::unsupported(
+            "answer the engine",
+            format!("this shim does not know the command `{other}`"),
+        )),
     }
 }
 
@@ -145,7 +151,11 @@ fn start_exec(shim: &mut Shim, request: &Fields) -> Result<Reply> {
     // A group of our own: under systemd on version 2 the top one takes no processes.
     let leaf = shim.start.unified.as_ref().and_then(own_group);
     let unified = leaf.as_ref().or(shim.start.unified.as_ref()).map(AsFd::as_fd);
-    let place = Place { init: init.pidfd.as_fd(), unified, v1: shim.start.v1.iter().map(|(_, group)| group.as_fd()).collect() };
+    let place = Place {
+        init: init.pidfd.as_fd(),
+        unified,
+        v1: shim.start.v1.iter().map(|(_, group)| group.as_fd()).collect(),
+    };
     let spawned = exec::spawn(&place, request)?;
     let mut reply = Fields::command("ok").with("pid", spawned.pid);
     if let Some((code, message)) = &spawned.failure {
@@ -153,7 +163,11 @@ fn start_exec(shim: &mut Shim, request: &Fields) -> Result<Reply> {
     }
     let id = request.get("exec").unwrap_or_default().to_owned();
     let is_tty = request.get("tty") == Some("yes");
-    let master = if is_tty { spawned.streams.first().and_then(|master| master.try_clone().ok()) } else { None };
+    let master = if is_tty {
+        spawned.streams.first().and_then(|master| master.try_clone().ok())
+    } else {
+        None
+    };
     shim.execs.insert(spawned.pid, Exec { id, master });
     Ok((reply, spawned.streams))
 }
@@ -163,5 +177,11 @@ fn own_group(unified: &OwnedFd) -> Option<OwnedFd> {
     const NAME: &str = "berth-exec";
     // There already after the first command.
     mkdirat(unified, NAME, Mode::from_raw_mode(0o755)).ok();
-    openat(unified, NAME, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()
+    openat(
+        unified,
+        NAME,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .ok()
 }

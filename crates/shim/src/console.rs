@@ -41,11 +41,13 @@ impl Console {
         let excess = self.ring.len().saturating_sub(RING_BYTES);
         self.ring.drain(..excess);
         self.write_log(folder, bytes);
-        self.viewers.retain(|viewer| match rustix::net::send(&viewer.socket, bytes, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL) {
-            // Full: this viewer loses these bytes.
-            Ok(_) | Err(Errno::AGAIN) => true,
-            Err(_) => false,
-        });
+        self.viewers.retain(
+            |viewer| match rustix::net::send(&viewer.socket, bytes, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL) {
+                // Full: this viewer loses these bytes.
+                Ok(_) | Err(Errno::AGAIN) => true,
+                Err(_) => false,
+            },
+        );
     }
 
     fn write_log(&mut self, folder: &OwnedFd, bytes: &[u8]) {
@@ -73,7 +75,8 @@ impl Console {
     /// A socket that first carries the scrollback and then the console both ways.
     pub fn attach(&mut self) -> Result<OwnedFd> {
         let step = "attach to the console";
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None).at(step, "socketpair()")?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None).at(step, "socketpair()")?;
         rustix::net::sockopt::set_socket_send_buffer_size(&ours, 4 * RING_BYTES).at(step, "setsockopt(SO_SNDBUF)")?;
         let (first, second) = self.ring.as_slices();
         for part in [first, second] {
@@ -86,7 +89,11 @@ impl Console {
 
     /// Sockets to poll for what viewers type; none while the terminal has not taken what was typed before.
     pub fn sockets(&self) -> Vec<BorrowedFd<'_>> {
-        if self.wants_to_write() { Vec::new() } else { self.viewers.iter().map(|viewer| viewer.socket.as_fd()).collect() }
+        if self.wants_to_write() {
+            Vec::new()
+        } else {
+            self.viewers.iter().map(|viewer| viewer.socket.as_fd()).collect()
+        }
     }
 
     /// Whether something typed waits for the terminal.
@@ -98,16 +105,18 @@ impl Console {
     pub fn typed(&mut self) {
         let mut bytes = [0; 4096];
         let pending = &mut self.pending;
-        self.viewers.retain(|viewer| loop {
-            if pending.len() >= PENDING_BYTES {
-                return true;
-            }
-            match rustix::net::recv(&viewer.socket, &mut bytes, rustix::net::RecvFlags::DONTWAIT) {
-                Ok((0, _)) => return false,
-                Ok((got, _)) => pending.extend(&bytes[..got]),
-                Err(Errno::AGAIN) => return true,
-                Err(Errno::INTR) => {}
-                Err(_) => return false,
+        self.viewers.retain(|viewer| {
+            loop {
+                if pending.len() >= PENDING_BYTES {
+                    return true;
+                }
+                match rustix::net::recv(&viewer.socket, &mut bytes, rustix::net::RecvFlags::DONTWAIT) {
+                    Ok((0, _)) => return false,
+                    Ok((got, _)) => pending.extend(&bytes[..got]),
+                    Err(Errno::AGAIN) => return true,
+                    Err(Errno::INTR) => {}
+                    Err(_) => return false,
+                }
             }
         });
     }

@@ -31,7 +31,13 @@ pub fn judge(status: i32, wish: Wish, oom_kills: u64, oom_kills_before: u64, at_
         0 if wish == Wish::PowerOff => "power_off",
         _ => "exited",
     };
-    Exit { at_ms, reason, code, oom_kills, message: None }
+    Exit {
+        at_ms,
+        reason,
+        code,
+        oom_kills,
+        message: None,
+    }
 }
 
 /// When the container starts again; `None` = it does not.

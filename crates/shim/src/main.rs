@@ -33,7 +33,9 @@ fn main() {
 
 fn failure(error: &Error) -> Fields {
     let message = Fields::command("failed").with("step", &error.step).with("message", &error.message);
-    message.with("hint", error.hint.clone().unwrap_or_default()).with("code", format!("{:?}", error.code))
+    message
+        .with("hint", error.hint.clone().unwrap_or_default())
+        .with("code", format!("{:?}", error.code))
 }
 
 fn run(socket: &OwnedFd) -> Result<()> {
@@ -42,7 +44,9 @@ fn run(socket: &OwnedFd) -> Result<()> {
     let signals = sys::signal_descriptor(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGHUP, libc::SIGINT]).map_err(|error| io("signalfd()", error))?;
     sys::prctl(libc::PR_SET_DUMPABLE, 0).map_err(|error| io("prctl(PR_SET_DUMPABLE)", error))?;
     silence()?;
-    let (fields, descriptors) = protocol::receive(socket).map_err(|error| io("recvmsg()", error))?.ok_or_else(|| Error::failed(step, "the engine is gone"))?;
+    let (fields, descriptors) = protocol::receive(socket)
+        .map_err(|error| io("recvmsg()", error))?
+        .ok_or_else(|| Error::failed(step, "the engine is gone"))?;
     let start = Start::new(fields, descriptors)?;
     let lock = start.lock()?;
     let mut shim = serve::Shim::new(start, signals, lock)?;

@@ -19,7 +19,11 @@ pub fn now_ms() -> i64 {
 /// a process for good.
 pub fn start_time(pid: i32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)).unwrap_or("0").to_owned()
+    stat.rsplit(')')
+        .next()
+        .and_then(|rest| rest.split_whitespace().nth(19))
+        .unwrap_or("0")
+        .to_owned()
 }
 
 /// Replaces `<id>.state` at once.
@@ -54,8 +58,14 @@ pub struct Exit {
 impl Exit {
     fn line(&self) -> String {
         let at = model::Timestamp::from_ms(self.at_ms);
-        let message = self.message.as_ref().map_or_else(String::new, |message| format!(",\"message\":\"{}\"", escape(message)));
-        format!("{{\"at\":\"{at}\",\"reason\":\"{}\",\"code\":{},\"oom_kills\":{}{message}}}\n", self.reason, self.code, self.oom_kills)
+        let message = self
+            .message
+            .as_ref()
+            .map_or_else(String::new, |message| format!(",\"message\":\"{}\"", escape(message)));
+        format!(
+            "{{\"at\":\"{at}\",\"reason\":\"{}\",\"code\":{},\"oom_kills\":{}{message}}}\n",
+            self.reason, self.code, self.oom_kills
+        )
     }
 
     /// Appends the record and waits until the disk has it.
@@ -85,7 +95,16 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line_of_json() {
-        let exit = Exit { at_ms: 0, reason: "exited", code: 3, oom_kills: 1, message: Some("a \"b\"\n".into()) };
-        assert_eq!(exit.line(), "{\"at\":\"1970-01-01T00:00:00.000Z\",\"reason\":\"exited\",\"code\":3,\"oom_kills\":1,\"message\":\"a \\\"b\\\"\\u000a\"}\n");
+        let exit = Exit {
+            at_ms: 0,
+            reason: "exited",
+            code: 3,
+            oom_kills: 1,
+            message: Some("a \"b\"\n".into()),
+        };
+        assert_eq!(
+            exit.line(),
+            "{\"at\":\"1970-01-01T00:00:00.000Z\",\"reason\":\"exited\",\"code\":3,\"oom_kills\":1,\"message\":\"a \\\"b\\\"\\u000a\"}\n"
+        );
     }
 }

@@ -109,13 +109,23 @@ impl Shim {
     /// Sleeps until something happens.
     fn wait(&self) -> Result<()> {
         let master = self.init.as_ref().map(|init| init.master.as_fd());
-        let mut ready = vec![PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN)];
-        let wanted = if self.console.wants_to_write() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut ready = vec![
+            PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.listener.as_fd(), PollFlags::IN),
+        ];
+        let wanted = if self.console.wants_to_write() {
+            PollFlags::IN | PollFlags::OUT
+        } else {
+            PollFlags::IN
+        };
         ready.extend(master.map(|master| PollFd::from_borrowed_fd(master, wanted)));
         let others: Vec<BorrowedFd<'_>> = self.console.sockets().into_iter().chain(self.clients.sockets()).collect();
         ready.extend(others.into_iter().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
         let pause = self.restart_at_ms.map(|at| (at - record::now_ms()).max(0));
-        let timeout = pause.map(|ms| Timespec { tv_sec: ms / 1000, tv_nsec: ms % 1000 * 1_000_000 });
+        let timeout = pause.map(|ms| Timespec {
+            tv_sec: ms / 1000,
+            tv_nsec: ms % 1000 * 1_000_000,
+        });
         match poll(&mut ready, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno).at("wait for something to do", "poll()"),
@@ -165,7 +175,11 @@ impl Shim {
         let is_loop = pause.is_some() && exit::is_loop(&mut self.starts.clone(), record::now_ms());
         if is_loop {
             let message = "it ended more than 10 times within a minute".to_owned();
-            self.write_down(&Exit { reason: "restart_loop", message: Some(message), ..exit });
+            self.write_down(&Exit {
+                reason: "restart_loop",
+                message: Some(message),
+                ..exit
+            });
         }
         self.restart_at_ms = pause.filter(|_| !is_loop).map(|pause| record::now_ms() + pause);
         self.announce();
@@ -184,7 +198,13 @@ impl Shim {
             }
             Err(error) => {
                 let message = Some(error.to_string());
-                self.write_down(&Exit { at_ms: record::now_ms(), reason: "start_failed", code: 1, oom_kills: 0, message });
+                self.write_down(&Exit {
+                    at_ms: record::now_ms(),
+                    reason: "start_failed",
+                    code: 1,
+                    oom_kills: 0,
+                    message,
+                });
                 self.announce();
                 false
             }
@@ -206,7 +226,13 @@ impl Shim {
 
     /// What `hello` answers.
     pub fn status(&self) -> Fields {
-        let state = if self.init.is_some() { "running" } else if self.restart_at_ms.is_some() { "restarting" } else { "ended" };
+        let state = if self.init.is_some() {
+            "running"
+        } else if self.restart_at_ms.is_some() {
+            "restarting"
+        } else {
+            "ended"
+        };
         Fields::default()
             .with("protocol", runtime::shim::protocol::VERSION)
             .with("state", state)
@@ -229,7 +255,10 @@ impl Shim {
             None => (self.start.unified.as_ref().map(AsFd::as_fd), "memory.events"),
         };
         let text = group.and_then(|group| read(group, file)).unwrap_or_default();
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")).and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+        text.lines()
+            .find_map(|line| line.strip_prefix("oom_kill "))
+            .and_then(|count| count.trim().parse().ok())
+            .unwrap_or(0)
     }
 
     fn requests(&mut self) {

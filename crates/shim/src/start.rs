@@ -63,7 +63,14 @@ impl Start {
         let layers = (0..fields.number("layers").unwrap_or(0)).map(|_: usize| next()).collect::<Result<_>>()?;
         let unified = (fields.get("unified") == Some("yes")).then(&mut next).transpose()?;
         let v1 = fields.all("v1").map(|name| Ok((name.to_owned(), next()?))).collect::<Result<_>>()?;
-        Ok(Self { fields, folder, shims, layers, unified, v1 })
+        Ok(Self {
+            fields,
+            folder,
+            shims,
+            layers,
+            unified,
+            v1,
+        })
     }
 
     /// The container's id.
@@ -83,7 +90,10 @@ impl Start {
 
     /// The version 1 group of a controller.
     pub fn group(&self, controller: &str) -> Option<BorrowedFd<'_>> {
-        self.v1.iter().find(|(name, _)| name.split(',').any(|part| part == controller)).map(|(_, group)| group.as_fd())
+        self.v1
+            .iter()
+            .find(|(name, _)| name.split(',').any(|part| part == controller))
+            .map(|(_, group)| group.as_fd())
     }
 
     /// Makes one run; on failure nothing of it is left.
@@ -100,7 +110,12 @@ impl Start {
         };
         drop(theirs);
         match self.prepare(pid, &ours, is_first) {
-            Ok((master, slave)) => Ok(Init { pid, pidfd, master, _slave: slave }),
+            Ok((master, slave)) => Ok(Init {
+                pid,
+                pidfd,
+                master,
+                _slave: slave,
+            }),
             Err(error) => {
                 // Gone already when it told us why.
                 drop(sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
@@ -112,8 +127,16 @@ impl Start {
     }
 
     fn clone_error(&self, error: std::io::Error) -> Error {
-        let error = Error::io("make the container's process", "clone3(NEWUSER|NEWPID|NEWNS|NEWUTS|NEWIPC|NEWNET|INTO_CGROUP)", error);
-        if error.message.contains("os error 28") { error.hint("raise user.max_user_namespaces and user.max_net_namespaces") } else { error }
+        let error = Error::io(
+            "make the container's process",
+            "clone3(NEWUSER|NEWPID|NEWNS|NEWUTS|NEWIPC|NEWNET|INTO_CGROUP)",
+            error,
+        );
+        if error.message.contains("os error 28") {
+            error.hint("raise user.max_user_namespaces and user.max_net_namespaces")
+        } else {
+            error
+        }
     }
 
     /// Takes the host ends of the links away.
@@ -133,7 +156,9 @@ impl Start {
         let tasks: Vec<OwnedFd> = self
             .v1
             .iter()
-            .map(|(name, group)| openat(group, "tasks", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("join the cgroups", &format!("openat({name:?}, \"tasks\")")))
+            .map(|(name, group)| {
+                openat(group, "tasks", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("join the cgroups", &format!("openat({name:?}, \"tasks\")"))
+            })
             .collect::<Result<_>>()?;
         let namespace = |kind: &str| {
             let path = format!("/proc/{pid}/ns/{kind}");
@@ -142,22 +167,38 @@ impl Start {
         let (users, network) = (namespace("user")?, namespace("net")?);
         self.connect(&network)?;
         let own = idmapped(&self.folder, users.as_fd(), libc::MOUNT_ATTR_NODEV)?;
-        let layers: Vec<OwnedFd> =
-            self.layers.iter().map(|layer| idmapped(layer, users.as_fd(), libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_RDONLY)).collect::<Result<_>>()?;
+        let layers: Vec<OwnedFd> = self
+            .layers
+            .iter()
+            .map(|layer| idmapped(layer, users.as_fd(), libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_RDONLY))
+            .collect::<Result<_>>()?;
         let (devices, device_names) = devices()?;
         let (files, file_names) = self.proc_files();
-        let mut message = Fields::command("go").with("tasks", tasks.len()).with("layers", layers.len()).with("top", self.fields.get("top").unwrap_or("1"));
+        let mut message = Fields::command("go")
+            .with("tasks", tasks.len())
+            .with("layers", layers.len())
+            .with("top", self.fields.get("top").unwrap_or("1"));
         message = device_names.iter().fold(message, |message, name| message.with("device", name));
         message = file_names.iter().fold(message, |message, name| message.with("proc-file", name));
         let wanted = |key: &str| matches!(key, "hostname" | "uuid" | "env" | "nesting" | "cgroup-view" | "stage") || is_first && key.starts_with("first-");
         message.0.extend(self.fields.0.iter().filter(|(key, _)| wanted(key)).cloned());
-        let all: Vec<BorrowedFd<'_>> = tasks.iter().chain([&own]).chain(&layers).chain(&devices).chain(&files).map(AsFd::as_fd).collect();
+        let all: Vec<BorrowedFd<'_>> = tasks
+            .iter()
+            .chain([&own])
+            .chain(&layers)
+            .chain(&devices)
+            .chain(&files)
+            .map(AsFd::as_fd)
+            .collect();
         protocol::send(socket, &message, &all).at("release the container's process", "sendmsg()")?;
         follow(socket)
     }
 
     fn map_ids(&self, pid: i32) -> Result<()> {
-        let base: u32 = self.fields.number("base").ok_or_else(|| Error::failed("map the ids", "the start message has no id range"))?;
+        let base: u32 = self
+            .fields
+            .number("base")
+            .ok_or_else(|| Error::failed("map the ids", "the start message has no id range"))?;
         for file in ["uid_map", "gid_map"] {
             let path = format!("/proc/{pid}/{file}");
             let opened = openat(CWD, path.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("map the ids", &format!("open({path:?})"))?;
@@ -192,7 +233,9 @@ impl Start {
     }
 
     fn proc_files(&self) -> (Vec<OwnedFd>, Vec<String>) {
-        let Some(lxcfs) = self.fields.get("lxcfs") else { return (Vec::new(), Vec::new()) };
+        let Some(lxcfs) = self.fields.get("lxcfs") else {
+            return (Vec::new(), Vec::new());
+        };
         let clone = |name: &&str| {
             let path = Path::new(lxcfs).join("proc").join(name);
             let tree = open_tree(CWD, &path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC).ok()?;
@@ -232,7 +275,8 @@ fn devices() -> Result<(Vec<OwnedFd>, Vec<&'static str>)> {
     let step = "bind device nodes";
     let bind = |name: &&'static str| -> Result<(OwnedFd, &'static str)> {
         let path = format!("/dev/{name}");
-        let tree = open_tree(CWD, path.as_str(), OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC).at(step, &format!("open_tree({path:?})"))?;
+        let tree =
+            open_tree(CWD, path.as_str(), OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC).at(step, &format!("open_tree({path:?})"))?;
         sys::mount_setattr(tree.as_fd(), libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC, 0, None).at(step, &format!("mount_setattr({path:?})"))?;
         Ok((tree, name))
     };

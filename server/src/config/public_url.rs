@@ -25,7 +25,11 @@ impl FromStr for PublicUrl {
         let host = host.strip_suffix(own_port).unwrap_or(&host).to_owned();
         let is_plain = host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']'));
         let is_authority = host.parse::<axum::http::uri::Authority>().is_ok();
-        if is_plain && is_authority { Ok(Self { is_https, host }) } else { Err(refuse()) }
+        if is_plain && is_authority {
+            Ok(Self { is_https, host })
+        } else {
+            Err(refuse())
+        }
     }
 }
 

@@ -48,7 +48,10 @@ pub(super) fn judge(stream: &UnixStream) -> Option<Peer> {
 pub(super) async fn refuse(mut stream: UnixStream) {
     let body = ErrorBody::new(ErrorCode::NotAllowed, "the local socket is for root and group berth").hint("use sudo, or join the group");
     let body = serde_json::json!({ "error": body }).to_string();
-    let answer = format!("HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let answer = format!(
+        "HTTP/1.1 403 Forbidden\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
     // The peer may have left already; there is nobody else to tell.
     drop(stream.write_all(answer.as_bytes()).await);
     drop(stream.shutdown().await);
@@ -66,10 +69,19 @@ struct Group {
 
 /// group(5): `name:password:id:member,member`
 fn group_of(text: &str) -> Option<Group> {
-    let fields: Vec<&str> = text.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&GROUP))?;
+    let fields: Vec<&str> = text
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.first() == Some(&GROUP))?;
     Some(Group {
         id: fields.get(2)?.parse().ok()?,
-        members: fields.get(3).into_iter().flat_map(|list| list.split(',')).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+        members: fields
+            .get(3)
+            .into_iter()
+            .flat_map(|list| list.split(','))
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect(),
     })
 }
 

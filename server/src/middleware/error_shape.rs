@@ -16,7 +16,10 @@ pub async fn unify(request: Request, next: Next) -> Response {
     let is_interface = ["/api/", "/fn/", "/ws/", "/metrics"].iter().any(|prefix| path.starts_with(prefix));
     let response = next.run(request).await;
     let status = response.status();
-    let is_json = response.headers().get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
+    let is_json = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
     if !is_interface || is_json || !(status.is_client_error() || status.is_server_error()) {
         return response;
     }

@@ -23,14 +23,21 @@ pub async fn check(State(console): State<Console>, request: Request, next: Next)
     if is_ours {
         return next.run(request).await;
     }
-    ApiError::new(ErrorCode::WrongHost, "this console does not answer to that name").hint("use the address it listens on, or set public-url").into_response()
+    ApiError::new(ErrorCode::WrongHost, "this console does not answer to that name")
+        .hint("use the address it listens on, or set public-url")
+        .into_response()
 }
 
 /// The host asked for: of HTTP/2 in the address, else in the header.
 #[must_use]
 pub fn host_of(request: &Request) -> Option<String> {
     let header = || request.headers().get(HOST).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    request.uri().authority().map(|authority| authority.as_str().to_owned()).or_else(header).map(|host| host.to_ascii_lowercase())
+    request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str().to_owned())
+        .or_else(header)
+        .map(|host| host.to_ascii_lowercase())
 }
 
 fn is_ours(host: &str, local: SocketAddr, listening: &[SocketAddr], public: Option<&str>) -> bool {
@@ -67,7 +74,16 @@ mod tests {
         for good in ["localhost:1", "127.0.0.1", "[::1]:9", "198.51.100.2:8420", "berth.example.org"] {
             assert!(is_ours(good, local, &listening, public), "{good}");
         }
-        for bad in ["evil.example", "198.51.100.2:1", "198.51.100.3:8420", "berth.example.org.evil", "berth.example.org:1", "localhost.evil", "", "a b"] {
+        for bad in [
+            "evil.example",
+            "198.51.100.2:1",
+            "198.51.100.3:8420",
+            "berth.example.org.evil",
+            "berth.example.org:1",
+            "localhost.evil",
+            "",
+            "a b",
+        ] {
             assert!(!is_ours(bad, local, &listening, public), "{bad}");
         }
         assert!(is_ours("192.0.2.5", "192.0.2.5:443".parse().unwrap(), &listening, None));

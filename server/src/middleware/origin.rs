@@ -53,7 +53,11 @@ fn needs(request: &Request) -> Needs {
     if !is_safe || request.headers().contains_key(UPGRADE) || path.starts_with("/ws/") {
         return Needs::OwnPage;
     }
-    if path.starts_with("/api/") || path.starts_with("/fn/") || path == "/metrics" { Needs::NotForeign } else { Needs::Nothing }
+    if path.starts_with("/api/") || path.starts_with("/fn/") || path == "/metrics" {
+        Needs::NotForeign
+    } else {
+        Needs::Nothing
+    }
 }
 
 impl Proof {
@@ -88,7 +92,9 @@ fn is_own(origin: &HeaderValue, host: Option<&str>) -> bool {
     let authority = origin.to_str().ok().and_then(|origin| {
         let uri: Uri = origin.parse().ok()?;
         let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
-        is_web.then(|| uri.authority().map(|authority| authority.as_str().to_ascii_lowercase())).flatten()
+        is_web
+            .then(|| uri.authority().map(|authority| authority.as_str().to_ascii_lowercase()))
+            .flatten()
     });
     authority.is_some() && authority.as_deref() == host
 }
@@ -99,7 +105,9 @@ mod tests {
 
     fn proof(origin: Option<&str>, site: Option<&str>) -> Proof {
         let pairs = [("origin", origin), ("sec-fetch-site", site)];
-        let headers = pairs.into_iter().filter_map(|(name, value)| Some((name.parse().unwrap(), value?.parse().unwrap())));
+        let headers = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.parse().unwrap(), value?.parse().unwrap())));
         Proof::of(&headers.collect(), Some("127.0.0.1:8420"))
     }
 
@@ -107,7 +115,15 @@ mod tests {
     fn only_the_exact_origin_is_our_own() {
         assert_eq!(proof(Some("http://127.0.0.1:8420"), None), Proof::Own);
         assert_eq!(proof(None, Some("same-origin")), Proof::Own);
-        for evil in ["null", "http://evil", "http://127.0.0.1:8420.evil", "http://x127.0.0.1:8420", "http://127.0.0.1", "file://127.0.0.1:8420", ""] {
+        for evil in [
+            "null",
+            "http://evil",
+            "http://127.0.0.1:8420.evil",
+            "http://x127.0.0.1:8420",
+            "http://127.0.0.1",
+            "file://127.0.0.1:8420",
+            "",
+        ] {
             assert_eq!(proof(Some(evil), None), Proof::Foreign, "{evil}");
         }
         assert_eq!(proof(Some("http://127.0.0.1:8420"), Some("cross-site")), Proof::Foreign);

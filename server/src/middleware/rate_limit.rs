@@ -30,10 +30,7 @@ const GENERAL: Rate = Rate {
     burst: 3000.0,
     per_second: 500.0,
 };
-const GUESSES: Rate = Rate {
-    burst: 60.0,
-    per_second: 2.0,
-};
+const GUESSES: Rate = Rate { burst: 60.0, per_second: 2.0 };
 
 /// The buckets of both kinds.
 #[derive(Debug, Default)]
@@ -84,11 +81,19 @@ pub async fn check(State(console): State<Console>, request: Request, next: Next)
     };
     let now = Instant::now();
     let general = console.limits.general.take(network(address), GENERAL, now);
-    let judged = general.and_then(|()| if is_guess(&request) { console.limits.guesses.take(network(address), GUESSES, now) } else { Ok(()) });
+    let judged = general.and_then(|()| {
+        if is_guess(&request) {
+            console.limits.guesses.take(network(address), GUESSES, now)
+        } else {
+            Ok(())
+        }
+    });
     let Err(seconds) = judged else {
         return next.run(request).await;
     };
-    let mut response = ApiError::new(ErrorCode::SlowDown, "too many requests from this address").hint(format!("try again in {seconds} s")).into_response();
+    let mut response = ApiError::new(ErrorCode::SlowDown, "too many requests from this address")
+        .hint(format!("try again in {seconds} s"))
+        .into_response();
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }

@@ -25,7 +25,9 @@ pub enum Credential {
 pub async fn identify(State(console): State<Console>, mut request: Request, next: Next) -> Response {
     if request.uri().query().is_some_and(|query| query.contains("bth_")) {
         // It would stand in logs, histories and Referer headers from now on.
-        return ApiError::new(ErrorCode::BadRequest, "a token does not belong into an address").hint("send it as `Authorization: Bearer`, and revoke this one").into_response();
+        return ApiError::new(ErrorCode::BadRequest, "a token does not belong into an address")
+            .hint("send it as `Authorization: Bearer`, and revoke this one")
+            .into_response();
     }
     let client = request.extensions().get::<Client>().cloned();
     let cookie = SessionCookie {
@@ -49,7 +51,10 @@ pub async fn identify(State(console): State<Console>, mut request: Request, next
 async fn caller(console: &Console, headers: &HeaderMap, cookie: SessionCookie, from: &str) -> control::Result<(Caller, Credential)> {
     if let Some(header) = headers.get(AUTHORIZATION) {
         let text = header.to_str().unwrap_or_default();
-        let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map_or("", |(_, token)| token.trim());
+        let token = text
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map_or("", |(_, token)| token.trim());
         let caller = console.control.access.caller_of_token(token, from).await?;
         return Ok((caller, Credential::Bearer));
     }
@@ -66,7 +71,11 @@ async fn caller(console: &Console, headers: &HeaderMap, cookie: SessionCookie, f
 
 /// The session's secret out of the `Cookie` headers; two cookies of that name are none.
 fn secret(headers: &HeaderMap, cookie: SessionCookie) -> Option<String> {
-    let pairs = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
+    let pairs = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'));
     let mut found = pairs.filter_map(|pair| pair.trim().split_once('=')).filter(|(name, _)| *name == cookie.name());
     let (_, secret) = found.next()?;
     found.next().is_none().then(|| secret.to_owned())

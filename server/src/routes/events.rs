@@ -90,9 +90,18 @@ async fn open(
         if streams.len() >= MAX_STREAMS {
             return Err(ApiError::new(ErrorCode::SlowDown, format!("{MAX_STREAMS} event streams are open")).hint("close tabs, or try again in 60 s"));
         }
-        streams.insert(id.clone(), Open { owner: caller.name.clone(), topic });
+        streams.insert(
+            id.clone(),
+            Open {
+                owner: caller.name.clone(),
+                topic,
+            },
+        );
     }
-    let held = Held { streams: console.streams.clone(), id: id.clone() };
+    let held = Held {
+        streams: console.streams.clone(),
+        id: id.clone(),
+    };
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let (sender, receiver) = mpsc::channel(64);
     tokio::spawn(async move {
@@ -140,10 +149,18 @@ impl Teller {
 
     async fn greet(&mut self, stream: String, last: Option<String>) -> Result<(), Gone> {
         let columns = SERIES.iter().map(|series| (*series).to_owned()).collect();
-        self.send(&Event::Hello(Hello { stream, build: self.console.build.to_string(), columns })).await?;
+        self.send(&Event::Hello(Hello {
+            stream,
+            build: self.console.build.to_string(),
+            columns,
+        }))
+        .await?;
         let Some(last) = last else { return Ok(()) };
         let events = Arc::clone(&self.console.control.events);
-        let seen = last.rsplit_once('-').filter(|(boot, _)| *boot == events.boot()).and_then(|(_, n)| n.parse().ok());
+        let seen = last
+            .rsplit_once('-')
+            .filter(|(boot, _)| *boot == events.boot())
+            .and_then(|(_, n)| n.parse().ok());
         match seen.and_then(|n| events.since(n)) {
             Some(missed) => {
                 for numbered in missed {

@@ -10,7 +10,9 @@ use crate::console::Console;
 /// Adds both.
 #[must_use]
 pub fn add_to(table: Table) -> Table {
-    table.add_plain("GET", "/healthz", None, get(live)).add_plain("GET", "/readyz", None, get(ready))
+    table
+        .add_plain("GET", "/healthz", None, get(live))
+        .add_plain("GET", "/readyz", None, get(ready))
 }
 
 async fn live() -> &'static str {

@@ -52,7 +52,11 @@ pub(super) async fn context(console: &Console, extensions: &Extensions) -> Answe
     let caller = extensions.get::<Caller>().cloned().unwrap_or_else(|| Caller::anonymous(""));
     let cookie = extensions.get::<SessionCookie>().copied().unwrap_or(SessionCookie { secure: false });
     let access = &console.control.access;
-    let who = if caller.role.is_some() && caller.user.is_some() { access.who_am_i(&caller).await.ok() } else { None };
+    let who = if caller.role.is_some() && caller.user.is_some() {
+        access.who_am_i(&caller).await.ok()
+    } else {
+        None
+    };
     let needs_setup = who.is_none() && access.needs_setup().await.map_err(ApiError::from)?;
     Ok(RequestContext {
         control: console.control.clone(),

@@ -17,7 +17,11 @@ use crate::console::Console;
 /// Adds one address for all; each is gated by its own row.
 #[must_use]
 pub fn add_to(mut table: Table, _console: &Console) -> Table {
-    table.entries.extend(PERMISSIONS.iter().map(|(path, permission)| Entry { method: "POST".into(), path: (*path).to_owned(), permission: *permission }));
+    table.entries.extend(PERMISSIONS.iter().map(|(path, permission)| Entry {
+        method: "POST".into(),
+        path: (*path).to_owned(),
+        permission: *permission,
+    }));
     table.add_plain("POST", "/fn/{*name}", None, post(call))
 }
 
@@ -34,11 +38,19 @@ async fn call(State(console): State<Console>, request: Request) -> Response {
         // In the shape that the pages read.
         let refused = app::api::ApiError::Refused(error.0);
         let status = axum::http::StatusCode::from_u16(refused.code().status()).unwrap_or(axum::http::StatusCode::FORBIDDEN);
-        return (status, [("content-type", "application/json")], serde_json::to_string(&refused).unwrap_or_default()).into_response();
+        return (
+            status,
+            [("content-type", "application/json")],
+            serde_json::to_string(&refused).unwrap_or_default(),
+        )
+            .into_response();
     }
     let context = match pages::context(&console, request.extensions()).await {
         Ok(context) => context,
         Err(error) => return error.into_response(),
     };
-    leptos_axum::handle_server_fns_with_context(move || context.clone().provide(), request).await.into_response().map(Body::new)
+    leptos_axum::handle_server_fns_with_context(move || context.clone().provide(), request)
+        .await
+        .into_response()
+        .map(Body::new)
 }

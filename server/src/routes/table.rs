@@ -36,7 +36,11 @@ impl Table {
     /// No route yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { router: OpenApiRouter::new(), plain: Router::new(), entries: Vec::new() }
+        Self {
+            router: OpenApiRouter::new(),
+            plain: Router::new(),
+            entries: Vec::new(),
+        }
     }
 
     /// Adds a documented route behind its gate.
@@ -46,7 +50,11 @@ impl Table {
         let all: BTreeMap<String, BTreeMap<String, serde_json::Value>> = serde_json::from_value(value).unwrap_or_default();
         for (path, item) in all {
             let verbs = item.into_keys().filter(|key| ["get", "post", "put", "patch", "delete"].contains(&key.as_str()));
-            self.entries.extend(verbs.map(|verb| Entry { method: verb.to_uppercase(), path: path.clone(), permission }));
+            self.entries.extend(verbs.map(|verb| Entry {
+                method: verb.to_uppercase(),
+                path: path.clone(),
+                permission,
+            }));
         }
         self.router = self.router.routes((schemas, paths, methods.layer(gate(permission))));
         self
@@ -55,7 +63,11 @@ impl Table {
     /// Adds a route that the document does not describe.
     #[must_use]
     pub fn add_plain(mut self, method: &str, path: &str, permission: Option<Permission>, methods: MethodRouter<Console>) -> Self {
-        self.entries.push(Entry { method: method.to_owned(), path: path.to_owned(), permission });
+        self.entries.push(Entry {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            permission,
+        });
         self.plain = self.plain.route(path, methods.layer(gate(permission)));
         self
     }
@@ -78,7 +90,11 @@ impl Table {
 /// A layer that lets through who may pass.
 fn gate(
     permission: Option<Permission>,
-) -> axum::middleware::FromFnLayer<impl Fn(Request, Next) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> + Clone + Send + Sync + 'static, (), (Request,)> {
+) -> axum::middleware::FromFnLayer<
+    impl Fn(Request, Next) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> + Clone + Send + Sync + 'static,
+    (),
+    (Request,),
+> {
     from_fn(move |request: Request, next: Next| -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> { Box::pin(pass(permission, request, next)) })
 }
 

@@ -37,14 +37,24 @@ const STDOUT: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Control {
-    Resize { cols: u16, rows: u16 },
-    Ack { bytes: u64 },
+    Resize {
+        cols: u16,
+        rows: u16,
+    },
+    Ack {
+        bytes: u64,
+    },
     Eof,
-    Signal { name: String },
+    Signal {
+        name: String,
+    },
     Ping,
     /// What was printed before has been sent; live output follows.
     Replayed,
-    Exit { code: i32, reason: String },
+    Exit {
+        code: i32,
+        reason: String,
+    },
 }
 
 /// Adds the sockets.
@@ -64,17 +74,25 @@ async fn exec(
     Ok(carry(upgrade, attachment, &console))
 }
 
-async fn console(State(console): State<Console>, Extension(caller): Extension<Caller>, Path(name): Path<String>, upgrade: WebSocketUpgrade) -> Answer<Response> {
+async fn console(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    upgrade: WebSocketUpgrade,
+) -> Answer<Response> {
     let attachment = console.control.exec.console(&caller, &name).await?;
     Ok(carry(upgrade, attachment, &console))
 }
 
 fn carry(upgrade: WebSocketUpgrade, attachment: Attachment, console: &Console) -> Response {
     let shutdown = console.shutdown.clone();
-    upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(move |socket| async move {
-        // Either end may leave at any moment: that is the ordinary end.
-        drop(serve(socket, attachment, shutdown).await);
-    })
+    upgrade
+        .max_message_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME)
+        .on_upgrade(move |socket| async move {
+            // Either end may leave at any moment: that is the ordinary end.
+            drop(serve(socket, attachment, shutdown).await);
+        })
 }
 
 /// Two halves that never wait for each other: a command that writes before it reads on must not lock itself up.
@@ -180,7 +198,10 @@ mod tests {
     fn frames_are_those_of_the_interface() {
         assert_eq!(input_of(b"\0ls\n"), Some(Input::Bytes(b"ls\n".to_vec())));
         assert_eq!(input_of(b"\x01x"), None);
-        assert_eq!(control_of(r#"{"type":"resize","cols":80,"rows":24}"#), Some(Input::Resize { cols: 80, rows: 24 }));
+        assert_eq!(
+            control_of(r#"{"type":"resize","cols":80,"rows":24}"#),
+            Some(Input::Resize { cols: 80, rows: 24 })
+        );
         assert_eq!(control_of(r#"{"type":"ack","bytes":7}"#), Some(Input::Ack(7)));
         assert_eq!(control_of("nonsense"), None);
     }

@@ -105,7 +105,12 @@ impl ChartData {
     pub fn window(&self, unit: Unit, before: Option<f64>) -> Window {
         let points = self.series.iter().flat_map(|series| series.avg.iter().chain(&series.max));
         let highest = points.flatten().copied().fold(unit.floor(), f64::max);
-        let limit = self.limits.iter().map(|limit| limit.value).filter(|limit| *limit <= highest * LIMIT_REACH).fold(0.0, f64::max);
+        let limit = self
+            .limits
+            .iter()
+            .map(|limit| limit.value)
+            .filter(|limit| *limit <= highest * LIMIT_REACH)
+            .fold(0.0, f64::max);
         Window {
             from_ms: self.from_ms,
             to_ms: self.to_ms,
@@ -123,7 +128,9 @@ impl ChartData {
     /// The last point that has a value in any series.
     #[must_use]
     pub fn last(&self) -> Option<usize> {
-        (0..self.times.len()).rev().find(|&index| self.series.iter().any(|series| value_at(&series.avg, index).is_some()))
+        (0..self.times.len())
+            .rev()
+            .find(|&index| self.series.iter().any(|series| value_at(&series.avg, index).is_some()))
     }
 
     /// `12:04:55: 0.42 used (highest 0.90)`.
@@ -156,7 +163,10 @@ impl ChartData {
         let highest = first.avg.iter().chain(&first.max).flatten().copied().fold(0.0, f64::max);
         let now = value_at(&first.avg, last).unwrap_or(0.0);
         let write = |value| unit.write(locale, value);
-        locale.fill(text::SUMMARY, &[("title", title), ("now", &write(now)), ("avg", &write(average)), ("max", &write(highest))])
+        locale.fill(
+            text::SUMMARY,
+            &[("title", title), ("now", &write(now)), ("avg", &write(average)), ("max", &write(highest))],
+        )
     }
 
     /// The moment of a point, in words.

@@ -159,7 +159,10 @@ mod tests {
 
     #[test]
     fn missing_values_and_missing_time_are_gaps() {
-        assert_eq!(line(WINDOW, &[0, 1000, 2000, 3000], &[Some(0.0), Some(10.0), None, Some(5.0)]), "M0.0 160.0L100.0 0.0M300.0 80.0h1");
+        assert_eq!(
+            line(WINDOW, &[0, 1000, 2000, 3000], &[Some(0.0), Some(10.0), None, Some(5.0)]),
+            "M0.0 160.0L100.0 0.0M300.0 80.0h1"
+        );
         assert_eq!(line(WINDOW, &[0, 6000], &[Some(0.0), Some(0.0)]).matches('M').count(), 2);
     }
 

@@ -44,7 +44,10 @@ fn heads(graph: Graph, locale: Locale) -> Vec<String> {
     graph.labels.with_value(|labels| {
         let name = |label: &String| {
             if has_max {
-                vec![locale.fill(text::SERIES_AVG, &[("series", label)]), locale.fill(text::SERIES_MAX, &[("series", label)])]
+                vec![
+                    locale.fill(text::SERIES_AVG, &[("series", label)]),
+                    locale.fill(text::SERIES_MAX, &[("series", label)]),
+                ]
             } else {
                 vec![label.clone()]
             }

@@ -24,9 +24,18 @@ use crate::pages::container_exit::exit_words;
 pub fn StateLine(row: Row) -> impl IntoView {
     let locale = use_locale();
     let summary = row.summary;
-    let state = { let summary = summary.clone(); Memo::new(move |_| summary.with(|summary| summary.state)) };
-    let degraded = { let summary = summary.clone(); Memo::new(move |_| summary.with(|summary| summary.degraded)) };
-    let since = { let summary = summary.clone(); Memo::new(move |_| summary.with(|summary| summary.started_at.filter(|_| summary.state.is_live()))) };
+    let state = {
+        let summary = summary.clone();
+        Memo::new(move |_| summary.with(|summary| summary.state))
+    };
+    let degraded = {
+        let summary = summary.clone();
+        Memo::new(move |_| summary.with(|summary| summary.degraded))
+    };
+    let since = {
+        let summary = summary.clone();
+        Memo::new(move |_| summary.with(|summary| summary.started_at.filter(|_| summary.state.is_live())))
+    };
     let template = summary.with_untracked(|summary| summary.template.as_ref().map(|template| template.reference.to_string()));
     view! {
         <StateBadge state=state degraded=degraded/>
@@ -68,7 +77,11 @@ pub fn HeadActions(row: Row) -> impl IntoView {
 #[component]
 fn Asking(row: Row, action: Action, open: RwSignal<bool>) -> impl IntoView {
     let locale = use_locale();
-    let (label, icon) = if action == Action::Kill { (text::KILL, Icon::Kill) } else { (text::DELETE, Icon::Delete) };
+    let (label, icon) = if action == Action::Kill {
+        (text::KILL, Icon::Kill)
+    } else {
+        (text::DELETE, Icon::Delete)
+    };
     let off = Signal::derive(move || row.summary.with(|summary| refusal(summary, action)));
     view! { <Button label=locale.t(label).to_owned() icon=icon tone=Tone::Danger off=off on_press=move |()| open.set(true)/> }
 }

@@ -39,7 +39,11 @@ pub fn SummaryTab(subject: Subject) -> impl IntoView {
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a number of CPUs")]
 fn cores(limits: &model::Limits) -> Option<f64> {
-    let listed = limits.cpuset.as_deref().and_then(|list| parse_cpu_list(list).ok()).map(|cpus| cpus.len() as f64);
+    let listed = limits
+        .cpuset
+        .as_deref()
+        .and_then(|list| parse_cpu_list(list).ok())
+        .map(|cpus| cpus.len() as f64);
     match (limits.cpus, listed) {
         (Some(quota), Some(listed)) => Some(quota.min(listed)),
         (quota, listed) => quota.or(listed),
@@ -56,7 +60,10 @@ fn limit_lines(limits: &model::Limits, series: &str) -> Vec<LimitLine> {
             hard(number(limits.memory_bytes)),
             number(limits.memory_high_bytes).map(|value| LimitLine { value, is_soft: true }),
         ],
-        "io.read" => [hard(number(limits.io_read_bps)), hard(number(limits.io_write_bps).filter(|_| limits.io_read_bps != limits.io_write_bps))],
+        "io.read" => [
+            hard(number(limits.io_read_bps)),
+            hard(number(limits.io_write_bps).filter(|_| limits.io_read_bps != limits.io_write_bps)),
+        ],
         "pids.current" => [hard(number(limits.pids)), None],
         _ => [None, None],
     };
@@ -76,7 +83,10 @@ fn Levels(row: Row) -> impl IntoView {
         })
     };
     #[expect(clippy::cast_precision_loss, reason = "a level in a vessel")]
-    let (memory, pids) = (|limits: &model::Limits| limits.memory_bytes.map(|bytes| bytes as f64), |limits: &model::Limits| limits.pids.map(|pids| pids as f64));
+    let (memory, pids) = (
+        |limits: &model::Limits| limits.memory_bytes.map(|bytes| bytes as f64),
+        |limits: &model::Limits| limits.pids.map(|pids| pids as f64),
+    );
     view! {
         <section class="card stack">
             <Waterline label=locale.t(charts::CPU) quantity=Quantity::Cores level=level(CPU, cores)/>
@@ -93,7 +103,10 @@ fn Facts(subject: Subject) -> impl IntoView {
     let addresses = move || {
         let nics = detail.with(|detail| detail.nics.clone());
         let found: Vec<String> = nics.into_iter().flat_map(|nic| [nic.ipv4, nic.ipv6]).flatten().collect();
-        found.into_iter().map(|address| view! { <Copyable value=address.split('/').next().unwrap_or_default()/> }).collect_view()
+        found
+            .into_iter()
+            .map(|address| view! { <Copyable value=address.split('/').next().unwrap_or_default()/> })
+            .collect_view()
     };
     let (id, created, template, range) = detail.with_untracked(|detail| {
         let template = detail.spec.template.to_string();

@@ -76,7 +76,11 @@ fn has_word(summary: &ContainerSummary, word: &str) -> bool {
 /// The template's name in lower case; empty where there is none.
 #[must_use]
 pub fn template_of(summary: &ContainerSummary) -> String {
-    summary.template.as_ref().map(|template| fold(&template.reference.to_string())).unwrap_or_default()
+    summary
+        .template
+        .as_ref()
+        .map(|template| fold(&template.reference.to_string()))
+        .unwrap_or_default()
 }
 
 /// Lower case without the accents of our languages, so that `équipe` is found by `equipe`.

@@ -27,7 +27,11 @@ pub fn use_ordered(live: Live, filter: Memo<Filter>, order: Memo<Order>, is_held
         renewal.track();
         let (filter, order) = (filter.get(), order.get());
         live.rows.with(|rows| {
-            let mut keyed: Vec<(Key, ContainerId)> = rows.values().filter(|row| is_match(row, &filter)).map(|row| (Key::of(row, order.column), row.id)).collect();
+            let mut keyed: Vec<(Key, ContainerId)> = rows
+                .values()
+                .filter(|row| is_match(row, &filter))
+                .map(|row| (Key::of(row, order.column), row.id))
+                .collect();
             keyed.sort_by(|a, b| a.0.compare(&b.0, order.is_descending));
             keyed.into_iter().map(|(_, id)| id).collect()
         })
@@ -77,7 +81,13 @@ impl Key {
             (None, None) => turn(self.text.cmp(&other.text)),
         };
         let is_by_name = self.value.is_none() && self.text.is_empty();
-        by_value.then_with(|| if is_by_name { turn(self.name.cmp(&other.name)) } else { self.name.cmp(&other.name) })
+        by_value.then_with(|| {
+            if is_by_name {
+                turn(self.name.cmp(&other.name))
+            } else {
+                self.name.cmp(&other.name)
+            }
+        })
     }
 }
 

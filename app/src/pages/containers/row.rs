@@ -19,14 +19,26 @@ const NOTHING: &str = "–";
 
 /// One container.
 #[component]
-pub fn ContainerRow(row: Row, /** Its place in the whole list, from 1. */ #[prop(into)] place: Signal<usize>, selection: Selection) -> impl IntoView {
+pub fn ContainerRow(
+    row: Row,
+    /** Its place in the whole list, from 1. */
+    #[prop(into)]
+    place: Signal<usize>,
+    selection: Selection,
+) -> impl IntoView {
     let locale = use_locale();
     let summary = row.summary.clone();
     let name = summary.with_untracked(|summary| summary.name.to_string());
     let id = row.id;
     let is_selected = Memo::new(move |_| selection.ids.with(|ids| ids.contains(&id)));
-    let state = { let summary = summary.clone(); Memo::new(move |_| summary.with(|summary| summary.state)) };
-    let degraded = { let summary = summary.clone(); Memo::new(move |_| summary.with(|summary| summary.degraded)) };
+    let state = {
+        let summary = summary.clone();
+        Memo::new(move |_| summary.with(|summary| summary.state))
+    };
+    let degraded = {
+        let summary = summary.clone();
+        Memo::new(move |_| summary.with(|summary| summary.degraded))
+    };
     view! {
         <tr aria-rowindex=move || (place.get() + 1).to_string() aria-selected=move || is_selected.get().to_string()>
             <td class="cell-select">
@@ -49,9 +61,18 @@ pub fn ContainerRow(row: Row, /** Its place in the whole list, from 1. */ #[prop
 fn Values(row: Row) -> impl IntoView {
     let locale = use_locale();
     let (meters, limits) = (row.meters, row.summary);
-    let value = { let meters = meters.clone(); move |column: usize| meters.with(|meters| meters.value(column)) };
-    let cpu = { let value = value.clone(); Memo::new(move |_| value(CPU).map_or_else(|| NOTHING.to_owned(), |cores| locale.decimal(cores, 2))) };
-    let memory = { let value = value.clone(); Memo::new(move |_| value(MEMORY).map_or_else(|| NOTHING.to_owned(), |bytes| locale.bytes_f64(bytes))) };
+    let value = {
+        let meters = meters.clone();
+        move |column: usize| meters.with(|meters| meters.value(column))
+    };
+    let cpu = {
+        let value = value.clone();
+        Memo::new(move |_| value(CPU).map_or_else(|| NOTHING.to_owned(), |cores| locale.decimal(cores, 2)))
+    };
+    let memory = {
+        let value = value.clone();
+        Memo::new(move |_| value(MEMORY).map_or_else(|| NOTHING.to_owned(), |bytes| locale.bytes_f64(bytes)))
+    };
     let network = Memo::new(move |_| match (value(NET_IN), value(NET_OUT)) {
         (None, None) => NOTHING.to_owned(),
         (incoming, outgoing) => format!("↓ {} ↑ {}", locale.rate(incoming.unwrap_or(0.0)), locale.rate(outgoing.unwrap_or(0.0))),
@@ -72,8 +93,14 @@ fn Values(row: Row) -> impl IntoView {
 #[component]
 fn Facts(row: Row) -> impl IntoView {
     let summary = row.summary;
-    let address = { let summary = summary.clone(); Memo::new(move |_| summary.with(|summary| summary.ipv4.first().or(summary.ipv6.first()).cloned())) };
-    let template = { let summary = summary.clone(); Memo::new(move |_| summary.with(|summary| summary.template.as_ref().map(|template| template.reference.to_string()))) };
+    let address = {
+        let summary = summary.clone();
+        Memo::new(move |_| summary.with(|summary| summary.ipv4.first().or(summary.ipv6.first()).cloned()))
+    };
+    let template = {
+        let summary = summary.clone();
+        Memo::new(move |_| summary.with(|summary| summary.template.as_ref().map(|template| template.reference.to_string())))
+    };
     let since = Memo::new(move |_| summary.with(|summary| summary.started_at.filter(|_| summary.state.is_live())));
     view! {
         <td class="cell-address"><code>{move || address.get().unwrap_or_else(|| NOTHING.to_owned())}</code></td>

@@ -22,7 +22,9 @@ pub fn ContainerTable(ids: Memo<Vec<ContainerId>>, order: Memo<Order>, selection
     let is_all = Memo::new(move |_| ids.with(|ids| selection.ids.with(|selected| !ids.is_empty() && ids.iter().all(|id| selected.contains(id)))));
     let select_all = move |_| {
         let all = is_all.get_untracked();
-        selection.ids.update(|selected| ids.with_untracked(|ids| if all { selected.clear() } else { selected.extend(ids) }));
+        selection
+            .ids
+            .update(|selected| ids.with_untracked(|ids| if all { selected.clear() } else { selected.extend(ids) }));
     };
     let head = move |column: Column, label: Text, class: &'static str| view! { <Head column=column label=label class=class order=order/> };
     view! {
@@ -57,7 +59,11 @@ fn Head(column: Column, label: Text, class: &'static str, order: Memo<Order>) ->
     let query = leptos_router::hooks::use_query_map();
     let href = move || {
         let typed = query.with(|query| query.get_str("q").unwrap_or_default().to_owned());
-        let filter = if typed.is_empty() { String::new() } else { format!("&q={}", js_free_escape(&typed)) };
+        let filter = if typed.is_empty() {
+            String::new()
+        } else {
+            format!("&q={}", js_free_escape(&typed))
+        };
         format!("?sort={}{filter}", order.get().pressed(column).key())
     };
     let sorted = move || match order.get() {
@@ -76,7 +82,9 @@ fn Head(column: Column, label: Text, class: &'static str, order: Memo<Order>) ->
 /// Percent-encodes a query value without asking the browser, since the server does the same.
 fn js_free_escape(text: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 #[component]
@@ -89,7 +97,11 @@ fn Rows(ids: Memo<Vec<ContainerId>>, body: NodeRef<html::Tbody>, count: Memo<usi
     });
     Effect::new(move || want(live, &in_sight.get(), live.rows.with(std::collections::BTreeMap::len)));
     let place = move |id: ContainerId| Memo::new(move |_| ids.with(|ids| ids.iter().position(|other| *other == id).unwrap_or(0) + 1));
-    let row = move |id: ContainerId| live.rows.with_untracked(|rows| rows.get(&id).cloned()).map(|row| view! { <ContainerRow row=row place=place(id) selection=selection/> });
+    let row = move |id: ContainerId| {
+        live.rows
+            .with_untracked(|rows| rows.get(&id).cloned())
+            .map(|row| view! { <ContainerRow row=row place=place(id) selection=selection/> })
+    };
     #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
     let before = Signal::derive(move || window.drawn.get().first as f64 * window.row_px.get());
     #[expect(clippy::cast_precision_loss, reason = "a number of rows")]

@@ -54,7 +54,10 @@ pub fn use_window(body: NodeRef<leptos::html::Tbody>, count: Signal<usize>) -> W
         position.set(Some((top, view)));
     };
     Effect::new(move || {
-        let handles = [window_event_listener(leptos::ev::scroll, move |_| measure()), window_event_listener(leptos::ev::resize, move |_| measure())];
+        let handles = [
+            window_event_listener(leptos::ev::scroll, move |_| measure()),
+            window_event_listener(leptos::ev::resize, move |_| measure()),
+        ];
         on_cleanup(move || handles.into_iter().for_each(|handle| handle.remove()));
         // Also when the list grows or shrinks under the same scroll position.
         count.track();

@@ -96,7 +96,14 @@ fn Access(form: Form) -> impl IntoView {
 #[component]
 fn Behaviour(form: Form) -> impl IntoView {
     let locale = use_locale();
-    let policies = options(locale, &[("no", text::RESTART_NO), ("on-failure", text::RESTART_FAILURE), ("always", text::RESTART_ALWAYS)]);
+    let policies = options(
+        locale,
+        &[
+            ("no", text::RESTART_NO),
+            ("on-failure", text::RESTART_FAILURE),
+            ("always", text::RESTART_ALWAYS),
+        ],
+    );
     view! {
         <fieldset class="group">
             <legend>{locale.t(text::BEHAVIOUR)}</legend>

@@ -38,7 +38,9 @@ pub struct Form {
 impl Form {
     pub fn new(start: &Start, template: Option<String>) -> Self {
         let preset = presets::PRESETS.iter().find(|preset| preset.key == "small" && preset.fits(Some(&start.host)));
-        let sizes: BTreeMap<&str, String> = presets::values(preset.map_or(presets::UNLIMITED, |preset| preset.key), start.host.disk_limits).into_iter().collect();
+        let sizes: BTreeMap<&str, String> = presets::values(preset.map_or(presets::UNLIMITED, |preset| preset.key), start.host.disk_limits)
+            .into_iter()
+            .collect();
         let first = |field: &'static str| match field {
             "template" => template.clone().unwrap_or_default(),
             "name" => start.name.clone(),
@@ -69,7 +71,13 @@ impl Form {
     /// What stands in a field now, tracked.
     pub fn get(self, key: &str) -> String {
         match self.ticked.with_value(|ticked| ticked.get(key).copied()) {
-            Some(ticked) => if ticked.get() { "yes".to_owned() } else { String::new() },
+            Some(ticked) => {
+                if ticked.get() {
+                    "yes".to_owned()
+                } else {
+                    String::new()
+                }
+            }
             None => self.field(key).get(),
         }
     }
@@ -91,15 +99,28 @@ impl Form {
     /// What is wrong with a field, by the rules or by the server.
     pub fn error_of(self, field: &'static str) -> Signal<Option<String>> {
         Signal::derive(move || {
-            let ruled = self.is_checked.get().then(|| self.request().err()).flatten().and_then(|problems| problems.of(field).map(str::to_owned));
-            let said = || self.refused.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field)).map(|body| body.message);
+            let ruled = self
+                .is_checked
+                .get()
+                .then(|| self.request().err())
+                .flatten()
+                .and_then(|problems| problems.of(field).map(str::to_owned));
+            let said = || {
+                self.refused
+                    .get()
+                    .map(|error| error.body())
+                    .filter(|body| body.field.as_deref() == Some(field))
+                    .map(|body| body.message)
+            };
             ruled.or_else(said).map(|message| words(self.locale, field, &message))
         })
     }
 
     /// Whether the refusal belongs to no field of the page.
     pub fn whole_refusal(self) -> Option<ApiError> {
-        self.refused.get().filter(|error| error.code() != ErrorCode::Invalid || error.body().field.is_none())
+        self.refused
+            .get()
+            .filter(|error| error.code() != ErrorCode::Invalid || error.body().field.is_none())
     }
 
     /// Sends the request; when it is made, the page of the container follows.
@@ -114,7 +135,9 @@ impl Form {
         self.is_sending.set(true);
         let name = request.spec.name.to_string();
         // The same form pressed twice is one request, a changed form is another.
-        let key = serde_json::to_string(&request).map(|text| format!("{:x}-{}", fold(&text), self.live.now_ms.get_untracked())).unwrap_or_default();
+        let key = serde_json::to_string(&request)
+            .map(|text| format!("{:x}-{}", fold(&text), self.live.now_ms.get_untracked()))
+            .unwrap_or_default();
         spawn_local(async move {
             let answer = functions::create(request, Some(key)).await;
             self.is_sending.try_set(false);
@@ -144,5 +167,6 @@ impl Form {
 
 /// A short mark of a text (FNV-1a).
 fn fold(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |mark, byte| (mark ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |mark, byte| (mark ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

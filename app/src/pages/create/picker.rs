@@ -78,7 +78,11 @@ fn Offer(chosen: RwSignal<String>, template: Template) -> impl IntoView {
     let locale = use_locale();
     let reference = template.reference.to_string();
     let (is_chosen, choose) = (reference.clone(), reference.clone());
-    let size = if template.downloaded { Some(locale.t(text::HERE).to_owned()) } else { template.size_bytes.map(|bytes| locale.bytes(bytes)) };
+    let size = if template.downloaded {
+        Some(locale.t(text::HERE).to_owned())
+    } else {
+        template.size_bytes.map(|bytes| locale.bytes(bytes))
+    };
     view! {
         <li>
             <button type="button" class="offer" aria-pressed=move || (chosen.get() == is_chosen).to_string() on:click=move |_| chosen.set(choose.clone())>

@@ -24,9 +24,18 @@ pub fn Size(form: Form, host: StoredValue<HostReport>) -> impl IntoView {
     let locale = use_locale();
     let has_disk_limits = host.with_value(|host| host.disk_limits);
     let choice = Memo::new(move |_| presets::choice_of(|key| form.get(key), has_disk_limits));
-    let fitting = host.with_value(|host| PRESETS.iter().filter(|preset| preset.fits(Some(host))).map(|preset| preset.key).collect::<Vec<_>>());
+    let fitting = host.with_value(|host| {
+        PRESETS
+            .iter()
+            .filter(|preset| preset.fits(Some(host)))
+            .map(|preset| preset.key)
+            .collect::<Vec<_>>()
+    });
     let option = move |key: &'static str| {
-        let detail = PRESETS.iter().find(|preset| preset.key == key).map(|preset| format!("{} CPU · {}iB", preset.cpus, preset.memory));
+        let detail = PRESETS
+            .iter()
+            .find(|preset| preset.key == key)
+            .map(|preset| format!("{} CPU · {}iB", preset.cpus, preset.memory));
         let write = move |_| {
             for (field, value) in presets::values(key, has_disk_limits) {
                 form.field(field).set(value);

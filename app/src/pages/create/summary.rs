@@ -25,7 +25,10 @@ pub fn Summary(form: Form, templates: StoredValue<Vec<Template>>) -> impl IntoVi
     let template = move || {
         let chosen = form.get("template");
         let found = templates.with_value(|all| all.iter().find(|template| template.reference.to_string() == chosen).cloned());
-        found.map_or_else(|| chosen.clone(), |template| format!("{} ({})", template.name, picker::words(locale, &template)))
+        found.map_or_else(
+            || chosen.clone(),
+            |template| format!("{} ({})", template.name, picker::words(locale, &template)),
+        )
     };
     let network = move || match form.get("network").as_str() {
         "none" => locale.t(text::NO_NETWORK).to_owned(),

@@ -30,7 +30,10 @@ fn Findings(report: HostReport) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let checks: Vec<HostCheck> = report.checks.into_iter().filter(|check| check.level != CheckLevel::Good).collect();
     let has_checks = !checks.is_empty();
-    let troubled = Memo::new(move |_| live.rows.with(|rows| rows.values().filter(|row| is_troubled(row)).map(|row| row.id).collect::<Vec<_>>()));
+    let troubled = Memo::new(move |_| {
+        live.rows
+            .with(|rows| rows.values().filter(|row| is_troubled(row)).map(|row| row.id).collect::<Vec<_>>())
+    });
     let row = move |id| live.rows.with_untracked(|rows| rows.get(&id).cloned()).map(|row| view! { <Troubled row=row/> });
     view! {
         <ul class="findings">
@@ -44,7 +47,8 @@ fn Findings(report: HostReport) -> impl IntoView {
 }
 
 fn is_troubled(row: &Row) -> bool {
-    row.summary.with(|summary| matches!(summary.state, ContainerState::Error | ContainerState::Unknown) || summary.degraded)
+    row.summary
+        .with(|summary| matches!(summary.state, ContainerState::Error | ContainerState::Unknown) || summary.degraded)
 }
 
 #[component]
@@ -52,7 +56,10 @@ fn Troubled(row: Row) -> impl IntoView {
     let locale = use_locale();
     let summary = row.summary;
     let name = summary.with_untracked(|summary| summary.name.to_string());
-    let state = { let summary = summary.clone(); Memo::new(move |_| summary.with(|summary| summary.state)) };
+    let state = {
+        let summary = summary.clone();
+        Memo::new(move |_| summary.with(|summary| summary.state))
+    };
     let why = move || {
         summary.with(|summary| match (&summary.last_exit, summary.degraded) {
             (_, true) => locale.t(text::DEGRADED_TEXT).to_owned(),

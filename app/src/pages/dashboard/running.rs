@@ -30,7 +30,12 @@ fn Running(tasks: Vec<Task>) -> impl IntoView {
         live.seed_task(task);
     }
     let running = Memo::new(move |_| {
-        live.tasks.with(|tasks| tasks.values().filter_map(|task| task.with(|task| (!task.state.is_over()).then_some(task.id))).collect::<Vec<_>>())
+        live.tasks.with(|tasks| {
+            tasks
+                .values()
+                .filter_map(|task| task.with(|task| (!task.state.is_over()).then_some(task.id)))
+                .collect::<Vec<_>>()
+        })
     });
     view! {
         <Show when=move || running.with(|running| !running.is_empty()) fallback=move || view! { <p class="muted">{locale.t(text::NOTHING_RUNS)}</p> }>

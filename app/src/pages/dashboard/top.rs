@@ -35,17 +35,27 @@ fn Ranking(label: Text, column: usize) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let renewal = Memo::new(move |_| live.now_ms.get() / RENEW_MS);
     // The first values come some seconds after the page: the ranking does not wait for the next renewal.
-    let has_values = Memo::new(move |_| live.rows.with(|rows| rows.values().any(|row| row.meters.with(|meters| meters.value(column).is_some()))));
+    let has_values = Memo::new(move |_| {
+        live.rows
+            .with(|rows| rows.values().any(|row| row.meters.with(|meters| meters.value(column).is_some())))
+    });
     let ranked = Memo::new(move |_| {
         renewal.track();
         has_values.track();
         live.rows.with(|rows| {
-            let mut ranked: Vec<_> = rows.values().filter_map(|row| row.meters.with_untracked(|meters| meters.value(column)).map(|value| (value, row.id))).collect();
+            let mut ranked: Vec<_> = rows
+                .values()
+                .filter_map(|row| row.meters.with_untracked(|meters| meters.value(column)).map(|value| (value, row.id)))
+                .collect();
             ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
             ranked.into_iter().take(SHOWN).map(|(_, id)| id).collect::<Vec<_>>()
         })
     });
-    let row = move |id| live.rows.with_untracked(|rows| rows.get(&id).cloned()).map(|row| view! { <Ranked row=row column=column/> });
+    let row = move |id| {
+        live.rows
+            .with_untracked(|rows| rows.get(&id).cloned())
+            .map(|row| view! { <Ranked row=row column=column/> })
+    };
     view! {
         <div>
             <h3>{locale.t(label)}</h3>

@@ -70,6 +70,7 @@ pub fn TemplateRow(shelf: Shelf, template: Template) -> impl IntoView {
     view! {
         <tr>
             <th scope="row" class="cell-name">
+                <div class="template-name">
                 <strong><bdi>{shown.name.clone()}</bdi></strong>
                 <code class="muted"><bdi>{shown.reference.to_string()}</bdi></code>
                 {shown.downloaded.then(|| view! { <span class="tag">{locale.t(text::HERE)}</span> })}
@@ -80,6 +81,7 @@ pub fn TemplateRow(shelf: Shelf, template: Template) -> impl IntoView {
                 {move || running.get().and_then(|id| shelf.live.task(id).map(|task| (id, task))).map(|(id, first)| view! {
                     <TaskProgress task=Signal::derive(move || shelf.live.task(id).unwrap_or_else(|| first.clone()))/>
                 })}
+                </div>
             </th>
             <td data-label=label(text::RELEASE)>{shown.release.clone()}</td>
             <td data-label=label(text::VARIANT)>{shown.variant.clone()}</td>

@@ -65,7 +65,8 @@ impl Containers {
             let asked = limits.clone();
             match engine::call(&self.parts.engine, move |engine| engine.set_limits(id, &asked)).await {
                 Ok(()) => {
-                    self.board.change(id, |live| live.stat.run.iter_mut().for_each(|run| run.limits.clone_from(&limits)));
+                    self.board
+                        .change(id, |live| live.stat.run.iter_mut().for_each(|run| run.limits.clone_from(&limits)));
                     self.save_stat(id).await?;
                 }
                 Err(error) => tracing::warn!(container.id = %id, %error, "the limits could not be brought up to date; they hold from the next start"),
@@ -118,7 +119,13 @@ impl Containers {
             return Ok(());
         }
         let wanted = |live: &Live| live.row.spec.autostart && live.state().allows(Action::Start).is_ok();
-        let mut names: Vec<String> = self.board.names().into_iter().filter(|(id, _)| self.board.get(*id).is_some_and(|live| wanted(&live))).map(|(_, name)| name).collect();
+        let mut names: Vec<String> = self
+            .board
+            .names()
+            .into_iter()
+            .filter(|(id, _)| self.board.get(*id).is_some_and(|live| wanted(&live)))
+            .map(|(_, name)| name)
+            .collect();
         names.sort();
         let this = Arc::clone(self);
         tokio::spawn(async move {
@@ -143,7 +150,11 @@ impl Containers {
     /// # Errors
     /// The engine's, naming its step.
     pub async fn refresh_network(&self) -> Result<()> {
-        if self.board.rows().is_empty() { Ok(()) } else { self.apply_network(true).await }
+        if self.board.rows().is_empty() {
+            Ok(())
+        } else {
+            self.apply_network(true).await
+        }
     }
 }
 

@@ -276,7 +276,13 @@ impl Board {
         let live = inner.live.get_mut(&id)?;
         let before = live.clone();
         let (answer, named) = work(live);
-        let new_exits = live.stat.exits.iter().filter(|exit| !before.stat.exits.contains(exit)).cloned().collect::<Vec<_>>();
+        let new_exits = live
+            .stat
+            .exits
+            .iter()
+            .filter(|exit| !before.stat.exits.contains(exit))
+            .cloned()
+            .collect::<Vec<_>>();
         let mark = named.or_else(|| mark(&before, live, &new_exits));
         let (old_name, name) = (before.row.spec.name.to_string(), live.row.spec.name.to_string());
         let looks_alike = mark.is_none() && before.rev == live.rev && before.summary() == live.summary();

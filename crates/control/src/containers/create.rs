@@ -67,7 +67,9 @@ impl Containers {
         if let Some(hash) = &hash {
             self.parts.facts.change().put(key::first(id), hash).commit().await?;
         }
-        let begun = self.begin(caller, "container.create", name.as_str(), exclusive(id), &params, idempotency_key).await;
+        let begun = self
+            .begin(caller, "container.create", name.as_str(), exclusive(id), &params, idempotency_key)
+            .await;
         if begun.is_err() && hash.is_some() {
             self.parts.facts.change().delete(key::first(id)).commit().await?;
         }
@@ -135,7 +137,11 @@ impl Containers {
         };
         let (name, spec, stat, range) = (key::name(&row.spec.name), key::spec(id), key::stat(id), key::range(base_id));
         let edit = self.parts.facts.change().absent(&name).absent(&spec).absent(&stat).unchanged(&range, range_rev);
-        let edit = edit.put(name, &id).put(spec, &row).put(stat, &StatRow::default()).put(range, &RangeRow::Owner(id));
+        let edit = edit
+            .put(name, &id)
+            .put(spec, &row)
+            .put(stat, &StatRow::default())
+            .put(range, &RangeRow::Owner(id));
         let rev = assignment.write(id, edit).commit().await?;
         Ok(rev.map(|rev| {
             let mut live = Live::new(row, rev);
@@ -147,9 +153,14 @@ impl Containers {
 
     async fn choose_range(&self) -> Result<(u32, u64)> {
         let rows = self.parts.facts.list::<RangeRow>(key::RANGES).await?;
-        let known: BTreeMap<u32, (RangeRow, u64)> = rows.into_iter().filter_map(|(base, fact)| Some((base.parse().ok()?, (fact.value, fact.rev)))).collect();
+        let known: BTreeMap<u32, (RangeRow, u64)> = rows
+            .into_iter()
+            .filter_map(|(base, fact)| Some((base.parse().ok()?, (fact.value, fact.rev))))
+            .collect();
         let etc = self.parts.etc.clone();
-        let claims = tokio::task::spawn_blocking(move || id_pool::read_claims(&etc)).await.map_err(|join| Error::failed(join.to_string()))?;
+        let claims = tokio::task::spawn_blocking(move || id_pool::read_claims(&etc))
+            .await
+            .map_err(|join| Error::failed(join.to_string()))?;
         let owners = known.iter().map(|(base, (row, _))| (*base, row.clone())).collect();
         let base = id_pool::choose(self.parts.id_pool, &owners, &claims).ok_or_else(|| {
             Error::new(ErrorCode::NoSpace, "every block of user ids is in use, by containers or by the trash").hint("empty the trash, or widen --id-pool")
@@ -179,7 +190,13 @@ impl Containers {
         engine::call(&self.parts.engine, move |engine| engine.create(&manifest, &first_boot)).await?;
         let (spec, mut row) = (key::spec(params.id), ContainerRow::clone(&live.row));
         row.made = true;
-        let edit = self.parts.facts.change().unchanged(&spec, live.rev).put(spec, &row).delete(key::first(params.id));
+        let edit = self
+            .parts
+            .facts
+            .change()
+            .unchanged(&spec, live.rev)
+            .put(spec, &row)
+            .delete(key::first(params.id));
         let rev = edit.commit().await?.ok_or_else(changed_meanwhile)?;
         self.board.change(params.id, |live| {
             live.row = Arc::new(row);
@@ -196,7 +213,13 @@ impl Containers {
         if let Some(fact) = self.parts.facts.get::<ContainerRow>(&key::spec(params.id)).await? {
             let row = fact.value;
             let freed = RangeRow::FreedAt(self.parts.clock.now());
-            let edit = self.parts.facts.change().delete(key::name(&row.spec.name)).delete(key::spec(row.id)).delete(key::stat(row.id));
+            let edit = self
+                .parts
+                .facts
+                .change()
+                .delete(key::name(&row.spec.name))
+                .delete(key::spec(row.id))
+                .delete(key::stat(row.id));
             let edit = self.parts.networks.release(row.id, &[], edit.put(key::range(row.base_id), &freed)).await?;
             edit.commit().await?;
         }
@@ -230,7 +253,9 @@ async fn hash_password(password: Option<String>) -> Result<Option<String>> {
         hash.map(|hash| hash.as_str().to_owned()).map_err(|error| error.to_string())
     };
     let hashed = tokio::task::spawn_blocking(hash).await.map_err(|join| Error::failed(join.to_string()))?;
-    hashed.map(Some).map_err(|error| Error::failed(format!("root's password cannot be hashed ({error})")))
+    hashed
+        .map(Some)
+        .map_err(|error| Error::failed(format!("root's password cannot be hashed ({error})")))
 }
 
 struct Create {

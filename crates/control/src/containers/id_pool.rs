@@ -29,7 +29,10 @@ fn blocks((first, last): (u32, u32)) -> impl Iterator<Item = u32> {
     let start = u64::from(first).next_multiple_of(u64::from(ID_COUNT));
     let end = u64::from(last);
     let size = u64::from(ID_COUNT);
-    (0..).map(move |n| start + n * size).take_while(move |base| base + size - 1 <= end).map_while(|base| u32::try_from(base).ok())
+    (0..)
+        .map(move |n| start + n * size)
+        .take_while(move |base| base + size - 1 <= end)
+        .map_while(|base| u32::try_from(base).ok())
 }
 
 fn longest_unused(pool: (u32, u32), known: &BTreeMap<u32, RangeRow>, claims: &[Claim]) -> Option<u32> {
@@ -101,12 +104,7 @@ mod tests {
 
     #[test]
     fn a_used_pool_gives_the_longest_unused() {
-        let known = BTreeMap::from([
-            (524_288, owner()),
-            (589_824, freed(30)),
-            (655_360, freed(10)),
-            (720_896, freed(20)),
-        ]);
+        let known = BTreeMap::from([(524_288, owner()), (589_824, freed(30)), (655_360, freed(10)), (720_896, freed(20))]);
         assert_eq!(choose(POOL, &known, &[]), Some(655_360));
     }
 

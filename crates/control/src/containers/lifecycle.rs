@@ -39,7 +39,17 @@ impl Containers {
     /// `NotAllowed`, `NotFound`, `Conflict` in a wrong state or while another task works on it.
     pub async fn start(&self, caller: &Caller, name: &str, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Containers)?;
-        self.ask(caller, name, Ask { kind: "container.start", action: Action::Start, key }, |id| Target { id }).await
+        self.ask(
+            caller,
+            name,
+            Ask {
+                kind: "container.start",
+                action: Action::Start,
+                key,
+            },
+            |id| Target { id },
+        )
+        .await
     }
 
     /// Asks init to power off and waits so long; kills it then only if `kill` is set.
@@ -48,7 +58,11 @@ impl Containers {
     /// As [`Containers::start`]. The task fails when the time is over and `kill` is not set; the container is still `stopping` then.
     pub async fn stop(&self, caller: &Caller, name: &str, timeout: Duration, kill: bool, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Containers)?;
-        let ask = Ask { kind: "container.stop", action: Action::Stop, key };
+        let ask = Ask {
+            kind: "container.stop",
+            action: Action::Stop,
+            key,
+        };
         self.ask(caller, name, ask, |id| StopParams::new(id, timeout, kill)).await
     }
 
@@ -58,7 +72,11 @@ impl Containers {
     /// As [`Containers::stop`].
     pub async fn restart(&self, caller: &Caller, name: &str, timeout: Duration, kill: bool, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Containers)?;
-        let ask = Ask { kind: "container.restart", action: Action::Restart, key };
+        let ask = Ask {
+            kind: "container.restart",
+            action: Action::Restart,
+            key,
+        };
         self.ask(caller, name, ask, |id| StopParams::new(id, timeout, kill)).await
     }
 
@@ -68,7 +86,17 @@ impl Containers {
     /// As [`Containers::start`].
     pub async fn kill(&self, caller: &Caller, name: &str, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Containers)?;
-        self.ask(caller, name, Ask { kind: "container.kill", action: Action::Kill, key }, |id| Target { id }).await
+        self.ask(
+            caller,
+            name,
+            Ask {
+                kind: "container.kill",
+                action: Action::Kill,
+                key,
+            },
+            |id| Target { id },
+        )
+        .await
     }
 
     /// Freezes every process of a running container.
@@ -77,7 +105,17 @@ impl Containers {
     /// As [`Containers::start`].
     pub async fn freeze(&self, caller: &Caller, name: &str, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Containers)?;
-        self.ask(caller, name, Ask { kind: "container.freeze", action: Action::Freeze, key }, |id| Target { id }).await
+        self.ask(
+            caller,
+            name,
+            Ask {
+                kind: "container.freeze",
+                action: Action::Freeze,
+                key,
+            },
+            |id| Target { id },
+        )
+        .await
     }
 
     /// Lets a frozen container go on.
@@ -86,7 +124,17 @@ impl Containers {
     /// As [`Containers::start`].
     pub async fn unfreeze(&self, caller: &Caller, name: &str, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Containers)?;
-        self.ask(caller, name, Ask { kind: "container.unfreeze", action: Action::Unfreeze, key }, |id| Target { id }).await
+        self.ask(
+            caller,
+            name,
+            Ask {
+                kind: "container.unfreeze",
+                action: Action::Unfreeze,
+                key,
+            },
+            |id| Target { id },
+        )
+        .await
     }
 
     /// Starts a container now. One that runs already, because a crash came after its start, is left alone.
@@ -164,8 +212,11 @@ impl Containers {
             return self.kill_now(id).await;
         }
         let seconds = params.timeout_ms.div_ceil(1000);
-        Err(Error::failed(format!("`{}` has not stopped within {seconds} s and is still stopping; nothing was killed", before.row.spec.name))
-            .hint("wait for it, or kill it"))
+        Err(Error::failed(format!(
+            "`{}` has not stopped within {seconds} s and is still stopping; nothing was killed",
+            before.row.spec.name
+        ))
+        .hint("wait for it, or kill it"))
     }
 
     /// Kills everything in the container; returns when the board knows that nothing lives there.
@@ -222,7 +273,11 @@ impl StopParams {
 
 fn has_started(live: &mut Live, request: StartRequest, started: Started) {
     live.doing = None;
-    let has_ended = live.stat.exits.last().is_some_and(|exit| exit.at >= started.at && exit.reason != ExitReason::Reboot);
+    let has_ended = live
+        .stat
+        .exits
+        .last()
+        .is_some_and(|exit| exit.at >= started.at && exit.reason != ExitReason::Reboot);
     if has_ended {
         // The news of its end came before the answer to its start.
         live.observed = Some(gone(live.row.id));
@@ -232,7 +287,10 @@ fn has_started(live: &mut Live, request: StartRequest, started: Started) {
     live.stat.started_at = Some(started.at);
     live.stat.stopping = false;
     // An event of this very run may have come first and knows more.
-    let is_known = live.observed.as_ref().is_some_and(|observed| observed.pid == Some(started.pid) && observed.state.is_live());
+    let is_known = live
+        .observed
+        .as_ref()
+        .is_some_and(|observed| observed.pid == Some(started.pid) && observed.state.is_live());
     if !is_known {
         live.observed = Some(Observed {
             id: live.row.id,

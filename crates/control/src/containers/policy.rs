@@ -111,7 +111,9 @@ fn judge_limits(limits: &Limits, host: &HostReport) -> Result<()> {
         return Err(unsupported("disk", "the storage under the state directory cannot enforce a disk limit")
             .hint("leave the disk limit out, or put the state directory on a file system with project quotas"));
     }
-    let (Some(asked), Ok(online)) = (&limits.cpuset, parse_cpu_list(&host.cpu_list)) else { return Ok(()) };
+    let (Some(asked), Ok(online)) = (&limits.cpuset, parse_cpu_list(&host.cpu_list)) else {
+        return Ok(());
+    };
     match parse_cpu_list(asked)?.iter().find(|cpu| !online.contains(cpu)) {
         Some(cpu) => Err(Error::invalid("cpuset", format!("this host has no CPU {cpu}; it has {}", host.cpu_list))),
         None => Ok(()),
@@ -120,7 +122,10 @@ fn judge_limits(limits: &Limits, host: &HostReport) -> Result<()> {
 
 fn judge_nics(nics: &[NicSpec], config: &EffectiveConfig<'_>) -> Result<()> {
     if nics.len() > MAX_NICS {
-        return Err(Error::invalid("nic", format!("a container has at most {MAX_NICS} NICs, this one would have {}", nics.len())));
+        return Err(Error::invalid(
+            "nic",
+            format!("a container has at most {MAX_NICS} NICs, this one would have {}", nics.len()),
+        ));
     }
     let mut seen = BTreeSet::new();
     for nic in nics {
@@ -143,17 +148,24 @@ fn judge_link(nic: &NicSpec, network: &NetRow) -> Result<()> {
         return Err(unsupported("nic", "a managed bridge carries no VLANs").hint("leave `vlan` out; bridges of your own with VLANs are not supported yet"));
     }
     if let Some(bridge) = nic.bridge.as_ref().filter(|bridge| **bridge != network.bridge) {
-        return Err(unsupported("nic", format!("`{bridge}` is not a bridge of Berth's own"))
-            .hint(format!("use `bridge={}` or leave it out; other bridges and macvlan are not supported yet", network.bridge)));
+        return Err(unsupported("nic", format!("`{bridge}` is not a bridge of Berth's own")).hint(format!(
+            "use `bridge={}` or leave it out; other bridges and macvlan are not supported yet",
+            network.bridge
+        )));
     }
     let least = if matches!(nic.ip6, Addressing::None) { 576 } else { 1280 };
     if nic.mtu.is_some_and(|mtu| !(least..=65_535).contains(&mtu)) {
-        return Err(Error::invalid("nic", "an MTU lies between 1280 (IPv6 needs that, RFC 8200; 576 with `ip6=none`) and 65535"));
+        return Err(Error::invalid(
+            "nic",
+            "an MTU lies between 1280 (IPv6 needs that, RFC 8200; 576 with `ip6=none`) and 65535",
+        ));
     }
     if nic.rate_in == Some(0) || nic.rate_out == Some(0) {
         return Err(Error::invalid("nic", "a rate of 0 would stop all traffic; leave it out for no limit"));
     }
-    nic.mac.as_deref().map_or(Ok(()), |mac| check_mac(mac).map(drop).map_err(|message| Error::invalid("nic", message)))
+    nic.mac
+        .as_deref()
+        .map_or(Ok(()), |mac| check_mac(mac).map(drop).map_err(|message| Error::invalid("nic", message)))
 }
 
 fn judge_addresses(nic: &NicSpec, network: &NetRow) -> Result<()> {
@@ -163,17 +175,26 @@ fn judge_addresses(nic: &NicSpec, network: &NetRow) -> Result<()> {
             return Err(Error::invalid("nic", format!("`{what}={cidr}` is an address of the other family")));
         }
         if !is_assignable(net, cidr.addr) {
-            return Err(Error::invalid("nic", format!("{} cannot be given to a container of {} ({})", cidr.addr, network.bridge, net.network()))
-                .hint(format!("choose a free address of {}; {} is the bridge's own", net.network(), net.addr)));
+            return Err(Error::invalid(
+                "nic",
+                format!("{} cannot be given to a container of {} ({})", cidr.addr, network.bridge, net.network()),
+            )
+            .hint(format!("choose a free address of {}; {} is the bridge's own", net.network(), net.addr)));
         }
         if cidr.prefix != net.prefix {
-            return Err(Error::invalid("nic", format!("the prefix length of {} is {}, not {}", network.bridge, net.prefix, cidr.prefix)));
+            return Err(Error::invalid(
+                "nic",
+                format!("the prefix length of {} is {}, not {}", network.bridge, net.prefix, cidr.prefix),
+            ));
         }
     }
     let Some(gateway) = nic.gw else { return Ok(()) };
     let (asked, net) = if gateway.is_ipv4() { (nic.ip, network.ipv4) } else { (nic.ip6, network.ipv6) };
     if !matches!(asked, Addressing::Static(_)) {
-        return Err(Error::invalid("nic", "`gw` needs a static address of the same family; otherwise the gateway is announced"));
+        return Err(Error::invalid(
+            "nic",
+            "`gw` needs a static address of the same family; otherwise the gateway is announced",
+        ));
     }
     if !net.contains(gateway) {
         return Err(Error::invalid("nic", format!("the gateway {gateway} does not lie in {}", net.network())));
@@ -219,9 +240,14 @@ fn judge_publish(publish: &[Publish], config: &EffectiveConfig<'_>) -> Result<()
             return Err(Error::conflict(format!("port {word} of the host is the console's own")).hint("publish another port of the host"));
         }
         let same = |other: &&Publish| other.host == port.host && other.protocol == port.protocol;
-        let owner = config.neighbours.iter().find(|row| row.id != config.id && row.spec.publish.iter().any(|other| same(&other)));
+        let owner = config
+            .neighbours
+            .iter()
+            .find(|row| row.id != config.id && row.spec.publish.iter().any(|other| same(&other)));
         if let Some(owner) = owner {
-            return Err(Error::conflict(format!("port {word} of the host leads to the container `{}`", owner.spec.name)).hint("publish another port of the host"));
+            return Err(
+                Error::conflict(format!("port {word} of the host leads to the container `{}`", owner.spec.name)).hint("publish another port of the host")
+            );
         }
     }
     Ok(())
@@ -235,8 +261,10 @@ fn is_tcp(port: &Publish) -> bool {
 fn judge_mounts(mounts: &[Mount]) -> Result<()> {
     match mounts.first() {
         None => Ok(()),
-        Some(mount) => Err(unsupported("mount", format!("the folder {} of the host is not released for containers", mount.source))
-            .hint("no folder of the host can be released in this version; copy the files into the container instead")),
+        Some(mount) => Err(
+            unsupported("mount", format!("the folder {} of the host is not released for containers", mount.source))
+                .hint("no folder of the host can be released in this version; copy the files into the container instead"),
+        ),
     }
 }
 
@@ -244,7 +272,10 @@ fn judge_env(env: &[(String, String)]) -> Result<()> {
     let mut seen = BTreeSet::new();
     for (key, value) in env {
         if key.is_empty() || key.contains(['=', '\0', '\n', '\r']) || key.chars().any(char::is_control) {
-            return Err(Error::invalid("env", format!("`{}` is not the name of an environment variable", key.escape_debug())));
+            return Err(Error::invalid(
+                "env",
+                format!("`{}` is not the name of an environment variable", key.escape_debug()),
+            ));
         }
         if value.contains(['\0', '\n', '\r']) {
             return Err(Error::invalid("env", format!("the value of `{key}` holds a line break or a NUL character")));
@@ -284,11 +315,15 @@ fn is_ssh_key(line: &str) -> bool {
         "ssh-ed448",
     ];
     let mut words = line.trim().splitn(3, ' ');
-    let (Some(kind), Some(body)) = (words.next(), words.next()) else { return false };
+    let (Some(kind), Some(body)) = (words.next(), words.next()) else {
+        return false;
+    };
     if line.len() > 8192 || line.chars().any(char::is_control) || !TYPES.contains(&kind) {
         return false;
     }
-    let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(body) else { return false };
+    let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(body) else {
+        return false;
+    };
     let length = u32::try_from(kind.len()).unwrap_or(u32::MAX).to_be_bytes();
     bytes.len() > 4 + kind.len() && bytes.starts_with(&length) && bytes[4..].starts_with(kind.as_bytes())
 }
@@ -303,18 +338,27 @@ fn judge_tags(tags: &[String]) -> Result<()> {
     };
     match tags.iter().find(|tag| !is_tag(tag)) {
         None => Ok(()),
-        Some(tag) => Err(Error::invalid("tag", format!("`{}` is not a tag (a-z, 0-9, `+`, `_`, `.`, `-`; at most {MAX_TAG_BYTES})", tag.escape_debug()))),
+        Some(tag) => Err(Error::invalid(
+            "tag",
+            format!("`{}` is not a tag (a-z, 0-9, `+`, `_`, `.`, `-`; at most {MAX_TAG_BYTES})", tag.escape_debug()),
+        )),
     }
 }
 
 fn judge_size(spec: &ContainerSpec, notes: &str) -> Result<()> {
     if notes.len() > MAX_NOTES_BYTES {
-        return Err(Error::invalid("notes", format!("the notes take {} bytes, more than {MAX_NOTES_BYTES}", notes.len())));
+        return Err(Error::invalid(
+            "notes",
+            format!("the notes take {} bytes, more than {MAX_NOTES_BYTES}", notes.len()),
+        ));
     }
     let bytes = serde_json::to_vec(spec).map_or(usize::MAX, |json| json.len());
     if bytes > MAX_SPEC_BYTES {
-        return Err(Error::new(ErrorCode::TooLarge, format!("the whole configuration takes {bytes} bytes, more than {MAX_SPEC_BYTES}"))
-            .hint("shorten the notes, the keys or the environment"));
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!("the whole configuration takes {bytes} bytes, more than {MAX_SPEC_BYTES}"),
+        )
+        .hint("shorten the notes, the keys or the environment"));
     }
     Ok(())
 }
@@ -322,7 +366,10 @@ fn judge_size(spec: &ContainerSpec, notes: &str) -> Result<()> {
 fn judge_password(password: &str) -> Result<()> {
     let characters = password.chars().count();
     if !(8..=1024).contains(&characters) {
-        return Err(Error::invalid("password", format!("root's password has 8 to 1024 characters, this one has {characters}")));
+        return Err(Error::invalid(
+            "password",
+            format!("root's password has 8 to 1024 characters, this one has {characters}"),
+        ));
     }
     // crypt(3) ends at a NUL, and no terminal can type a line break into a password prompt.
     if password.contains(['\0', '\n', '\r']) {

@@ -2,14 +2,14 @@
 
 const FIRST: [&str; 48] = [
     "able", "amber", "azure", "bold", "brave", "bright", "brisk", "broad", "calm", "civil", "clear", "coral", "crisp", "deep", "early", "easy", "fair", "fine",
-    "firm", "fleet", "fresh", "gentle", "glad", "grand", "green", "happy", "keen", "kind", "late", "lively", "lucky", "merry", "mild", "neat", "noble", "north",
-    "plain", "proud", "quick", "quiet", "rapid", "ready", "silver", "sound", "steady", "still", "sunny", "warm",
+    "firm", "fleet", "fresh", "gentle", "glad", "grand", "green", "happy", "keen", "kind", "late", "lively", "lucky", "merry", "mild", "neat", "noble",
+    "north", "plain", "proud", "quick", "quiet", "rapid", "ready", "silver", "sound", "steady", "still", "sunny", "warm",
 ];
 
 const SECOND: [&str; 48] = [
-    "anchor", "basin", "bay", "beacon", "boom", "bow", "breeze", "brig", "buoy", "canal", "cape", "cargo", "channel", "cliff", "cove", "crane", "current", "delta",
-    "dock", "dune", "ferry", "fjord", "gull", "harbor", "haven", "helm", "inlet", "island", "jetty", "keel", "lagoon", "lock", "mast", "mole", "mooring", "pier",
-    "port", "quay", "reef", "river", "sail", "shoal", "shore", "skiff", "sound", "strait", "tide", "wharf",
+    "anchor", "basin", "bay", "beacon", "boom", "bow", "breeze", "brig", "buoy", "canal", "cape", "cargo", "channel", "cliff", "cove", "crane", "current",
+    "delta", "dock", "dune", "ferry", "fjord", "gull", "harbor", "haven", "helm", "inlet", "island", "jetty", "keel", "lagoon", "lock", "mast", "mole",
+    "mooring", "pier", "port", "quay", "reef", "river", "sail", "shoal", "shore", "skiff", "sound", "strait", "tide", "wharf",
 ];
 
 /// A name that is free, from 8 random bytes; with a number behind it when chance finds none.

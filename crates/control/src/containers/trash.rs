@@ -52,7 +52,11 @@ impl Containers {
     pub async fn delete(&self, caller: &Caller, name: &str, force: bool, purge: bool, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Containers)?;
         let action = if force { Action::ForceDelete } else { Action::Delete };
-        let ask = Ask { kind: "container.delete", action, key };
+        let ask = Ask {
+            kind: "container.delete",
+            action,
+            key,
+        };
         self.ask(caller, name, ask, |id| DeleteParams { id, force, purge }).await
     }
 
@@ -85,7 +89,15 @@ impl Containers {
         if self.board.is_taken(name.as_str()) {
             return Err(name_taken(&name));
         }
-        self.begin(caller, "trash.restore", name.as_str(), exclusive(id), &RestoreParams { id, name: name.clone() }, None).await
+        self.begin(
+            caller,
+            "trash.restore",
+            name.as_str(),
+            exclusive(id),
+            &RestoreParams { id, name: name.clone() },
+            None,
+        )
+        .await
     }
 
     /// Removes one container in the trash for good.
@@ -95,7 +107,8 @@ impl Containers {
     pub async fn purge(&self, caller: &Caller, id: ContainerId) -> Result<Task> {
         caller.require(Permission::Containers)?;
         let row = self.any_in_trash(id).await?;
-        self.begin(caller, "trash.purge", row.row.spec.name.as_str(), exclusive(id), &Target { id }, None).await
+        self.begin(caller, "trash.purge", row.row.spec.name.as_str(), exclusive(id), &Target { id }, None)
+            .await
     }
 
     /// Removes everything in the trash for good.
@@ -167,7 +180,9 @@ impl Containers {
     async fn write_back(&self, id: ContainerId, name: &ContainerName) -> Result<()> {
         let _one_at_a_time = self.allocating.lock().await;
         for _ in 0..16 {
-            let Some(fact) = self.parts.facts.get::<TrashRow>(&key::trash(id)).await? else { return Ok(()) };
+            let Some(fact) = self.parts.facts.get::<TrashRow>(&key::trash(id)).await? else {
+                return Ok(());
+            };
             let TrashRow { mut row, exits, .. } = fact.value;
             let assignment = self.parts.networks.assign(id, &row.spec.nics, &row.nics, &self.trashed().await?).await?;
             row.nics.clone_from(&assignment.nics);
@@ -193,7 +208,9 @@ impl Containers {
     /// Marks an entry so that it can only go.
     async fn condemn(&self, id: ContainerId) -> Result<()> {
         let key = key::trash(id);
-        let Some(fact) = self.parts.facts.get::<TrashRow>(&key).await? else { return Ok(()) };
+        let Some(fact) = self.parts.facts.get::<TrashRow>(&key).await? else {
+            return Ok(());
+        };
         let row = TrashRow { purging: true, ..fact.value };
         let edit = self.parts.facts.change().unchanged(&key, fact.rev).put(&key, &row);
         edit.commit().await?.map(drop).ok_or_else(changed_meanwhile)
@@ -205,7 +222,13 @@ impl Containers {
         let key = key::trash(id);
         if let Some(fact) = self.parts.facts.get::<TrashRow>(&key).await? {
             let freed = RangeRow::FreedAt(self.parts.clock.now());
-            let edit = self.parts.facts.change().unchanged(&key, fact.rev).delete(&key).put(key::range(fact.value.row.base_id), &freed);
+            let edit = self
+                .parts
+                .facts
+                .change()
+                .unchanged(&key, fact.rev)
+                .delete(&key)
+                .put(key::range(fact.value.row.base_id), &freed);
             let edit = self.parts.networks.release(id, &[], edit).await?;
             edit.commit().await?.ok_or_else(changed_meanwhile)?;
         }
@@ -220,8 +243,13 @@ impl Containers {
             let measured = async {
                 let bytes = engine::call(&parts.engine, move |engine| engine.measure(id)).await?;
                 let key = key::trash(id);
-                let Some(fact) = parts.facts.get::<TrashRow>(&key).await? else { return Ok(()) };
-                let row = TrashRow { size_bytes: Some(bytes), ..fact.value };
+                let Some(fact) = parts.facts.get::<TrashRow>(&key).await? else {
+                    return Ok(());
+                };
+                let row = TrashRow {
+                    size_bytes: Some(bytes),
+                    ..fact.value
+                };
                 // Restored or purged meanwhile: then there is nothing to write.
                 parts.facts.change().unchanged(&key, fact.rev).put(&key, &row).commit().await.map(drop)
             };
@@ -363,7 +391,11 @@ impl Job for Restore {
     fn undo<'a>(&'a self, step: usize, context: &'a Context) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let (containers, id) = (&self.containers, self.params.id);
-            let again = DeleteParams { id, force: false, purge: false };
+            let again = DeleteParams {
+                id,
+                force: false,
+                purge: false,
+            };
             match step {
                 0 => containers.move_folder(id, Removal::ToTrash).await,
                 1 => containers.write_off(&again, context).await,
@@ -418,7 +450,10 @@ impl Purge {
         match failures.into_iter().next() {
             None => Ok(()),
             Some(only) if count == 1 => Err(only),
-            Some(first) => Err(Error::failed(format!("{count} of {} could not be removed; the first: {first}", self.ids.len())).hint("the task's log names each; repeat it")),
+            Some(first) => {
+                Err(Error::failed(format!("{count} of {} could not be removed; the first: {first}", self.ids.len()))
+                    .hint("the task's log names each; repeat it"))
+            }
         }
     }
 }

@@ -18,7 +18,18 @@ use crate::caller::Caller;
 use crate::engine;
 use crate::error::{Error, Result};
 
-const LIMITS: [&str; 10] = ["cpus", "cpu-weight", "cpuset", "memory", "memory-high", "swap", "pids", "io-read", "io-write", "disk"];
+const LIMITS: [&str; 10] = [
+    "cpus",
+    "cpu-weight",
+    "cpuset",
+    "memory",
+    "memory-high",
+    "swap",
+    "pids",
+    "io-read",
+    "io-write",
+    "disk",
+];
 
 impl Containers {
     /// Changes a configuration. Limits take effect at once; what needs a restart is listed in `pending_restart`.
@@ -124,7 +135,12 @@ impl Containers {
         caller.require(Permission::Containers)?;
         let outcome = self.try_rename(name, new).await;
         match &outcome {
-            Ok(_) => self.parts.access.record(caller, "container.rename", name, &format!("name: {name} -> {new}"), true).await,
+            Ok(_) => {
+                self.parts
+                    .access
+                    .record(caller, "container.rename", name, &format!("name: {name} -> {new}"), true)
+                    .await
+            }
             Err(error) => self.record(caller, "container.rename", name, error),
         }
         Ok(outcome?.detail())
@@ -153,7 +169,14 @@ impl Containers {
         let mut row = ContainerRow::clone(&live.row);
         row.spec.name = new.clone();
         let (spec, name) = (key::spec(row.id), key::name(new));
-        let edit = self.parts.facts.change().unchanged(&spec, live.rev).absent(&name).put(spec, &row).put(name, &row.id);
+        let edit = self
+            .parts
+            .facts
+            .change()
+            .unchanged(&spec, live.rev)
+            .absent(&name)
+            .put(spec, &row)
+            .put(name, &row.id);
         let committed = edit.delete(key::name(&live.row.spec.name)).commit().await?;
         let Some(rev) = committed else {
             let taken = self.parts.facts.get::<ContainerId>(&key::name(new)).await?.is_some();
@@ -192,7 +215,9 @@ fn apply(spec: &mut ContainerSpec, set: &[(String, String)]) -> Result<()> {
             "restart" => spec.restart = restart_policy(value)?,
             "notes" => spec.notes.clone_from(value),
             "tag" | "tags" => list(&mut spec.tags, is_first, value, |tag| Ok(tag.to_owned()))?,
-            "publish" => list(&mut spec.publish, is_first, value, |port| port.parse().map_err(|why| Error::invalid("publish", why)))?,
+            "publish" => list(&mut spec.publish, is_first, value, |port| {
+                port.parse().map_err(|why| Error::invalid("publish", why))
+            })?,
             "env" => one(&mut spec.env, is_first, value, pair_of)?,
             "nic" => one(&mut spec.nics, is_first, value, |nic| nic.parse().map_err(|why| Error::invalid("nic", why)))?,
             "mount" => one(&mut spec.mounts, is_first, value, mount)?,
@@ -228,7 +253,10 @@ fn restart_policy(value: &str) -> Result<RestartPolicy> {
         "no" | "none" => Ok(RestartPolicy::No),
         "on-failure" => Ok(RestartPolicy::OnFailure),
         "always" => Ok(RestartPolicy::Always),
-        _ => Err(Error::invalid("restart", format!("`{value}` is not a restart policy; use no, on-failure or always"))),
+        _ => Err(Error::invalid(
+            "restart",
+            format!("`{value}` is not a restart policy; use no, on-failure or always"),
+        )),
     }
 }
 
@@ -257,7 +285,9 @@ fn one<T>(into: &mut Vec<T>, is_first: bool, value: &str, parse: impl Fn(&str) -
 }
 
 fn pair_of(text: &str) -> Result<(String, String)> {
-    let (key, value) = text.split_once('=').ok_or_else(|| Error::invalid("env", format!("`{text}` is not KEY=VALUE")))?;
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| Error::invalid("env", format!("`{text}` is not KEY=VALUE")))?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -291,8 +321,14 @@ fn differences(before: &ContainerSpec, after: &ContainerSpec) -> String {
     let (before, after) = (fields(before), fields(after));
     let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value));
     let null = serde_json::Value::Null;
-    let lines: Vec<String> = changed.map(|(key, value)| format!("{key}: {} -> {value}", before.get(key).unwrap_or(&null))).collect();
-    if lines.is_empty() { "nothing changed, or only values of the environment".into() } else { lines.join("; ") }
+    let lines: Vec<String> = changed
+        .map(|(key, value)| format!("{key}: {} -> {value}", before.get(key).unwrap_or(&null)))
+        .collect();
+    if lines.is_empty() {
+        "nothing changed, or only values of the environment".into()
+    } else {
+        lines.join("; ")
+    }
 }
 
 #[cfg(test)]

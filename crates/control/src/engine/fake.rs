@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::container::{ExitReason, ExitRecord};
 use model::engine::{
-    BuildRequest, CheckLevel, EngineError, EngineEvent, ExecExit, ExecRequest, FirstBoot, HostCheck, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal,
-    StartRequest, Started, UnpackRequest, Unpacked,
+    BuildRequest, CheckLevel, EngineError, EngineEvent, ExecExit, ExecRequest, FirstBoot, HostCheck, HostReport, Manifest, NetworkPlan, Observed, Removal,
+    Signal, StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::error::ErrorCode;
 use model::id::ExecId;
@@ -66,7 +66,12 @@ struct ExecEnds {
 }
 
 fn refuse(code: ErrorCode, step: &str, message: &str) -> EngineError {
-    EngineError { code, step: step.into(), message: message.into(), hint: None }
+    EngineError {
+        code,
+        step: step.into(),
+        message: message.into(),
+        hint: None,
+    }
 }
 
 fn broken(error: impl std::fmt::Display) -> EngineError {
@@ -107,7 +112,11 @@ impl Fake {
     /// A command prints and ends.
     pub fn finish_exec(&self, id: ContainerId, exec: ExecId, printed: &[u8], code: i32) {
         let mut inner = self.lock();
-        let ends = inner.folders.get_mut(&id).and_then(|folder| folder.run.as_mut()).and_then(|run| run.execs.remove(&exec));
+        let ends = inner
+            .folders
+            .get_mut(&id)
+            .and_then(|folder| folder.run.as_mut())
+            .and_then(|run| run.execs.remove(&exec));
         if let Some(ends) = ends {
             let mut file = std::fs::File::from(ends.stdout);
             // Nobody reads any more: an ordinary end.
@@ -167,7 +176,13 @@ impl Inner {
         let at = self.now();
         let Some(folder) = self.folders.get_mut(&id) else { return };
         if folder.run.take().is_some() {
-            folder.exits.push(ExitRecord { at, reason, code, oom_kills: 0, message: None });
+            folder.exits.push(ExitRecord {
+                at,
+                reason,
+                code,
+                oom_kills: 0,
+                message: None,
+            });
             let seen = observed(id, folder);
             self.tell(EngineEvent::Changed(seen));
         }
@@ -192,7 +207,12 @@ fn observed(id: ContainerId, folder: &Folder) -> Observed {
 
 impl Engine for Fake {
     fn host(&self) -> HostReport {
-        let check = HostCheck { name: "kernel".into(), level: CheckLevel::Good, found: "6.12".into(), fix: None };
+        let check = HostCheck {
+            name: "kernel".into(),
+            level: CheckLevel::Good,
+            found: "6.12".into(),
+            fix: None,
+        };
         HostReport {
             hostname: "fake".into(),
             kernel: "6.12.0".into(),
@@ -228,11 +248,20 @@ impl Engine for Fake {
         let mut inner = self.lock();
         inner.check("start")?;
         let at = inner.now();
-        let folder = inner.folders.get_mut(&request.id).ok_or_else(|| refuse(ErrorCode::NotFound, "open the container's folder", "it is not there"))?;
+        let folder = inner
+            .folders
+            .get_mut(&request.id)
+            .ok_or_else(|| refuse(ErrorCode::NotFound, "open the container's folder", "it is not there"))?;
         if folder.run.is_some() {
             return Err(refuse(ErrorCode::Conflict, "start the container", "it runs already"));
         }
-        folder.run = Some(Run { started_at: at, frozen: false, limits: request.limits.clone(), execs: HashMap::new(), console: Vec::new() });
+        folder.run = Some(Run {
+            started_at: at,
+            frozen: false,
+            limits: request.limits.clone(),
+            execs: HashMap::new(),
+            console: Vec::new(),
+        });
         let seen = observed(request.id, folder);
         inner.tell(EngineEvent::Changed(seen));
         Ok(Started { pid: 4242, at, took_us: 1000 })
@@ -270,9 +299,19 @@ impl Engine for Fake {
         let run = inner.running(id)?;
         let (in_read, in_write) = rustix::pipe::pipe().map_err(broken)?;
         let (out_read, out_write) = rustix::pipe::pipe().map_err(broken)?;
-        run.execs.insert(exec, ExecEnds { stdin: in_read, stdout: out_write });
+        run.execs.insert(
+            exec,
+            ExecEnds {
+                stdin: in_read,
+                stdout: out_write,
+            },
+        );
         let stderr = if request.tty { None } else { Some(rustix::pipe::pipe().map_err(broken)?.0) };
-        Ok(ExecStreams { stdin: in_write, stdout: out_read, stderr })
+        Ok(ExecStreams {
+            stdin: in_write,
+            stdout: out_read,
+            stderr,
+        })
     }
 
     fn resize_exec(&self, id: ContainerId, _: ExecId, _: u16, _: u16) -> Outcome<()> {
@@ -282,7 +321,11 @@ impl Engine for Fake {
     fn signal_exec(&self, id: ContainerId, exec: ExecId, signal: i32) -> Outcome<()> {
         let mut inner = self.lock();
         if inner.running(id)?.execs.remove(&exec).is_some() {
-            inner.tell(EngineEvent::ExecExited(ExecExit { exec, code: 128 + signal, message: None }));
+            inner.tell(EngineEvent::ExecExited(ExecExit {
+                exec,
+                code: 128 + signal,
+                message: None,
+            }));
         }
         Ok(())
     }
@@ -327,11 +370,19 @@ impl Engine for Fake {
     fn sample(&self) -> Sample {
         let inner = self.lock();
         let running = inner.folders.iter().filter(|(_, folder)| folder.run.is_some());
-        Sample { containers: running.map(|(id, _)| (*id, Counters::default())).collect(), ..Sample::default() }
+        Sample {
+            containers: running.map(|(id, _)| (*id, Counters::default())).collect(),
+            ..Sample::default()
+        }
     }
 
     fn observe(&self) -> Vec<Observed> {
-        self.lock().folders.iter().filter(|(_, folder)| !folder.trashed).map(|(id, folder)| observed(*id, folder)).collect()
+        self.lock()
+            .folders
+            .iter()
+            .filter(|(_, folder)| !folder.trashed)
+            .map(|(id, folder)| observed(*id, folder))
+            .collect()
     }
 
     fn watch(&self, sink: Sender<EngineEvent>) {
@@ -345,12 +396,18 @@ impl Engine for Fake {
         let mut inner = self.lock();
         inner.check("unpack")?;
         inner.layers.insert(request.digest.clone());
-        Ok(Unpacked { bytes: bytes.len() as u64, entries: 1, ..Unpacked::default() })
+        Ok(Unpacked {
+            bytes: bytes.len() as u64,
+            entries: 1,
+            ..Unpacked::default()
+        })
     }
 
     fn build(&self, request: &BuildRequest, output: OwnedFd, log: OwnedFd) -> Outcome<()> {
         self.lock().check("build")?;
-        std::fs::File::from(log).write_all(format!("building {}\n", request.suite).as_bytes()).map_err(broken)?;
+        std::fs::File::from(log)
+            .write_all(format!("building {}\n", request.suite).as_bytes())
+            .map_err(broken)?;
         std::fs::File::from(output).write_all(b"a root file system").map_err(broken)
     }
 

@@ -33,7 +33,10 @@ impl Linux {
     pub fn open(config: runtime::Config) -> Outcome<Self> {
         let state_dir = config.state_dir.clone();
         let runtime = Runtime::open(config).map_err(EngineError::from)?;
-        Ok(Self { runtime: Arc::new(runtime), state_dir })
+        Ok(Self {
+            runtime: Arc::new(runtime),
+            state_dir,
+        })
     }
 }
 
@@ -74,7 +77,9 @@ impl Engine for Linux {
         let stdout = match second {
             Some(stdout) => stdout,
             // A terminal is one descriptor for both ways.
-            None if request.tty => stdin.try_clone().map_err(|error| runtime::error::Error::io("start a command in the container", "dup()", error))?,
+            None if request.tty => stdin
+                .try_clone()
+                .map_err(|error| runtime::error::Error::io("start a command in the container", "dup()", error))?,
             None => return Err(missing().into()),
         };
         Ok(ExecStreams { stdin, stdout, stderr: third })
@@ -86,7 +91,9 @@ impl Engine for Linux {
     }
 
     fn signal_exec(&self, id: ContainerId, exec: ExecId, signal: i32) -> Outcome<()> {
-        Ok(self.runtime.tell(id, &Fields::command("exec-signal").with("exec", exec).with("number", signal))?)
+        Ok(self
+            .runtime
+            .tell(id, &Fields::command("exec-signal").with("exec", exec).with("number", signal))?)
     }
 
     fn console(&self, id: ContainerId) -> Outcome<OwnedFd> {

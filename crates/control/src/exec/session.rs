@@ -80,7 +80,14 @@ impl Viewer {
 impl Session {
     pub fn new(id: ExecId, container: ContainerId, caller: &Caller, request: &ExecRequest, now: Timestamp) -> Self {
         let (input, typed) = mpsc::channel(64);
-        let state = State { scrollback: VecDeque::new(), viewers: Vec::new(), left: Left::Never, exit: None, open: usize::MAX, is_over: false };
+        let state = State {
+            scrollback: VecDeque::new(),
+            viewers: Vec::new(),
+            left: Left::Never,
+            exit: None,
+            open: usize::MAX,
+            is_over: false,
+        };
         Self {
             id,
             container,
@@ -102,7 +109,14 @@ impl Session {
 
     pub fn info(&self) -> ExecInfo {
         let exit = self.state().exit.as_ref().map(|(code, _)| *code);
-        ExecInfo { id: self.id, command: self.command.clone(), user: self.user.clone(), tty: self.tty, started_at: self.started_at, exit }
+        ExecInfo {
+            id: self.id,
+            command: self.command.clone(),
+            user: self.user.clone(),
+            tty: self.tty,
+            started_at: self.started_at,
+            exit,
+        }
     }
 
     pub fn left(&self) -> Left {
@@ -221,7 +235,11 @@ impl Session {
     pub fn attach(self: &Arc<Self>, caller: &Caller, ended: broadcast::Receiver<String>, now: Duration) -> Attachment {
         let (sender, output) = mpsc::channel(64);
         let (input, taken) = mpsc::channel(64);
-        let viewer = Arc::new(Viewer { sender, unacknowledged: AtomicU64::new(0), acknowledges: AtomicBool::new(false) });
+        let viewer = Arc::new(Viewer {
+            sender,
+            unacknowledged: AtomicU64::new(0),
+            acknowledges: AtomicBool::new(false),
+        });
         let replay = {
             let mut state = self.state();
             let replay: Vec<u8> = state.scrollback.iter().copied().collect();
@@ -241,7 +259,14 @@ impl Session {
     }
 
     /// Carries one attachment's input until it or its sign-in ends.
-    async fn carry(self: Arc<Self>, viewer: Arc<Viewer>, mut taken: mpsc::Receiver<Input>, session: Option<String>, mut ended: broadcast::Receiver<String>, attached_at: Duration) {
+    async fn carry(
+        self: Arc<Self>,
+        viewer: Arc<Viewer>,
+        mut taken: mpsc::Receiver<Input>,
+        session: Option<String>,
+        mut ended: broadcast::Receiver<String>,
+        attached_at: Duration,
+    ) {
         let since = std::time::Instant::now();
         loop {
             let input = tokio::select! {

@@ -23,7 +23,10 @@ const CHUNK: usize = 16 << 10;
 pub(super) struct End(AsyncFd<OwnedFd>);
 
 impl End {
-    #[expect(deprecated, reason = "its successor is unsafe; what it warns of cannot happen to an OwnedFd, which stays open as long as it is registered")]
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe; what it warns of cannot happen to an OwnedFd, which stays open as long as it is registered"
+    )]
     fn open(descriptor: OwnedFd) -> io::Result<Self> {
         fcntl_setfl(&descriptor, fcntl_getfl(&descriptor)? | OFlags::NONBLOCK)?;
         AsyncFd::new(descriptor).map(Self)
@@ -73,7 +76,11 @@ pub(super) struct Ends {
 
 impl Ends {
     pub fn open(streams: ExecStreams) -> io::Result<Self> {
-        Ok(Self { stdin: End::open(streams.stdin)?, stdout: End::open(streams.stdout)?, stderr: streams.stderr.map(End::open).transpose()? })
+        Ok(Self {
+            stdin: End::open(streams.stdin)?,
+            stdout: End::open(streams.stdout)?,
+            stderr: streams.stderr.map(End::open).transpose()?,
+        })
     }
 }
 
@@ -92,7 +99,13 @@ impl End {
 }
 
 /// Carries a console both ways. Its scrollback stands in the socket already.
-pub(super) fn console(id: ContainerId, socket: OwnedFd, engine: Arc<dyn Engine>, caller: &Caller, mut ended: broadcast::Receiver<String>) -> Result<Attachment> {
+pub(super) fn console(
+    id: ContainerId,
+    socket: OwnedFd,
+    engine: Arc<dyn Engine>,
+    caller: &Caller,
+    mut ended: broadcast::Receiver<String>,
+) -> Result<Attachment> {
     let end = End::open(socket).map_err(|error| Error::failed(format!("the console's socket cannot be used ({error})")))?;
     let replay = end.waiting();
     let (sender, output) = mpsc::channel(64);

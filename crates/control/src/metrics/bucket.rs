@@ -43,7 +43,11 @@ impl Gathered {
         if self.count == 0 {
             return Point::default();
         }
-        Point { avg: encode(Some(self.sum / f64::from(self.count))), max: encode(Some(self.max)), p95: p95(&self.samples) }
+        Point {
+            avg: encode(Some(self.sum / f64::from(self.count))),
+            max: encode(Some(self.max)),
+            p95: p95(&self.samples),
+        }
     }
 }
 
@@ -164,7 +168,11 @@ mod tests {
 
     #[test]
     fn merged_averages_are_weighted_by_samples() {
-        let point = |avg, max| Point { avg: encode(Some(avg)), max: encode(Some(max)), p95: encode(Some(max)) };
+        let point = |avg, max| Point {
+            avg: encode(Some(avg)),
+            max: encode(Some(max)),
+            p95: encode(Some(max)),
+        };
         let (avg, max, p95) = merge(&[(30, point(1.0, 2.0)), (10, point(2.0, 4.0))]);
         assert_eq!((avg, max, p95), (Some(1.25), Some(4.0), None));
         assert_eq!(merge(&[]), (None, None, None));

@@ -33,7 +33,11 @@ fn depth(topic: &MetricsTopic, name: &str) -> Option<Depth> {
         MetricsTopic::Word(words) => words.split(',').any(is_named).then_some(Depth::Everything),
         MetricsTopic::Names(names) => {
             let all = names.iter().any(|word| word == "all") && name != HOST;
-            if names.iter().any(|word| is_named(word)) { Some(Depth::Everything) } else { all.then_some(Depth::List) }
+            if names.iter().any(|word| is_named(word)) {
+                Some(Depth::Everything)
+            } else {
+                all.then_some(Depth::List)
+            }
         }
     }
 }
@@ -77,7 +81,10 @@ impl DeltaEncoder {
 
 fn changes(row: &TickRow, depth: Depth, seen: &mut Seen) -> Option<MetricsRow> {
     let columns = if depth == Depth::List { LIST_COLUMNS } else { SERIES.len() };
-    let mut out = MetricsRow { name: row.name.clone(), ..MetricsRow::default() };
+    let mut out = MetricsRow {
+        name: row.name.clone(),
+        ..MetricsRow::default()
+    };
     seen.fixed.resize(SERIES.len(), None);
     for (column, (value, old)) in row.values.iter().zip(&mut seen.fixed).take(columns).enumerate() {
         let value = value.map(rounded);
@@ -100,8 +107,17 @@ fn changes(row: &TickRow, depth: Depth, seen: &mut Seen) -> Option<MetricsRow> {
 fn gaps(name: &str, seen: &Seen) -> Option<MetricsRow> {
     let known = seen.fixed.iter().enumerate().filter(|(_, value)| value.is_some());
     let values: Vec<_> = known.map(|(column, _)| (u8::try_from(column).unwrap_or(u8::MAX), None)).collect();
-    let extra: Vec<_> = seen.extra.iter().filter(|(_, value)| value.is_some()).map(|(series, _)| (series.clone(), None)).collect();
-    (!values.is_empty() || !extra.is_empty()).then(|| MetricsRow { name: name.to_owned(), values, extra })
+    let extra: Vec<_> = seen
+        .extra
+        .iter()
+        .filter(|(_, value)| value.is_some())
+        .map(|(series, _)| (series.clone(), None))
+        .collect();
+    (!values.is_empty() || !extra.is_empty()).then(|| MetricsRow {
+        name: name.to_owned(),
+        values,
+        extra,
+    })
 }
 
 #[cfg(test)]
@@ -113,9 +129,17 @@ mod tests {
             let mut values = [None; SERIES.len()];
             values[0] = Some(*cpu);
             values[20] = Some(1.0);
-            TickRow { id: None, name: (*name).to_owned(), values, extra: vec![("net.eth0.rx".into(), Some(*cpu))] }
+            TickRow {
+                id: None,
+                name: (*name).to_owned(),
+                values,
+                extra: vec![("net.eth0.rx".into(), Some(*cpu))],
+            }
         };
-        Tick { at_ms: 1, rows: rows.iter().map(row).collect() }
+        Tick {
+            at_ms: 1,
+            rows: rows.iter().map(row).collect(),
+        }
     }
 
     fn all() -> MetricsTopic {
@@ -127,7 +151,14 @@ mod tests {
         let mut encoder = DeltaEncoder::new();
         assert_eq!(encoder.encode(&tick(&[("a", 1.0), ("b", 2.0)]), &all()).rows.len(), 2);
         let frame = encoder.encode(&tick(&[("a", 1.0), ("b", 2.5)]), &all());
-        assert_eq!(frame.rows, [MetricsRow { name: "b".into(), values: vec![(0, Some(2.5))], extra: vec![] }]);
+        assert_eq!(
+            frame.rows,
+            [MetricsRow {
+                name: "b".into(),
+                values: vec![(0, Some(2.5))],
+                extra: vec![]
+            }]
+        );
     }
 
     #[test]
@@ -144,7 +175,14 @@ mod tests {
     fn a_row_that_is_gone_becomes_gaps_once() {
         let mut encoder = DeltaEncoder::new();
         encoder.encode(&tick(&[("a", 1.0)]), &all());
-        assert_eq!(encoder.encode(&tick(&[]), &all()).rows, [MetricsRow { name: "a".into(), values: vec![(0, None)], extra: vec![] }]);
+        assert_eq!(
+            encoder.encode(&tick(&[]), &all()).rows,
+            [MetricsRow {
+                name: "a".into(),
+                values: vec![(0, None)],
+                extra: vec![]
+            }]
+        );
         assert!(encoder.encode(&tick(&[]), &all()).rows.is_empty());
     }
 

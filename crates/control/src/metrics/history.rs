@@ -41,7 +41,12 @@ struct Gathering {
 
 impl Default for Gathering {
     fn default() -> Self {
-        Self { day: Bucket::new(false), month: Bucket::new(true), finished_day: Vec::new(), finished_month: Vec::new() }
+        Self {
+            day: Bucket::new(false),
+            month: Bucket::new(true),
+            finished_day: Vec::new(),
+            finished_month: Vec::new(),
+        }
     }
 }
 
@@ -69,14 +74,22 @@ impl History {
     pub fn open(dir: PathBuf, now_ms: i64) -> std::io::Result<Self> {
         std::fs::create_dir_all(&dir)?;
         let journal = Journal::new(dir.join("journal"));
-        let mut history = Self { gathering: replay(&dir), dir, journal, flushed_ms: now_ms };
+        let mut history = Self {
+            gathering: replay(&dir),
+            dir,
+            journal,
+            flushed_ms: now_ms,
+        };
         history.drop_what_is_written();
         Ok(history)
     }
 
     fn drop_what_is_written(&mut self) {
         for (subject, gathering) in &mut self.gathering {
-            let (day, month) = (Tier::new(&self.dir, *subject, DAY).last_slot(), Tier::new(&self.dir, *subject, MONTH).last_slot());
+            let (day, month) = (
+                Tier::new(&self.dir, *subject, DAY).last_slot(),
+                Tier::new(&self.dir, *subject, MONTH).last_slot(),
+            );
             gathering.finished_day.retain(|record| record.slot > day);
             gathering.finished_month.retain(|record| record.slot > month);
         }
@@ -110,7 +123,12 @@ impl History {
             gathering.finished_month.clear();
         }
         // Who has not been seen since the step before last has nothing to gather.
-        self.gathering.retain(|_, gathering| gathering.month.peek().is_some_and(|record| (record.slot + 2) * MONTH.step_ms >= self.flushed_ms));
+        self.gathering.retain(|_, gathering| {
+            gathering
+                .month
+                .peek()
+                .is_some_and(|record| (record.slot + 2) * MONTH.step_ms >= self.flushed_ms)
+        });
         self.journal.sync()
     }
 
@@ -142,7 +160,11 @@ impl History {
 fn replay(dir: &Path) -> HashMap<Uuid, Gathering> {
     let mut gathering: HashMap<Uuid, Gathering> = HashMap::new();
     for (_, path) in journal::segments(&dir.join("journal")) {
-        let read = journal::read(&path, |_| true, |at_ms, subject, values| gathering.entry(subject).or_default().add(at_ms, &values));
+        let read = journal::read(
+            &path,
+            |_| true,
+            |at_ms, subject, values| gathering.entry(subject).or_default().add(at_ms, &values),
+        );
         if let Err(error) = read {
             tracing::warn!(path = %path.display(), %error, "a segment of the metrics journal cannot be read; its time stays a gap");
         }
@@ -186,7 +208,11 @@ impl View {
             Source::Journal => self.journal_part(&grid)?,
             Source::Tier(shape) => self.tier_part(&grid, shape)?,
         };
-        Ok(Answer { step_ms: u64::try_from(step).unwrap_or(1000), from: Timestamp::from_ms(first * step), series })
+        Ok(Answer {
+            step_ms: u64::try_from(step).unwrap_or(1000),
+            from: Timestamp::from_ms(first * step),
+            series,
+        })
     }
 
     fn journal_part(&self, grid: &Grid) -> std::io::Result<BTreeMap<String, SeriesHistory>> {
@@ -200,11 +226,15 @@ impl View {
             cells[at].push(encode(Some(value)));
         };
         for path in self.segments(grid) {
-            journal::read(&path, |id| id == self.subject, |at_ms, _, values| {
-                let Some(at) = grid.index(at_ms.div_euclid(grid.step)) else { return };
-                SERIES.iter().zip(values.fixed).for_each(|(name, value)| put(name, at, value));
-                values.extra.iter().for_each(|(name, value)| put(name, at, *value));
-            })?;
+            journal::read(
+                &path,
+                |id| id == self.subject,
+                |at_ms, _, values| {
+                    let Some(at) = grid.index(at_ms.div_euclid(grid.step)) else { return };
+                    SERIES.iter().zip(values.fixed).for_each(|(name, value)| put(name, at, value));
+                    values.extra.iter().for_each(|(name, value)| put(name, at, *value));
+                },
+            )?;
         }
         Ok(samples.into_iter().map(|(name, cells)| (name, from_samples(&cells))).collect())
     }
@@ -214,7 +244,11 @@ impl View {
         let all = journal::segments(&self.dir.join("journal"));
         let (from, to) = (grid.first * grid.step, (grid.first + i64::try_from(grid.points).unwrap_or(0)) * grid.step);
         let ends = all.iter().skip(1).map(|(begun, _)| *begun).chain(std::iter::once(i64::MAX));
-        all.iter().zip(ends).filter(|((begun, _), end)| *begun < to && *end >= from).map(|((_, path), _)| path.clone()).collect()
+        all.iter()
+            .zip(ends)
+            .filter(|((begun, _), end)| *begun < to && *end >= from)
+            .map(|((_, path), _)| path.clone())
+            .collect()
     }
 
     fn tier_part(&self, grid: &Grid, shape: Shape) -> std::io::Result<BTreeMap<String, SeriesHistory>> {
@@ -343,7 +377,10 @@ mod tests {
         let mut history = History::open(dir.path().to_owned(), START_MS).unwrap();
         fill(&mut history, 0..700, |_| 2.0);
         history.forget(Uuid::nil());
-        let left = std::fs::read_dir(dir.path()).unwrap().filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_file()).count();
+        let left = std::fs::read_dir(dir.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_file())
+            .count();
         assert_eq!(left, 0);
     }
 }

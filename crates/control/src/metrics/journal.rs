@@ -42,7 +42,11 @@ impl Journal {
     /// A journal in this folder; every start begins a new segment.
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, segment: None, synced_ms: 0 }
+        Self {
+            dir,
+            segment: None,
+            synced_ms: 0,
+        }
     }
 
     /// Appends one tick.
@@ -58,7 +62,11 @@ impl Journal {
     }
 
     fn try_append(&mut self, at_ms: i64, rows: &[(Uuid, Values)]) -> std::io::Result<()> {
-        if self.segment.as_ref().is_none_or(|segment| at_ms - segment.begun_ms >= SEGMENT_MS || at_ms < segment.begun_ms) {
+        if self
+            .segment
+            .as_ref()
+            .is_none_or(|segment| at_ms - segment.begun_ms >= SEGMENT_MS || at_ms < segment.begun_ms)
+        {
             self.roll(at_ms)?;
         }
         let Some(segment) = self.segment.as_mut() else { return Ok(()) };
@@ -87,7 +95,12 @@ impl Journal {
         }
         std::fs::create_dir_all(&self.dir)?;
         let file = File::create(self.dir.join(format!("{at_ms}.journal")))?;
-        self.segment = Some(Segment { begun_ms: at_ms, file: BufWriter::with_capacity(256 << 10, file), defined: HashMap::new(), next: 0 });
+        self.segment = Some(Segment {
+            begun_ms: at_ms,
+            file: BufWriter::with_capacity(256 << 10, file),
+            defined: HashMap::new(),
+            next: 0,
+        });
         let mut old = segments(&self.dir);
         old.truncate(old.len().saturating_sub(KEPT_SEGMENTS));
         // A segment that cannot be removed now is tried again at the next roll.
@@ -123,7 +136,10 @@ impl Segment {
             return Ok(*number);
         }
         let number = self.next;
-        self.next = self.next.checked_add(1).ok_or_else(|| std::io::Error::other("a segment holds at most 65,535 definitions"))?;
+        self.next = self
+            .next
+            .checked_add(1)
+            .ok_or_else(|| std::io::Error::other("a segment holds at most 65,535 definitions"))?;
         let mut payload = vec![DEFINE];
         payload.extend(number.to_le_bytes());
         payload.extend(id.as_bytes());
@@ -153,8 +169,15 @@ fn checksum(bytes: &[u8]) -> u32 {
 #[must_use]
 pub fn segments(dir: &Path) -> Vec<(i64, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
-    let begun = |path: &Path| path.extension().filter(|extension| *extension == "journal").and_then(|_| path.file_stem()?.to_str()?.parse().ok());
-    let mut found: Vec<(i64, PathBuf)> = entries.filter_map(Result::ok).filter_map(|entry| Some((begun(&entry.path())?, entry.path()))).collect();
+    let begun = |path: &Path| {
+        path.extension()
+            .filter(|extension| *extension == "journal")
+            .and_then(|_| path.file_stem()?.to_str()?.parse().ok())
+    };
+    let mut found: Vec<(i64, PathBuf)> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| Some((begun(&entry.path())?, entry.path())))
+        .collect();
     found.sort();
     found
 }
@@ -188,11 +211,15 @@ fn next_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn define(definition: &[u8], defined: &mut HashMap<u16, (Uuid, Vec<String>)>) {
-    let (Some(number), Some(id)) = (definition.first_chunk::<2>(), definition.get(2..18)) else { return };
+    let (Some(number), Some(id)) = (definition.first_chunk::<2>(), definition.get(2..18)) else {
+        return;
+    };
     let mut names = Vec::new();
     let mut rest = &definition[18..];
     while let Some((length, after)) = rest.split_first() {
-        let Some((name, after)) = after.split_at_checked(usize::from(*length)) else { return };
+        let Some((name, after)) = after.split_at_checked(usize::from(*length)) else {
+            return;
+        };
         names.push(String::from_utf8_lossy(name).into_owned());
         rest = after;
     }
@@ -202,11 +229,17 @@ fn define(definition: &[u8], defined: &mut HashMap<u16, (Uuid, Vec<String>)>) {
 }
 
 fn read_tick(tick: &[u8], defined: &HashMap<u16, (Uuid, Vec<String>)>, wanted: &impl Fn(Uuid) -> bool, row: &mut impl FnMut(i64, Uuid, Values)) {
-    let (Some(at_ms), Some(mut rest)) = (tick.first_chunk::<8>(), tick.get(10..)) else { return };
+    let (Some(at_ms), Some(mut rest)) = (tick.first_chunk::<8>(), tick.get(10..)) else {
+        return;
+    };
     let at_ms = i64::from_le_bytes(*at_ms);
     while let Some((number, after)) = rest.split_first_chunk::<2>() {
-        let Some((id, names)) = defined.get(&u16::from_le_bytes(*number)) else { return };
-        let Some((codes, after)) = after.split_at_checked(2 * (SERIES.len() + names.len())) else { return };
+        let Some((id, names)) = defined.get(&u16::from_le_bytes(*number)) else {
+            return;
+        };
+        let Some((codes, after)) = after.split_at_checked(2 * (SERIES.len() + names.len())) else {
+            return;
+        };
         rest = after;
         if wanted(*id) {
             row(at_ms, *id, unpack(codes, names));
@@ -246,7 +279,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let mut journal = Journal::new(dir.path().to_owned());
-        journal.append(1000, &[(a, values(1.0, &[])), (b, values(2.0, &[("net.eth0.rx", 8.0)]))]).unwrap();
+        journal
+            .append(1000, &[(a, values(1.0, &[])), (b, values(2.0, &[("net.eth0.rx", 8.0)]))])
+            .unwrap();
         journal.append(2000, &[(a, values(4.0, &[("net.eth0.rx", 16.0)]))]).unwrap();
         journal.sync().unwrap();
         let rows = all_rows(dir.path());

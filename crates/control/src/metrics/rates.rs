@@ -12,7 +12,10 @@ pub struct Values {
 
 impl Default for Values {
     fn default() -> Self {
-        Self { fixed: [None; SERIES.len()], extra: Vec::new() }
+        Self {
+            fixed: [None; SERIES.len()],
+            extra: Vec::new(),
+        }
     }
 }
 
@@ -43,7 +46,12 @@ pub fn of_container(before: Option<&Counters>, after: &Counters, elapsed_s: f64)
     let mut values = Values::default();
     processor(&mut values, before, after, elapsed_s);
     memory(&mut values, after);
-    pressure(&mut values, &[&before.pressure.cpu, &before.pressure.memory, &before.pressure.io], &[&after.pressure.cpu, &after.pressure.memory, &after.pressure.io], elapsed_s);
+    pressure(
+        &mut values,
+        &[&before.pressure.cpu, &before.pressure.memory, &before.pressure.io],
+        &[&after.pressure.cpu, &after.pressure.memory, &after.pressure.io],
+        elapsed_s,
+    );
     for (series, get) in IO {
         values.set(series, per_second(get(before), get(after), elapsed_s));
     }
@@ -70,7 +78,10 @@ fn processor(values: &mut Values, before: &Counters, after: &Counters, elapsed_s
     values.set("cpu.usage", cores(before.cpu.usage_usec, after.cpu.usage_usec));
     values.set("cpu.user", cores(before.cpu.user_usec, after.cpu.user_usec));
     values.set("cpu.system", cores(before.cpu.system_usec, after.cpu.system_usec));
-    values.set("cpu.throttled_ms", per_second(before.cpu.throttled_usec, after.cpu.throttled_usec, elapsed_s).map(|usec| usec / 1e3));
+    values.set(
+        "cpu.throttled_ms",
+        per_second(before.cpu.throttled_usec, after.cpu.throttled_usec, elapsed_s).map(|usec| usec / 1e3),
+    );
     let throttled = per_second(before.cpu.nr_throttled, after.cpu.nr_throttled, elapsed_s);
     let share = match per_second(before.cpu.nr_periods, after.cpu.nr_periods, elapsed_s) {
         // No period passed: nothing ran, so nothing was held back.
@@ -134,7 +145,10 @@ pub fn of_host(before: Option<&HostCounters>, after: &HostCounters, elapsed_s: f
     let absent = HostCounters::default();
     let before = before.unwrap_or(&absent);
     let mut values = Values::default();
-    values.set("cpu.usage", per_second(before.cpu_usage_usec, after.cpu_usage_usec, elapsed_s).map(|usec| usec / 1e6));
+    values.set(
+        "cpu.usage",
+        per_second(before.cpu_usage_usec, after.cpu_usage_usec, elapsed_s).map(|usec| usec / 1e6),
+    );
     values.set("memory.used", gauge(after.memory_used_bytes));
     values.set("memory.swap", gauge(after.swap_used_bytes));
     values.set("net.rx", per_second(before.net_rx_bytes, after.net_rx_bytes, elapsed_s));
@@ -142,7 +156,12 @@ pub fn of_host(before: Option<&HostCounters>, after: &HostCounters, elapsed_s: f
     values.set("io.read", per_second(before.io_read_bytes, after.io_read_bytes, elapsed_s));
     values.set("io.write", per_second(before.io_write_bytes, after.io_write_bytes, elapsed_s));
     values.set("pids.current", gauge(after.processes));
-    pressure(&mut values, &[&before.pressure.cpu, &before.pressure.memory, &before.pressure.io], &[&after.pressure.cpu, &after.pressure.memory, &after.pressure.io], elapsed_s);
+    pressure(
+        &mut values,
+        &[&before.pressure.cpu, &before.pressure.memory, &before.pressure.io],
+        &[&after.pressure.cpu, &after.pressure.memory, &after.pressure.io],
+        elapsed_s,
+    );
     values.extra.push(("memory.total".into(), gauge(after.memory_total_bytes)));
     values.extra.push(("cpu.cores".into(), Some(f64::from(after.cpus))));
     values.extra.push(("disk./.used".into(), gauge(after.disk_used_bytes)));
@@ -160,7 +179,13 @@ mod tests {
     }
 
     fn with_cpu(usage_usec: u64) -> Counters {
-        Counters { cpu: CpuCounters { usage_usec: Some(usage_usec), ..CpuCounters::default() }, ..Counters::default() }
+        Counters {
+            cpu: CpuCounters {
+                usage_usec: Some(usage_usec),
+                ..CpuCounters::default()
+            },
+            ..Counters::default()
+        }
     }
 
     #[test]
@@ -183,7 +208,11 @@ mod tests {
     #[test]
     fn throttling_is_a_share_of_periods() {
         let at = |throttled, periods| Counters {
-            cpu: CpuCounters { nr_throttled: Some(throttled), nr_periods: Some(periods), ..CpuCounters::default() },
+            cpu: CpuCounters {
+                nr_throttled: Some(throttled),
+                nr_periods: Some(periods),
+                ..CpuCounters::default()
+            },
             ..Counters::default()
         };
         assert_eq!(series(&of_container(Some(&at(0, 0)), &at(5, 10), 1.0), "cpu.throttled"), Some(0.5));
@@ -194,8 +223,16 @@ mod tests {
     fn nics_are_told_apart_and_summed() {
         let at = |first, second| Counters {
             net: vec![
-                NicCounters { nic: "eth0".into(), rx_bytes: Some(first), ..NicCounters::default() },
-                NicCounters { nic: "eth1".into(), rx_bytes: Some(second), ..NicCounters::default() },
+                NicCounters {
+                    nic: "eth0".into(),
+                    rx_bytes: Some(first),
+                    ..NicCounters::default()
+                },
+                NicCounters {
+                    nic: "eth1".into(),
+                    rx_bytes: Some(second),
+                    ..NicCounters::default()
+                },
             ],
             ..Counters::default()
         };

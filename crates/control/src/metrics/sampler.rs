@@ -50,9 +50,18 @@ fn tick(inner: &Arc<Inner>, last: &mut Last) {
         rows: rows
             .iter()
             .filter_map(|(id, values)| {
-                let name = if id.is_nil() { HOST.to_owned() } else { names.get(&model::ContainerId(*id))?.clone() };
+                let name = if id.is_nil() {
+                    HOST.to_owned()
+                } else {
+                    names.get(&model::ContainerId(*id))?.clone()
+                };
                 let id = (!id.is_nil()).then_some(model::ContainerId(*id));
-                Some(TickRow { id, name, values: values.fixed, extra: values.extra.clone() })
+                Some(TickRow {
+                    id,
+                    name,
+                    values: values.fixed,
+                    extra: values.extra.clone(),
+                })
             })
             .collect(),
     };
@@ -74,6 +83,9 @@ fn remember(inner: &Arc<Inner>, sample: &Sample, at_ms: i64) {
 fn values(sample: &Sample, last: &Last) -> Vec<(Uuid, Values)> {
     let elapsed_s = Duration::from_nanos(sample.monotonic_ns.saturating_sub(last.monotonic_ns)).as_secs_f64();
     let host = (Uuid::nil(), rates::of_host(last.host.as_ref(), &sample.host, elapsed_s));
-    let containers = sample.containers.iter().map(|(id, counters)| (id.0, rates::of_container(last.containers.get(id), counters, elapsed_s)));
+    let containers = sample
+        .containers
+        .iter()
+        .map(|(id, counters)| (id.0, rates::of_container(last.containers.get(id), counters, elapsed_s)));
     std::iter::once(host).chain(containers).collect()
 }

@@ -24,9 +24,19 @@ pub struct Shape {
 }
 
 /// 24 hours at 10 s.
-pub const DAY: Shape = Shape { step_ms: 10_000, slots: 8640, with_p95: false, suffix: "10s" };
+pub const DAY: Shape = Shape {
+    step_ms: 10_000,
+    slots: 8640,
+    with_p95: false,
+    suffix: "10s",
+};
 /// 30 days at 5 min.
-pub const MONTH: Shape = Shape { step_ms: 300_000, slots: 8640, with_p95: true, suffix: "5min" };
+pub const MONTH: Shape = Shape {
+    step_ms: 300_000,
+    slots: 8640,
+    with_p95: true,
+    suffix: "5min",
+};
 
 /// One series in one record, packed by `code`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +82,10 @@ impl Tier {
     /// The tier of a subject in this folder.
     #[must_use]
     pub fn new(dir: &Path, subject: uuid::Uuid, shape: Shape) -> Self {
-        Self { path: dir.join(format!("{subject}.{}", shape.suffix)), shape }
+        Self {
+            path: dir.join(format!("{subject}.{}", shape.suffix)),
+            shape,
+        }
     }
 
     fn record_bytes(&self, capacity: usize) -> usize {
@@ -116,7 +129,11 @@ impl Tier {
         }
         let needed = SERIES.len() + head.names.len().max(EXTRA_PLACES);
         if needed > head.capacity {
-            let kept = if old.capacity == 0 { Vec::new() } else { self.read_file(file, &old, 0, i64::MAX)? };
+            let kept = if old.capacity == 0 {
+                Vec::new()
+            } else {
+                self.read_file(file, &old, 0, i64::MAX)?
+            };
             head.capacity = needed;
             file.set_len(0)?;
             for record in &kept {
@@ -130,7 +147,13 @@ impl Tier {
         let mut bytes = Vec::with_capacity(self.record_bytes(head.capacity));
         bytes.extend(record.slot.to_le_bytes());
         bytes.extend(record.samples.to_le_bytes());
-        let extra = |name: &String| record.names.iter().position(|other| other == name).and_then(|at| record.points.get(SERIES.len() + at));
+        let extra = |name: &String| {
+            record
+                .names
+                .iter()
+                .position(|other| other == name)
+                .and_then(|at| record.points.get(SERIES.len() + at))
+        };
         let named = head.names.iter().map(|name| extra(name).copied().unwrap_or_default());
         let fixed = record.points.iter().copied().take(SERIES.len());
         let points = fixed.chain(named).chain(std::iter::repeat(Point::default())).take(head.capacity);
@@ -180,10 +203,19 @@ impl Tier {
         let width = if self.shape.with_p95 { 6 } else { 4 };
         let point = |index: usize| {
             let at = 10 + index * width;
-            Point { avg: code(at), max: code(at + 2), p95: if self.shape.with_p95 { code(at + 4) } else { GAP } }
+            Point {
+                avg: code(at),
+                max: code(at + 2),
+                p95: if self.shape.with_p95 { code(at + 4) } else { GAP },
+            }
         };
         let points = (0..SERIES.len() + head.names.len()).map(point).collect();
-        Some(Record { slot, samples, points, names: head.names.clone() })
+        Some(Record {
+            slot,
+            samples,
+            points,
+            names: head.names.clone(),
+        })
     }
 
     /// Removes the file. One that is not there is removed already.
@@ -231,7 +263,12 @@ mod tests {
 
     fn record(slot: i64, avg: u16, names: &[&str]) -> Record {
         let points = vec![Point { avg, max: avg + 1, p95: GAP }; SERIES.len() + names.len()];
-        Record { slot, samples: 10, points, names: names.iter().map(|&name| name.to_owned()).collect() }
+        Record {
+            slot,
+            samples: 10,
+            points,
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+        }
     }
 
     #[test]

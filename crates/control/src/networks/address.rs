@@ -142,7 +142,10 @@ mod tests {
     fn slaac_flips_the_local_bit() {
         let network = unique_local([1, 2, 3, 4, 5]);
         assert_eq!(network.to_string(), "fd01:203:405::1/64");
-        assert_eq!(slaac(network, "02:00:5e:10:00:01"), Some("fd01:203:405:0:0:5eff:fe10:1".parse().expect("an address")));
+        assert_eq!(
+            slaac(network, "02:00:5e:10:00:01"),
+            Some("fd01:203:405:0:0:5eff:fe10:1".parse().expect("an address"))
+        );
         assert_eq!(slaac(network, "nonsense"), None);
     }
 

@@ -126,7 +126,10 @@ mod tests {
     #[test]
     fn an_automatic_nic_asks_by_dhcp_and_slaac() {
         let nic = plan("");
-        assert_eq!((nic.name.as_str(), nic.ipv4, nic.fixed_ipv4), ("eth1", Some((Ipv4Addr::new(10, 213, 0, 9), 22)), false));
+        assert_eq!(
+            (nic.name.as_str(), nic.ipv4, nic.fixed_ipv4),
+            ("eth1", Some((Ipv4Addr::new(10, 213, 0, 9), 22)), false)
+        );
         assert_eq!(nic.ipv6, Some(("fd01:203:405::ff:fe00:7".parse().expect("an address"), 64)));
         assert_eq!(nic.gateway4, Some(Ipv4Addr::new(10, 213, 0, 1)));
     }

@@ -59,7 +59,12 @@ impl Templates {
             hasher.update(buffer.get(..got).unwrap_or_default());
         }
         let sha256 = digest_of(hasher)?;
-        let file = Fetched { path: path.to_owned(), size, sha256: sha256.clone(), combined: None };
+        let file = Fetched {
+            path: path.to_owned(),
+            size,
+            sha256: sha256.clone(),
+            combined: None,
+        };
         let unpacked = self.layer(gauge, &file, &sha256, &pinned.reference.to_string()).await?;
         self.record(gauge.context(), pinned, &sha256, size, "release signature", unpacked).await
     }

@@ -20,7 +20,10 @@ pub(super) struct Catalogues {
 
 impl Catalogues {
     pub(super) fn new(folder: PathBuf) -> Self {
-        Self { folder, known: Mutex::default() }
+        Self {
+            folder,
+            known: Mutex::default(),
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<Name, Arc<Catalogue>>> {

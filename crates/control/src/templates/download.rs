@@ -84,7 +84,11 @@ impl Templates {
     /// Brings the pinned template here. Whoever wants the same at the same time waits for the first and shows its progress.
     pub(super) async fn obtain(&self, context: &Context, pinned: &Pinned) -> Result<LocalTemplate> {
         let _busy = self.busy();
-        let key = pinned.offer.fingerprints().next().map_or_else(|| pinned.offer.product.clone(), ToString::to_string);
+        let key = pinned
+            .offer
+            .fingerprints()
+            .next()
+            .map_or_else(|| pinned.offer.product.clone(), ToString::to_string);
         let turn = self.under_way.turn(&key, context).await?;
         let _shown = self.under_way.show(&pinned.reference, context.id());
         if let Some(local) = self.stored(&pinned.reference).await?
@@ -124,9 +128,18 @@ impl Templates {
     async fn fetch_files(&self, gauge: &Gauge<'_>, pinned: &Pinned, choice: &Choice) -> Result<Vec<Fetched>> {
         let base = base_url(&pinned.source.url)?;
         let named = Named::of([pinned.source.url.as_str()]);
-        let parts = choice.files.iter().map(|file| ProgressPart { name: file.name.clone(), done: 0, total: Some(file.size) });
+        let parts = choice.files.iter().map(|file| ProgressPart {
+            name: file.name.clone(),
+            done: 0,
+            total: Some(file.size),
+        });
         gauge.phase("download", Some(choice.size()), parts.collect());
-        let fetch = Fetch { web: self.web().await?, named: &named, folder: &self.folder, gauge };
+        let fetch = Fetch {
+            web: self.web().await?,
+            named: &named,
+            folder: &self.folder,
+            gauge,
+        };
         let mut combined = sha2::Sha256::default();
         let mut fetched: Vec<Fetched> = Vec::new();
         for (part, file) in choice.files.iter().enumerate() {
@@ -149,7 +162,10 @@ impl Templates {
         for file in &fetched {
             absent(&file.path).await?;
         }
-        let text = format!("the files do not belong together: their fingerprint is {found}, the index says {}", choice.fingerprint);
+        let text = format!(
+            "the files do not belong together: their fingerprint is {found}, the index says {}",
+            choice.fingerprint
+        );
         Err(upstream(text).hint("refresh the source and try again"))
     }
 
@@ -159,7 +175,8 @@ impl Templates {
         let origin = pinned.reference.to_string();
         let unpacked = self.layer(gauge, root, &choice.fingerprint, &origin).await?;
         let verified = if pinned.source.encrypted { "sha256+tls" } else { "sha256" };
-        self.record(gauge.context(), pinned, &choice.fingerprint, choice.size(), verified, unpacked).await
+        self.record(gauge.context(), pinned, &choice.fingerprint, choice.size(), verified, unpacked)
+            .await
     }
 
     /// The layer of a verified file: unpacked once per digest.
@@ -169,13 +186,25 @@ impl Templates {
             let rows = self.rows().await?;
             let known = rows.into_values().find(|row| row.layers.contains(digest));
             gauge.context().log("it is unpacked already");
-            return Ok(known.map_or_else(Unpacked::default, |row| Unpacked { bytes: row.unpacked_bytes, left_out: row.left_out, ..Unpacked::default() }));
+            return Ok(known.map_or_else(Unpacked::default, |row| Unpacked {
+                bytes: row.unpacked_bytes,
+                left_out: row.left_out,
+                ..Unpacked::default()
+            }));
         }
         self.unpack(gauge, &file.path, file.size, digest, origin).await
     }
 
     /// Writes the row: from here on the template is listed.
-    pub(super) async fn record(&self, context: &Context, pinned: &Pinned, digest: &Digest, size: u64, verified: &str, unpacked: Unpacked) -> Result<LocalTemplate> {
+    pub(super) async fn record(
+        &self,
+        context: &Context,
+        pinned: &Pinned,
+        digest: &Digest,
+        size: u64,
+        verified: &str,
+        unpacked: Unpacked,
+    ) -> Result<LocalTemplate> {
         let Pinned { reference, source, offer } = pinned;
         let local = LocalTemplate {
             reference: reference.clone(),
@@ -229,4 +258,3 @@ pub(super) fn is_newer(local: &LocalTemplate, offer: &Offer) -> bool {
     };
     later && !is_this_build(local, offer)
 }
-

@@ -112,8 +112,13 @@ impl Fetch<'_> {
             if tries > RETRIES {
                 return Err(error);
             }
-            let pause = if has_moved { Duration::from_millis(300) } else { Duration::from_secs(1 << (tries - 1)) };
-            self.gauge.note(Some(format!("{error}; retry {tries} of {RETRIES} in {} s", pause.as_secs_f32())));
+            let pause = if has_moved {
+                Duration::from_millis(300)
+            } else {
+                Duration::from_secs(1 << (tries - 1))
+            };
+            self.gauge
+                .note(Some(format!("{error}; retry {tries} of {RETRIES} in {} s", pause.as_secs_f32())));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = self.gauge.context().cancelled() => return Err(cancelled()),
@@ -142,7 +147,12 @@ impl Fetch<'_> {
             StatusCode::PARTIAL_CONTENT if starts_at(answer) == Some(part.written()) => {}
             StatusCode::OK => {
                 let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-                let journal = Journal { url: url.to_string(), etag: text(ETAG), last_modified: text(LAST_MODIFIED), length: answer.content_length() };
+                let journal = Journal {
+                    url: url.to_string(),
+                    etag: text(ETAG),
+                    last_modified: text(LAST_MODIFIED),
+                    length: answer.content_length(),
+                };
                 part.restart().await.map_err(Broken::Final)?;
                 part.note(journal).await.map_err(Broken::Final)?;
             }
@@ -237,8 +247,11 @@ fn check(wanted: &Wanted, part: &Part) -> Result<()> {
     if found == *expected {
         return Ok(());
     }
-    Err(upstream(format!("{} is not what was announced: its sha256 is {found}, it should be {expected}", wanted.url))
-        .hint("the file is damaged or was replaced; refresh the source and try again"))
+    Err(upstream(format!(
+        "{} is not what was announced: its sha256 is {found}, it should be {expected}",
+        wanted.url
+    ))
+    .hint("the file is damaged or was replaced; refresh the source and try again"))
 }
 
 fn worth_a_retry(error: Error) -> Broken {

@@ -18,7 +18,11 @@ pub(super) struct Gauge<'a> {
 
 impl<'a> Gauge<'a> {
     pub(super) fn new(context: &'a Context, shared: watch::Sender<Progress>) -> Self {
-        Self { context, shared, now: Mutex::default() }
+        Self {
+            context,
+            shared,
+            now: Mutex::default(),
+        }
     }
 
     pub(super) fn context(&self) -> &'a Context {
@@ -28,7 +32,16 @@ impl<'a> Gauge<'a> {
     /// A new phase whose total is in bytes.
     pub(super) fn phase(&self, phase: &str, total: Option<u64>, parts: Vec<ProgressPart>) {
         let done = parts.iter().map(|part| part.done).sum();
-        self.change(|now| *now = Progress { done, total, unit: "bytes".into(), phase: phase.into(), parts, ..Progress::default() });
+        self.change(|now| {
+            *now = Progress {
+                done,
+                total,
+                unit: "bytes".into(),
+                phase: phase.into(),
+                parts,
+                ..Progress::default()
+            }
+        });
     }
 
     /// So many bytes of a part are here.

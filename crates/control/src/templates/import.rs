@@ -41,9 +41,16 @@ pub(super) struct Wish {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum From {
-    Url { url: String, key: String },
+    Url {
+        url: String,
+        key: String,
+    },
     /// A file that is here already, with its size and hash.
-    File { path: PathBuf, size: u64, sha256: Digest },
+    File {
+        path: PathBuf,
+        size: u64,
+        sha256: Digest,
+    },
 }
 
 impl Wish {
@@ -77,13 +84,19 @@ impl Templates {
     /// The caller may not; `Invalid` names the field; `Conflict` when there is one of this name.
     pub async fn import_url(&self, caller: &Caller, url: &str, name: Option<&str>, sha256: Option<&str>, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Templates)?;
-        let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
-        let parsed = parsed.ok_or_else(|| Error::invalid("url", format!("`{url}` is not an address of an archive")).hint("write it like https://example.org/rootfs.tar.xz"))?;
+        let parsed = Url::parse(url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
+        let parsed = parsed
+            .ok_or_else(|| Error::invalid("url", format!("`{url}` is not an address of an archive")).hint("write it like https://example.org/rootfs.tar.xz"))?;
         let given = name.map(str::to_owned).unwrap_or_else(|| name_of(parsed.path()));
         let wish = Wish {
             name: self.free_name(&given).await?,
             sha256: checked_digest(sha256)?,
-            from: From::Url { url: parsed.to_string(), key: format!("import-{}", uuid::Uuid::new_v4().simple()) },
+            from: From::Url {
+                url: parsed.to_string(),
+                key: format!("import-{}", uuid::Uuid::new_v4().simple()),
+            },
         };
         self.begin_import(caller, &wish, key).await
     }
@@ -92,7 +105,13 @@ impl Templates {
     ///
     /// # Errors
     /// As [`Templates::import_url`]; the stream breaks off, is not what `sha256` says, or the disk is full. Nothing stays then.
-    pub async fn upload<B: AsRef<[u8]>>(&self, caller: &Caller, name: &str, sha256: Option<&str>, body: impl Stream<Item = std::io::Result<B>> + Send) -> Result<Task> {
+    pub async fn upload<B: AsRef<[u8]>>(
+        &self,
+        caller: &Caller,
+        name: &str,
+        sha256: Option<&str>,
+        body: impl Stream<Item = std::io::Result<B>> + Send,
+    ) -> Result<Task> {
         caller.require(Permission::Templates)?;
         let (name, expected) = (self.free_name(name).await?, checked_digest(sha256)?);
         let part = self.folder.join(format!("{INCOMING}{}.part", uuid::Uuid::new_v4().simple()));
@@ -129,7 +148,15 @@ impl Templates {
         check(expected.as_ref(), &found)?;
         let whole = part.with_extension("file");
         tokio::fs::rename(part, &whole).await.map_err(|error| disk(part, &error))?;
-        let wish = Wish { name, sha256: expected, from: From::File { path: whole.clone(), size, sha256: found } };
+        let wish = Wish {
+            name,
+            sha256: expected,
+            from: From::File {
+                path: whole.clone(),
+                size,
+                sha256: found,
+            },
+        };
         let begun = self.begin_import(caller, &wish, None).await;
         if begun.is_err() {
             absent(&whole).await?;
@@ -138,9 +165,15 @@ impl Templates {
     }
 
     async fn free_name(&self, text: &str) -> Result<Name> {
-        let name: Name = text.parse().map_err(|error: model::id::IdError| Error::invalid("name", format!("`{text}` is not a name for a template ({error})")).hint("give one with --name"))?;
+        let name: Name = text.parse().map_err(|error: model::id::IdError| {
+            Error::invalid("name", format!("`{text}` is not a name for a template ({error})")).hint("give one with --name")
+        })?;
         let taken = self.stored(&reference(&name)?).await?.is_some();
-        if taken { Err(Error::conflict(format!("there is a template `local:{name}` already")).hint("choose another name, or remove it first")) } else { Ok(name) }
+        if taken {
+            Err(Error::conflict(format!("there is a template `local:{name}` already")).hint("choose another name, or remove it first"))
+        } else {
+            Ok(name)
+        }
     }
 
     async fn begin_import(&self, caller: &Caller, wish: &Wish, key: Option<&str>) -> Result<Task> {
@@ -154,7 +187,12 @@ impl Templates {
         let _busy = self.busy();
         let gauge = Gauge::new(context, watch::Sender::default());
         let fetched = match &wish.from {
-            From::File { path, size, sha256 } => Fetched { path: path.clone(), size: *size, sha256: sha256.clone(), combined: None },
+            From::File { path, size, sha256 } => Fetched {
+                path: path.clone(),
+                size: *size,
+                sha256: sha256.clone(),
+                combined: None,
+            },
             From::Url { url, key } => self.fetch_import(&gauge, wish, url, key).await?,
         };
         let target = reference(&wish.name)?;
@@ -169,9 +207,29 @@ impl Templates {
         let sources = self.all_sources().await?;
         // Private addresses only where an administrator named them.
         let named = Named::of(sources.iter().map(|source| source.url.as_str()));
-        gauge.phase("download", None, vec![ProgressPart { name: name_of(parsed.path()), done: 0, total: None }]);
-        let fetch = Fetch { web: self.web().await?, named: &named, folder: &self.folder, gauge };
-        let wanted = Wanted { url: parsed, key: key.to_owned(), size: None, sha256: wish.sha256.clone(), part: 0, cap: CAP };
+        gauge.phase(
+            "download",
+            None,
+            vec![ProgressPart {
+                name: name_of(parsed.path()),
+                done: 0,
+                total: None,
+            }],
+        );
+        let fetch = Fetch {
+            web: self.web().await?,
+            named: &named,
+            folder: &self.folder,
+            gauge,
+        };
+        let wanted = Wanted {
+            url: parsed,
+            key: key.to_owned(),
+            size: None,
+            sha256: wish.sha256.clone(),
+            part: 0,
+            cap: CAP,
+        };
         fetch.file(&wanted, None).await
     }
 
@@ -209,11 +267,16 @@ impl Templates {
 }
 
 fn reference(name: &Name) -> Result<TemplateRef> {
-    format!("local:{name}").parse().map_err(|error: model::id::IdError| Error::failed(error.to_string()))
+    format!("local:{name}")
+        .parse()
+        .map_err(|error: model::id::IdError| Error::failed(error.to_string()))
 }
 
 fn checked_digest(text: Option<&str>) -> Result<Option<Digest>> {
-    let parse = |text: &str| text.parse().map_err(|_| Error::invalid("sha256", format!("`{text}` is not a SHA-256 (64 hexadecimal digits)")));
+    let parse = |text: &str| {
+        text.parse()
+            .map_err(|_| Error::invalid("sha256", format!("`{text}` is not a SHA-256 (64 hexadecimal digits)")))
+    };
     text.map(parse).transpose()
 }
 
@@ -227,8 +290,15 @@ fn check(expected: Option<&Digest>, found: &Digest) -> Result<()> {
 /// A name out of an address's path: `/x/Debian-13.tar.xz` becomes `debian-13`.
 fn name_of(path: &str) -> String {
     let file = path.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default();
-    let stem = [".tar.xz", ".tar.gz", ".tar.zst", ".tar.bz2", ".tgz", ".txz", ".tar", ".squashfs"].iter().find_map(|end| file.strip_suffix(end)).unwrap_or(file);
-    let plain: String = stem.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let stem = [".tar.xz", ".tar.gz", ".tar.zst", ".tar.bz2", ".tgz", ".txz", ".tar", ".squashfs"]
+        .iter()
+        .find_map(|end| file.strip_suffix(end))
+        .unwrap_or(file);
+    let plain: String = stem
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     let name: String = plain.trim_start_matches(|c: char| !c.is_ascii_lowercase()).chars().take(63).collect();
     name.trim_end_matches('-').to_owned()
 }

@@ -29,9 +29,16 @@ pub struct TemplateFilter {
 impl TemplateFilter {
     fn takes(&self, template: &Template) -> bool {
         let is_from = self.source.as_ref().is_none_or(|source| template.reference.source().as_str() == source);
-        let shown = format!("{} {} {} {} {}", template.name, template.os, template.release, template.variant, template.reference).to_lowercase();
+        let shown = format!(
+            "{} {} {} {} {}",
+            template.name, template.os, template.release, template.variant, template.reference
+        )
+        .to_lowercase();
         let words = self.search.as_deref().unwrap_or_default().to_lowercase();
-        (self.remote || template.downloaded) && is_from && (self.unusable || template.unusable.is_none()) && words.split_whitespace().all(|word| shown.contains(word))
+        (self.remote || template.downloaded)
+            && is_from
+            && (self.unusable || template.unusable.is_none())
+            && words.split_whitespace().all(|word| shown.contains(word))
     }
 }
 
@@ -45,7 +52,11 @@ struct User {
 impl User {
     fn stands_on(&self, local: &LocalTemplate) -> bool {
         // While it is being created it has no layers yet.
-        if self.layers.is_empty() { self.template == local.reference } else { local.layers.iter().any(|layer| self.layers.contains(layer)) }
+        if self.layers.is_empty() {
+            self.template == local.reference
+        } else {
+            local.layers.iter().any(|layer| self.layers.contains(layer))
+        }
     }
 }
 
@@ -76,7 +87,9 @@ impl Templates {
             Some(local) => Some(local.reference),
             None => self.offered_as(reference).await?,
         };
-        canonical.and_then(|canonical| all.remove(&canonical.to_string())).ok_or_else(|| Error::not_found("template", reference))
+        canonical
+            .and_then(|canonical| all.remove(&canonical.to_string()))
+            .ok_or_else(|| Error::not_found("template", reference))
     }
 
     async fn offered_as(&self, reference: &TemplateRef) -> Result<Option<TemplateRef>> {
@@ -102,6 +115,7 @@ impl Templates {
                     None => drop(all.insert(key, template)),
                     Some(here) if here.downloaded => {
                         here.newer_available = template.newer_available;
+                        here.name = template.name;
                         here.end_of_life = template.end_of_life;
                         if template.newer_available {
                             here.size_bytes = template.size_bytes;
@@ -166,17 +180,30 @@ impl Templates {
     }
 
     async fn users(&self) -> Result<Vec<User>> {
-        let user = |row: ContainerRow, suffix: &str| User { name: format!("{}{suffix}", row.spec.name), template: row.spec.template, layers: row.layers };
+        let user = |row: ContainerRow, suffix: &str| User {
+            name: format!("{}{suffix}", row.spec.name),
+            template: row.spec.template,
+            layers: row.layers,
+        };
         let rows = self.facts.list::<serde_json::Value>(key::CONTAINERS).await?;
         let rows = rows.into_iter().filter(|(rest, _)| rest.ends_with("/spec"));
-        let mut users: Vec<User> = rows.filter_map(|(_, fact)| serde_json::from_value(fact.value).ok()).map(|row| user(row, "")).collect();
+        let mut users: Vec<User> = rows
+            .filter_map(|(_, fact)| serde_json::from_value(fact.value).ok())
+            .map(|row| user(row, ""))
+            .collect();
         let trashed = self.facts.list::<TrashRow>(key::TRASH).await?;
         users.extend(trashed.into_values().map(|fact| user(fact.value.row, " (trash)")));
         Ok(users)
     }
 
     pub(super) async fn users_of(&self, local: &LocalTemplate) -> Result<Vec<String>> {
-        Ok(self.users().await?.into_iter().filter(|user| user.stands_on(local)).map(|user| user.name).collect())
+        Ok(self
+            .users()
+            .await?
+            .into_iter()
+            .filter(|user| user.stands_on(local))
+            .map(|user| user.name)
+            .collect())
     }
 
     pub(super) async fn layers_of_containers(&self) -> Result<Vec<Digest>> {
@@ -185,5 +212,9 @@ impl Templates {
 }
 
 fn name_of(os: &str, release: &str, alias: &str) -> String {
-    if os.is_empty() { alias.to_owned() } else { format!("{os} {release}").trim().to_owned() }
+    if os.is_empty() {
+        alias.to_owned()
+    } else {
+        format!("{os} {release}").trim().to_owned()
+    }
 }

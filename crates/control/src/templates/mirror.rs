@@ -76,8 +76,18 @@ fn offer(release: &str, arch: &str, now: Timestamp) -> std::result::Result<Offer
     }
     let date = field("date").and_then(parse_date);
     // Debian counts its releases by the first number, Ubuntu by both.
-    let version = field("version").map(|version| if distribution == "debian" { version.split('.').next().unwrap_or(version) } else { version });
-    let mut aliases: Vec<String> = [version, field("suite")].into_iter().flatten().map(|name| format!("{distribution}/{name}")).collect();
+    let version = field("version").map(|version| {
+        if distribution == "debian" {
+            version.split('.').next().unwrap_or(version)
+        } else {
+            version
+        }
+    });
+    let mut aliases: Vec<String> = [version, field("suite")]
+        .into_iter()
+        .flatten()
+        .map(|name| format!("{distribution}/{name}"))
+        .collect();
     order_aliases(&mut aliases);
     aliases.retain(|alias| !alias.contains(char::is_whitespace));
     aliases.insert(0, format!("{distribution}/{codename}"));
@@ -104,14 +114,20 @@ fn offer(release: &str, arch: &str, now: Timestamp) -> std::result::Result<Offer
         end_of_life: None,
         wants_nesting: false,
         unusable,
-        content: Content::Suite { suite: codename.to_owned(), distribution },
+        content: Content::Suite {
+            suite: codename.to_owned(),
+            distribution,
+        },
     })
 }
 
 /// The single-line fields of a Release file; the signature around it is checked by the package tools at the build.
 fn fields(release: &str) -> BTreeMap<String, String> {
     let lines = release.lines().filter(|line| !line.starts_with([' ', '\t', '-']));
-    lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned())).collect()
+    lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+        .collect()
 }
 
 /// `Sat, 06 Sep 2026 10:11:12 UTC`.
@@ -125,7 +141,9 @@ fn parse_date(text: &str) -> Option<Timestamp> {
     let mut time = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
     let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
     ((1970..9999).contains(&year) && (1..=31).contains(&day)).then_some(())?;
-    Some(Timestamp::from_ms((days_since_1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second) * 1000))
+    Some(Timestamp::from_ms(
+        (days_since_1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second) * 1000,
+    ))
 }
 
 #[cfg(test)]

@@ -78,7 +78,11 @@ impl Offer {
     /// The part of the reference that lists show. Another architecture than the host's stands in it.
     pub(super) fn alias(&self, host_arch: &str) -> String {
         let alias = self.aliases.first().unwrap_or(&self.product);
-        if self.arch == host_arch { alias.clone() } else { format!("{alias}/{}", self.arch) }
+        if self.arch == host_arch {
+            alias.clone()
+        } else {
+            format!("{alias}/{}", self.arch)
+        }
     }
 
     fn answers_to(&self, alias: &str, host_arch: &str) -> bool {

@@ -36,7 +36,11 @@ struct Hashes {
 
 impl Hashes {
     fn new(combined: Option<Sha256>) -> Self {
-        Self { own: Sha256::new(), combined, written: 0 }
+        Self {
+            own: Sha256::new(),
+            combined,
+            written: 0,
+        }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -55,7 +59,11 @@ impl Part {
     /// The disk fails.
     pub(super) async fn open(folder: &Path, wanted: &Wanted, combined: Option<Sha256>) -> Result<Self> {
         let path = |ending: &str| folder.join(format!("{}.{ending}", wanted.key));
-        let paths = Paths { part: path("part"), journal: path("json"), whole: path("file") };
+        let paths = Paths {
+            part: path("part"),
+            journal: path("json"),
+            whole: path("file"),
+        };
         let journal: Journal = match tokio::fs::read(&paths.journal).await {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
             Err(_) => Journal::default(),
@@ -63,8 +71,22 @@ impl Part {
         let is_whole = tokio::fs::try_exists(&paths.whole).await.unwrap_or(false);
         let is_ours = is_whole || journal.url == wanted.url.as_str();
         let (existing, before) = (if is_whole { paths.whole.clone() } else { paths.part.clone() }, combined.clone());
-        let hashed = if is_ours { tokio::task::spawn_blocking(move || hash_file(&existing, Hashes::new(before))).await.ok().flatten() } else { None };
-        let mut part = Self { paths, file: None, journal, hashes: Hashes::new(combined.clone()), before: combined, is_whole: false };
+        let hashed = if is_ours {
+            tokio::task::spawn_blocking(move || hash_file(&existing, Hashes::new(before)))
+                .await
+                .ok()
+                .flatten()
+        } else {
+            None
+        };
+        let mut part = Self {
+            paths,
+            file: None,
+            journal,
+            hashes: Hashes::new(combined.clone()),
+            before: combined,
+            is_whole: false,
+        };
         let fits = |hashes: &Hashes| wanted.size.is_none_or(|size| hashes.written <= size) && hashes.written <= wanted.cap;
         match hashed.filter(fits) {
             Some(hashes) if is_whole && is_expected(wanted, &hashes)? => (part.hashes, part.is_whole) = (hashes, true),
@@ -101,7 +123,9 @@ impl Part {
     /// Writes down what the bytes are taken from, before the first of them.
     pub(super) async fn note(&mut self, journal: Journal) -> Result<()> {
         let text = serde_json::to_vec(&journal).map_err(|error| Error::failed(error.to_string()))?;
-        tokio::fs::write(&self.paths.journal, text).await.map_err(|error| disk(&self.paths.journal, &error))?;
+        tokio::fs::write(&self.paths.journal, text)
+            .await
+            .map_err(|error| disk(&self.paths.journal, &error))?;
         self.journal = journal;
         Ok(())
     }
@@ -127,11 +151,18 @@ impl Part {
             if let Some(file) = self.file.take() {
                 settle(file).await.map_err(|error| disk(&self.paths.part, &error))?;
             }
-            tokio::fs::rename(&self.paths.part, &self.paths.whole).await.map_err(|error| disk(&self.paths.whole, &error))?;
+            tokio::fs::rename(&self.paths.part, &self.paths.whole)
+                .await
+                .map_err(|error| disk(&self.paths.whole, &error))?;
             absent(&self.paths.journal).await?;
         }
         let Hashes { own, combined, written } = self.hashes;
-        Ok(Fetched { path: self.paths.whole, size: written, sha256: digest_of(own)?, combined })
+        Ok(Fetched {
+            path: self.paths.whole,
+            size: written,
+            sha256: digest_of(own)?,
+            combined,
+        })
     }
 
     pub(super) async fn remove(mut self) {
@@ -177,7 +208,9 @@ pub(super) async fn absent(path: &Path) -> Result<()> {
 pub(super) fn disk(path: &Path, error: &std::io::Error) -> Error {
     let text = format!("{} cannot be written ({error})", path.display());
     match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::new(model::ErrorCode::NoSpace, text).hint("make room under the state directory"),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Error::new(model::ErrorCode::NoSpace, text).hint("make room under the state directory")
+        }
         _ => Error::failed(text),
     }
 }

@@ -85,7 +85,13 @@ pub(super) fn product_lists(bytes: &[u8]) -> Result<Vec<String>, String> {
     let is_wanted = |entry: &IndexEntry| entry.datatype == "image-downloads" && !entry.products.is_empty();
     let paths = index.index.into_values().filter(is_wanted).map(|entry| entry.path);
     paths
-        .map(|path| if is_below(&path) { Ok(path) } else { Err(format!("the index names `{path}`, which is not a path below the server's address")) })
+        .map(|path| {
+            if is_below(&path) {
+                Ok(path)
+            } else {
+                Err(format!("the index names `{path}`, which is not a path below the server's address"))
+            }
+        })
         .collect()
 }
 
@@ -97,7 +103,10 @@ pub(super) fn offers(bytes: &[u8], host: HostFacts<'_>, dropped: &mut Vec<String
     let list: Products = serde_json::from_slice(bytes).map_err(|error| format!("the list of products cannot be read ({error})"))?;
     let mut offers = Vec::new();
     for (key, value) in list.products {
-        match serde_json::from_value::<Product>(value).map_err(|error| error.to_string()).and_then(|product| offer(&key, &product, host)) {
+        match serde_json::from_value::<Product>(value)
+            .map_err(|error| error.to_string())
+            .and_then(|product| offer(&key, &product, host))
+        {
             Ok(offer) => offers.push(offer),
             Err(reason) => dropped.push(format!("{key}: {reason}")),
         }
@@ -110,12 +119,30 @@ fn offer(key: &str, product: &Product, host: HostFacts<'_>) -> Result<Offer, Str
     let mut serials: Vec<&String> = product.versions.keys().filter(|serial| date_of(serial).is_some()).collect();
     serials.sort_by_key(|serial| std::cmp::Reverse(natural(serial)));
     let newest = serials.first().ok_or("it has no build with a date")?;
-    let usable = serials.iter().map(|serial| (*serial, choices(&product.versions[*serial]))).find(|(_, choices)| !choices.is_empty());
+    let usable = serials
+        .iter()
+        .map(|serial| (*serial, choices(&product.versions[*serial])))
+        .find(|(_, choices)| !choices.is_empty());
     let (serial, choices) = usable.unwrap_or((*newest, Vec::new()));
-    let mut aliases: Vec<String> = product.aliases.split(',').map(str::trim).filter(|alias| is_alias(alias)).map(str::to_owned).collect();
+    let mut aliases: Vec<String> = product
+        .aliases
+        .split(',')
+        .map(str::trim)
+        .filter(|alias| is_alias(alias))
+        .map(str::to_owned)
+        .collect();
     order_aliases(&mut aliases);
-    let title = if product.release_title.is_empty() { &product.release } else { &product.release_title };
-    let needs = |name: &str| product.requirements.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let title = if product.release_title.is_empty() {
+        &product.release
+    } else {
+        &product.release_title
+    };
+    let needs = |name: &str| {
+        product
+            .requirements
+            .get(name)
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    };
     let unusable = if choices.is_empty() {
         Some("it is a virtual machine: there is no root file system for a container".to_owned())
     } else if !runs_on(arch, host.arch) {
@@ -129,7 +156,11 @@ fn offer(key: &str, product: &Product, host: HostFacts<'_>) -> Result<Offer, Str
     Ok(Offer {
         product: key.to_owned(),
         aliases,
-        name: if variant == "default" { format!("{} {title}", product.os) } else { format!("{} {title} ({variant})", product.os) },
+        name: if variant == "default" {
+            format!("{} {title}", product.os)
+        } else {
+            format!("{} {title} ({variant})", product.os)
+        },
         os: product.os.clone(),
         release: product.release.clone(),
         arch: arch.to_owned(),
@@ -151,7 +182,9 @@ fn choices(version: &Version) -> Vec<Choice> {
         let squashfs = meta.combined_squashfs_sha256.as_ref();
         let tar = meta.combined_rootxz_sha256.as_ref().or(meta.combined_sha256.as_ref());
         for (ftype, fingerprint) in [("squashfs", squashfs), ("root.tar.xz", tar)] {
-            let parts = by_type(ftype).zip(fingerprint).and_then(|(root, fingerprint)| choice(fingerprint, &[meta, root]));
+            let parts = by_type(ftype)
+                .zip(fingerprint)
+                .and_then(|(root, fingerprint)| choice(fingerprint, &[meta, root]));
             found.extend(parts);
         }
     }
@@ -165,10 +198,18 @@ fn choice(fingerprint: &str, items: &[&Item]) -> Option<Choice> {
     let blob = |item: &&Item| {
         let name = item.path.rsplit('/').next().unwrap_or(&item.ftype).to_owned();
         is_below(&item.path).then_some(())?;
-        Some(Blob { name, path: item.path.clone(), size: item.size, sha256: item.sha256.parse().ok()? })
+        Some(Blob {
+            name,
+            path: item.path.clone(),
+            size: item.size,
+            sha256: item.sha256.parse().ok()?,
+        })
     };
     let files: Option<Vec<Blob>> = items.iter().map(blob).collect();
-    Some(Choice { fingerprint: fingerprint.parse::<Digest>().ok()?, files: files? })
+    Some(Choice {
+        fingerprint: fingerprint.parse::<Digest>().ok()?,
+        files: files?,
+    })
 }
 
 /// A path that stays below the server's address.
@@ -187,8 +228,12 @@ fn date_of(serial: &str) -> Option<Timestamp> {
     let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
     ((1..=12).contains(&month) && (1..=31).contains(&day)).then_some(())?;
     let time = serial.get(9..).and_then(|rest| rest.split_once(':'));
-    let minutes = time.and_then(|(hour, minute)| Some(hour.parse::<i64>().ok()? * 60 + minute.get(..2)?.parse::<i64>().ok()?)).unwrap_or(0);
-    Some(Timestamp::from_ms((days_since_1970(year.into(), month.into(), day.into()) * 1440 + minutes) * 60_000))
+    let minutes = time
+        .and_then(|(hour, minute)| Some(hour.parse::<i64>().ok()? * 60 + minute.get(..2)?.parse::<i64>().ok()?))
+        .unwrap_or(0);
+    Some(Timestamp::from_ms(
+        (days_since_1970(year.into(), month.into(), day.into()) * 1440 + minutes) * 60_000,
+    ))
 }
 
 /// Days from civil, for the proleptic Gregorian calendar.
@@ -202,7 +247,11 @@ pub(super) fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 
 /// Numbers compare as numbers: `20260901.10` is newer than `20260901.2`.
 pub(super) fn natural(serial: &str) -> Vec<u64> {
-    serial.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).map(|part| part.parse().unwrap_or(u64::MAX)).collect()
+    serial
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|part| !part.is_empty())
+        .map(|part| part.parse().unwrap_or(u64::MAX))
+        .collect()
 }
 
 #[cfg(test)]

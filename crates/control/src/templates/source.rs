@@ -48,7 +48,11 @@ impl Templates {
     async fn seed(&self) -> Result<()> {
         let preset = |name: &str, kind, url: &str| -> Result<Source> {
             let name = name.parse().map_err(|error: model::id::IdError| Error::failed(error.to_string()))?;
-            Ok(row(NewSource { name, kind, url: url.to_owned() }))
+            Ok(row(NewSource {
+                name,
+                kind,
+                url: url.to_owned(),
+            }))
         };
         let images = preset("images", SourceKind::Simplestreams, "https://images.linuxcontainers.org")?;
         let debian = preset("mirror", SourceKind::Mirror, "http://deb.debian.org/debian")?;
@@ -68,7 +72,10 @@ impl Templates {
             return Err(Error::invalid("name", "`local` stands for templates that were uploaded; use another name"));
         }
         if !matches!(new.kind, SourceKind::Simplestreams | SourceKind::Mirror) {
-            return Err(Error::new(ErrorCode::Unsupported, "this version reads sources of the kinds simplestreams and mirror only"));
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                "this version reads sources of the kinds simplestreams and mirror only",
+            ));
         }
         let url = checked_url(&new.url)?;
         let source = row(NewSource { url, ..new });
@@ -143,7 +150,12 @@ impl Templates {
             [(_, error)] if names.len() == 1 => Err(error.clone()),
             several => {
                 let list: Vec<String> = several.iter().map(|(name, error)| format!("{name}: {error}")).collect();
-                Err(upstream(format!("{} of {} sources could not be read: {}", several.len(), names.len(), list.join("; "))))
+                Err(upstream(format!(
+                    "{} of {} sources could not be read: {}",
+                    several.len(),
+                    names.len(),
+                    list.join("; ")
+                )))
             }
         }
     }
@@ -190,7 +202,10 @@ impl Templates {
                 let mut offers = Vec::new();
                 for path in simplestreams::product_lists(&bytes).map_err(upstream)? {
                     let url = below(&base, &path)?;
-                    let list = web.read(&url, &named, INDEX_CAP).await?.ok_or_else(|| upstream(format!("{url} does not exist")))?;
+                    let list = web
+                        .read(&url, &named, INDEX_CAP)
+                        .await?
+                        .ok_or_else(|| upstream(format!("{url} does not exist")))?;
                     offers.extend(simplestreams::offers(&list, host, &mut dropped).map_err(|error| upstream(format!("{url}: {error}")))?);
                 }
                 offers
@@ -198,13 +213,21 @@ impl Templates {
             SourceKind::Mirror => mirror::read(web, &named, &base, host_arch(), self.clock.now(), &mut dropped).await?,
             _ => return Err(Error::new(ErrorCode::Unsupported, "this version cannot read sources of this kind")),
         };
-        Ok(Catalogue { read_at: Some(self.clock.now()), url: source.url.clone(), offers, dropped })
+        Ok(Catalogue {
+            read_at: Some(self.clock.now()),
+            url: source.url.clone(),
+            offers,
+            dropped,
+        })
     }
 
     /// What a source offers; read anew when that is old or `must_be_new`. An old catalogue is better than none.
     pub(super) async fn catalogue(&self, source: &Source, must_be_new: bool) -> Result<Arc<Catalogue>> {
         let known = self.catalogues.of(source).await;
-        let age = known.as_ref().and_then(|known| known.read_at).map(|at| self.clock.now().ms.saturating_sub(at.ms));
+        let age = known
+            .as_ref()
+            .and_then(|known| known.read_at)
+            .map(|at| self.clock.now().ms.saturating_sub(at.ms));
         if let Some(known) = &known
             && !must_be_new
             && age.is_some_and(|age| age < FRESH_MS)
@@ -237,12 +260,16 @@ fn row(new: NewSource) -> Source {
 
 /// One way to write an address; secrets have no place in it.
 fn checked_url(text: &str) -> Result<String> {
-    let url = Url::parse(text.trim()).map_err(|error| Error::invalid("url", format!("`{text}` is not an address ({error})")).hint("write it like https://images.example.org"))?;
+    let url = Url::parse(text.trim())
+        .map_err(|error| Error::invalid("url", format!("`{text}` is not an address ({error})")).hint("write it like https://images.example.org"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(Error::invalid("url", "the address of a source begins with https:// or http://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::invalid("url", "the address must not hold a name or a password: everybody who may look would see them"));
+        return Err(Error::invalid(
+            "url",
+            "the address must not hold a name or a password: everybody who may look would see them",
+        ));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::invalid("url", "the address of a source has neither `?` nor `#`"));

@@ -51,7 +51,12 @@ impl UnderWay {
         let mut lanes = self.lanes();
         // Lanes that nobody uses any more.
         lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
-        let new = || Arc::new(Lane { turn: Arc::default(), progress: watch::Sender::default() });
+        let new = || {
+            Arc::new(Lane {
+                turn: Arc::default(),
+                progress: watch::Sender::default(),
+            })
+        };
         Arc::clone(lanes.entry(key.to_owned()).or_insert_with(new))
     }
 
@@ -82,7 +87,10 @@ impl UnderWay {
     /// Shows the task beside the template as long as the answer lives.
     pub(super) fn show(&self, reference: &TemplateRef, task: TaskId) -> Shown<'_> {
         self.shown().insert(reference.clone(), task);
-        Shown { all: self, reference: reference.clone() }
+        Shown {
+            all: self,
+            reference: reference.clone(),
+        }
     }
 
     /// The task that brings this template.

@@ -22,9 +22,15 @@ impl Templates {
     /// The archive is refused or the disk fails, with the engine's words; somebody cancelled.
     pub(super) async fn unpack(&self, gauge: &Gauge<'_>, file: &Path, size: u64, digest: &Digest, origin: &str) -> Result<Unpacked> {
         gauge.phase("unpack", Some(size), Vec::new());
-        let input = tokio::fs::File::open(file).await.map_err(|error| Error::failed(format!("{} cannot be read ({error})", file.display())))?;
+        let input = tokio::fs::File::open(file)
+            .await
+            .map_err(|error| Error::failed(format!("{} cannot be read ({error})", file.display())))?;
         let input = OwnedFd::from(input.into_std().await);
-        let request = UnpackRequest { digest: digest.clone(), origin: origin.to_owned(), caps: UnpackCaps::default() };
+        let request = UnpackRequest {
+            digest: digest.clone(),
+            origin: origin.to_owned(),
+            caps: UnpackCaps::default(),
+        };
         let (lines, progress) = line_pipe()?;
         let work = engine::call(&self.engine, move |engine| engine.unpack(&request, input, progress));
         let tell = |line: String| {
@@ -92,6 +98,11 @@ pub(super) fn check_space(folder: &Path, size: u64) -> Result<()> {
         return Ok(());
     }
     let mib = |bytes: u64| bytes >> 20;
-    let text = format!("there are {} MiB free under {}, and the template needs about {} MiB", mib(free), folder.display(), mib(wanted));
+    let text = format!(
+        "there are {} MiB free under {}, and the template needs about {} MiB",
+        mib(free),
+        folder.display(),
+        mib(wanted)
+    );
     Err(Error::new(model::ErrorCode::NoSpace, text).hint("remove templates or empty the trash"))
 }

@@ -63,8 +63,12 @@ impl Web {
                 .read_timeout(SILENCE)
                 .no_proxy()
         };
-        let failed = |error: reqwest::Error| Error::failed(format!("the HTTP client cannot be set up ({})", chain(&error))).hint("install the package ca-certificates");
-        Ok(Self { anywhere: builder().build().map_err(failed)?, public: builder().dns_resolver(Arc::new(PublicOnly)).build().map_err(failed)? })
+        let failed =
+            |error: reqwest::Error| Error::failed(format!("the HTTP client cannot be set up ({})", chain(&error))).hint("install the package ca-certificates");
+        Ok(Self {
+            anywhere: builder().build().map_err(failed)?,
+            public: builder().dns_resolver(Arc::new(PublicOnly)).build().map_err(failed)?,
+        })
     }
 
     /// GET with redirects, each hop judged anew.
@@ -74,8 +78,17 @@ impl Web {
     pub(super) async fn get(&self, url: &Url, named: &Named, headers: HeaderMap) -> Result<Response> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let client = if named.includes(&url) { &self.anywhere } else { judged(&url).map(|()| &self.public)? };
-            let answer = client.get(url.clone()).headers(headers.clone()).send().await.map_err(|error| no_answer(&url, &error))?;
+            let client = if named.includes(&url) {
+                &self.anywhere
+            } else {
+                judged(&url).map(|()| &self.public)?
+            };
+            let answer = client
+                .get(url.clone())
+                .headers(headers.clone())
+                .send()
+                .await
+                .map_err(|error| no_answer(&url, &error))?;
             let Some(next) = redirect(&url, &answer)? else { return Ok(answer) };
             url = next;
         }
@@ -115,7 +128,9 @@ impl Web {
     pub(super) async fn addresses(url: &Url, named: &Named) -> Result<Vec<(IpAddr, u16)>> {
         let (host, port) = endpoint(url).ok_or_else(|| upstream(format!("`{url}` names no host")))?;
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let found = tokio::net::lookup_host((bare, port)).await.map_err(|error| upstream(format!("the name {host} cannot be resolved ({error})")))?;
+        let found = tokio::net::lookup_host((bare, port))
+            .await
+            .map_err(|error| upstream(format!("the name {host} cannot be resolved ({error})")))?;
         let all: Vec<(IpAddr, u16)> = found.map(|address| (address.ip(), address.port())).collect();
         if !named.includes(url) && all.iter().any(|(ip, _)| !is_public(*ip)) {
             return Err(refused(&host));
@@ -141,7 +156,9 @@ fn redirect(from: &Url, answer: &Response) -> Result<Option<Url>> {
         return Ok(None);
     }
     let target = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-    let target = target.and_then(|target| from.join(target).ok()).ok_or_else(|| upstream(format!("{from} redirects to nowhere")))?;
+    let target = target
+        .and_then(|target| from.join(target).ok())
+        .ok_or_else(|| upstream(format!("{from} redirects to nowhere")))?;
     if from.scheme() == "https" && target.scheme() != "https" {
         return Err(upstream(format!("{from} redirects to {target}, which is not encrypted")));
     }
@@ -192,8 +209,11 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
 }
 
 fn refused(host: &str) -> Error {
-    Error::new(ErrorCode::NotAllowed, format!("{host} is an address of this host or its private network, which Berth does not fetch from"))
-        .hint("an administrator can add the server as a source")
+    Error::new(
+        ErrorCode::NotAllowed,
+        format!("{host} is an address of this host or its private network, which Berth does not fetch from"),
+    )
+    .hint("an administrator can add the server as a source")
 }
 
 /// Another server did not answer as it should.
@@ -228,8 +248,25 @@ mod tests {
     #[test]
     fn addresses_of_this_host_and_its_networks_are_not_public() {
         for bad in [
-            "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "198.18.0.1", "::",
-            "::1", "::ffff:127.0.0.1", "fe80::1", "fd00::1", "ff02::1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:db8::1",
+            "127.0.0.1",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "198.18.0.1",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2001:db8::1",
         ] {
             assert!(!is_public(bad.parse().unwrap()), "{bad}");
         }

@@ -88,7 +88,9 @@ impl Reader {
 
     fn memory(&self, text: &mut String, counters: &mut Counters) {
         let is_v2 = self.mode == Mode::V2;
-        let stat = read_into(&self.memory_stat, text).map(|text| if is_v2 { parse::memory_stat(text) } else { parse::memory_stat_v1(text) }).unwrap_or_default();
+        let stat = read_into(&self.memory_stat, text)
+            .map(|text| if is_v2 { parse::memory_stat(text) } else { parse::memory_stat_v1(text) })
+            .unwrap_or_default();
         let swap_v1 = if is_v2 { None } else { parse::keyed(text, "total_swap") };
         let mut number = |from: &Option<File>| read_into(from, text).and_then(|text| parse::bytes_limit(text));
         let memory = &mut counters.memory;
@@ -97,7 +99,10 @@ impl Reader {
         memory.swap_bytes = if is_v2 { number(&self.memory_swap) } else { swap_v1 };
         memory.kernel_bytes = if is_v2 { stat.kernel } else { number(&self.kernel_memory) };
         (memory.anon_bytes, memory.file_bytes, memory.shmem_bytes) = (stat.anon, stat.file, stat.shmem);
-        memory.used_bytes = memory.current_bytes.zip(stat.file).map(|(current, file)| memory_used(current, file, stat.shmem.unwrap_or(0), stat.slab_reclaimable.unwrap_or(0)));
+        memory.used_bytes = memory
+            .current_bytes
+            .zip(stat.file)
+            .map(|(current, file)| memory_used(current, file, stat.shmem.unwrap_or(0), stat.slab_reclaimable.unwrap_or(0)));
         memory.oom_kills = read_into(&self.oom, text).and_then(|text| parse::keyed(text, "oom_kill"));
     }
 

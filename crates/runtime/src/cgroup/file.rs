@@ -13,12 +13,21 @@ const MAX_BYTES: usize = 1 << 20;
 
 /// Opens a directory without following a link at its end.
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 /// Opens a directory below another one.
 pub(crate) fn open_below(directory: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
-    Ok(openat(directory, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(openat(
+        directory,
+        name,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 /// Opens a file of the group for reading.
@@ -67,7 +76,11 @@ pub(crate) fn reread(file: impl AsFd, text: &mut String) -> io::Result<()> {
 pub(crate) fn write(directory: BorrowedFd<'_>, name: &str, value: &str) -> io::Result<()> {
     let file = openat(directory, name, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, value.as_bytes()))?;
-    if written == value.len() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::WriteZero)) }
+    if written == value.len() {
+        Ok(())
+    } else {
+        Err(io::Error::from(io::ErrorKind::WriteZero))
+    }
 }
 
 /// Names of the directories below.

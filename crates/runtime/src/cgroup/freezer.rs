@@ -94,7 +94,10 @@ fn wait_for_event(unified: BorrowedFd<'_>, within: Duration, reached: impl Fn(&s
         if left.is_zero() {
             return Err(io::Error::from(io::ErrorKind::TimedOut));
         }
-        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.min(RENEWED_LOOK).subsec_nanos()) };
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::from(left.min(RENEWED_LOOK).subsec_nanos()),
+        };
         match poll(&mut [PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)], Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

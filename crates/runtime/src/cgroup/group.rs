@@ -65,10 +65,24 @@ impl Group {
     pub fn open(layout: &Layout, instance: Option<&str>, id: &str) -> Option<Self> {
         let open = |hierarchy: &Hierarchy| file::open_directory(&directory(hierarchy, instance, id)).ok();
         let unified = layout.unified.as_ref().and_then(open);
-        let payload = if layout.mode == Mode::V2 { unified.as_ref().and_then(|outer| file::open_below(outer.as_fd(), "payload").ok()) } else { None };
-        let v1: Vec<(String, OwnedFd)> = layout.v1.iter().filter_map(|hierarchy| Some((hierarchy.controllers.join(","), open(hierarchy)?))).collect();
+        let payload = if layout.mode == Mode::V2 {
+            unified.as_ref().and_then(|outer| file::open_below(outer.as_fd(), "payload").ok())
+        } else {
+            None
+        };
+        let v1: Vec<(String, OwnedFd)> = layout
+            .v1
+            .iter()
+            .filter_map(|hierarchy| Some((hierarchy.controllers.join(","), open(hierarchy)?)))
+            .collect();
         let paths = layout.all().map(|hierarchy| directory(hierarchy, instance, id)).collect();
-        (unified.is_some() || !v1.is_empty()).then_some(Self { mode: layout.mode, unified, payload, v1, paths })
+        (unified.is_some() || !v1.is_empty()).then_some(Self {
+            mode: layout.mode,
+            unified,
+            payload,
+            v1,
+            paths,
+        })
     }
 
     fn refuse_populated(&self) -> Result<()> {
@@ -84,7 +98,10 @@ impl Group {
     /// The version 1 directory of a controller.
     #[must_use]
     pub fn v1(&self, controller: &str) -> Option<BorrowedFd<'_>> {
-        self.v1.iter().find(|(names, _)| names.split(',').any(|name| name == controller)).map(|(_, group)| group.as_fd())
+        self.v1
+            .iter()
+            .find(|(names, _)| names.split(',').any(|name| name == controller))
+            .map(|(_, group)| group.as_fd())
     }
 
     /// Where limits are written: on version 2 the outer directory and `payload/`, where lxcfs looks for them.
@@ -101,7 +118,9 @@ impl Group {
 
     /// New directories have no CPUs and no memory nodes, and nothing can enter before they have.
     fn fill_cpuset(&self, layout: &Layout, instance: Option<&str>) -> Result<()> {
-        let (Some(group), Some(hierarchy)) = (self.v1("cpuset"), layout.v1("cpuset")) else { return Ok(()) };
+        let (Some(group), Some(hierarchy)) = (self.v1("cpuset"), layout.v1("cpuset")) else {
+            return Ok(());
+        };
         let step = "give the container CPUs";
         let top = file::open_directory(&hierarchy.root).at(step, "open(cpuset)")?;
         let between = file::open_directory(&hierarchy.root.join(instance_directory(instance))).at(step, "open(cpuset)")?;
@@ -182,7 +201,10 @@ impl Group {
     pub fn is_populated(&self) -> Option<bool> {
         match &self.unified {
             Some(unified) => freezer::is_populated(unified.as_fd()).ok(),
-            None => self.v1("freezer").and_then(|group| file::read(group, "cgroup.procs").ok()).map(|procs| !procs.trim().is_empty()),
+            None => self
+                .v1("freezer")
+                .and_then(|group| file::read(group, "cgroup.procs").ok())
+                .map(|procs| !procs.trim().is_empty()),
         }
     }
 
@@ -191,7 +213,10 @@ impl Group {
     pub fn is_frozen(&self) -> bool {
         match &self.unified {
             Some(unified) => freezer::is_frozen(unified.as_fd()).unwrap_or(false),
-            None => self.v1("freezer").and_then(|group| file::read(group, "freezer.state").ok()).is_some_and(|state| state.trim() == "FROZEN"),
+            None => self
+                .v1("freezer")
+                .and_then(|group| file::read(group, "freezer.state").ok())
+                .is_some_and(|state| state.trim() == "FROZEN"),
         }
     }
 
@@ -203,8 +228,15 @@ impl Group {
         let step = "remove the cgroups";
         let paths = self.paths.clone();
         drop(self);
-        let failed: Vec<String> = paths.iter().filter_map(|path| remove_tree(path).err().map(|error| format!("rmdir({}) = {error}", path.display()))).collect();
-        if failed.is_empty() { Ok(()) } else { Err(Error::failed(step, failed.join("; "))) }
+        let failed: Vec<String> = paths
+            .iter()
+            .filter_map(|path| remove_tree(path).err().map(|error| format!("rmdir({}) = {error}", path.display())))
+            .collect();
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::failed(step, failed.join("; ")))
+        }
     }
 }
 
@@ -245,7 +277,10 @@ fn pass_down(directory: &OwnedFd) {
 
 fn remove_tree(path: &std::path::Path) -> io::Result<()> {
     let parent = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let deadline = Instant::now() + REMOVAL;
     let parent = match file::open_directory(parent) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -69,7 +69,8 @@ impl Layout {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").map_err(|source| Error::io(step, "read(\"/proc/self/mountinfo\")", source))?;
         let pure = statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2_SUPER_MAGIC);
         Self::from_mountinfo(&mounts, pure).ok_or_else(|| {
-            Error::unsupported(step, "no cgroup file system is mounted").hint("mount cgroup2 on /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1")
+            Error::unsupported(step, "no cgroup file system is mounted")
+                .hint("mount cgroup2 on /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1")
         })
     }
 
@@ -86,7 +87,10 @@ impl Layout {
                 v1.push(hierarchy(mount.path, mount.controllers));
             }
         }
-        let limits_on_v1 = v1.iter().flat_map(|hierarchy| &hierarchy.controllers).any(|name| name == "memory" || name == "pids" || name == "cpu");
+        let limits_on_v1 = v1
+            .iter()
+            .flat_map(|hierarchy| &hierarchy.controllers)
+            .any(|name| name == "memory" || name == "pids" || name == "cpu");
         let mode = match (&unified, limits_on_v1) {
             (Some(_), false) => Mode::V2,
             (Some(_), true) if pure => Mode::V2,
@@ -152,7 +156,20 @@ fn parse_mount(line: &str) -> Option<Mount> {
 
 fn is_controller(option: &str) -> bool {
     const CONTROLLERS: [&str; 14] = [
-        "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "net_cls", "net_prio", "perf_event", "rdma", "misc",
+        "cpu",
+        "cpuacct",
+        "cpuset",
+        "memory",
+        "devices",
+        "freezer",
+        "blkio",
+        "pids",
+        "hugetlb",
+        "net_cls",
+        "net_prio",
+        "perf_event",
+        "rdma",
+        "misc",
     ];
     CONTROLLERS.contains(&option) || option.starts_with("name=")
 }

@@ -26,7 +26,12 @@ struct Write {
 }
 
 fn write(controller: &'static str, file: &'static str, value: impl std::fmt::Display, is_needed: bool) -> Write {
-    Write { controller, file, value: value.to_string(), is_needed }
+    Write {
+        controller,
+        file,
+        value: value.to_string(),
+        is_needed,
+    }
 }
 
 /// The CPUs of a container: those it asked for; else, with a quota, as many as that needs, where the fewest others are;
@@ -52,14 +57,21 @@ fn or_max(value: Option<u64>) -> String {
 }
 
 fn quota_usec(cpus: f64) -> u64 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "checked to lie between 0.01 and 8192")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "checked to lie between 0.01 and 8192"
+    )]
     let quota = (cpus * PERIOD_USEC as f64).round() as u64;
     // The kernel's least quota.
     quota.max(1000)
 }
 
 fn writes_v2(limits: &Limits, cpus: &[u32], disk: Option<(u32, u32)>) -> Vec<Write> {
-    let quota = limits.cpus.map_or_else(|| format!("max {PERIOD_USEC}"), |cpus| format!("{} {PERIOD_USEC}", quota_usec(cpus)));
+    let quota = limits
+        .cpus
+        .map_or_else(|| format!("max {PERIOD_USEC}"), |cpus| format!("{} {PERIOD_USEC}", quota_usec(cpus)));
     let mut writes = vec![
         write("cpu", "cpu.max", quota, limits.cpus.is_some()),
         write("cpu", "cpu.weight", limits.cpu_weight.unwrap_or(DEFAULT_CPU_WEIGHT), false),
@@ -89,12 +101,20 @@ fn writes_v1(limits: &Limits, cpus: &[u32], disk: Option<(u32, u32)>, memory_shr
         write("cpu", "cpu.cfs_period_us", PERIOD_USEC, limits.cpus.is_some()),
         write("cpu", "cpu.cfs_quota_us", quota, limits.cpus.is_some()),
         write("cpuset", "cpuset.cpus", format_cpu_list(cpus), limits.cpuset.is_some()),
-        write("memory", "memory.soft_limit_in_bytes", unlimited(limits.memory_high_bytes), limits.memory_high_bytes.is_some()),
+        write(
+            "memory",
+            "memory.soft_limit_in_bytes",
+            unlimited(limits.memory_high_bytes),
+            limits.memory_high_bytes.is_some(),
+        ),
         write("pids", "pids.max", or_max(limits.pids), limits.pids.is_some()),
     ];
     writes.extend(if memory_shrinks { [memory, with_swap] } else { [with_swap, memory] });
     if let Some((major, minor)) = disk {
-        for (file, bps) in [("blkio.throttle.read_bps_device", limits.io_read_bps), ("blkio.throttle.write_bps_device", limits.io_write_bps)] {
+        for (file, bps) in [
+            ("blkio.throttle.read_bps_device", limits.io_read_bps),
+            ("blkio.throttle.write_bps_device", limits.io_write_bps),
+        ] {
             writes.push(write("blkio", file, format!("{major}:{minor} {}", bps.unwrap_or(NO_THROTTLE)), bps.is_some()));
         }
     }
@@ -115,7 +135,11 @@ pub fn apply(group: &Group, limits: &Limits, before: Option<&Limits>, cpus: &[u3
     };
     let mut undo: Vec<(BorrowedFd<'_>, &'static str, String)> = Vec::new();
     for write in &plan {
-        let places: Vec<BorrowedFd<'_>> = if group.mode == Mode::V2 { group.limited().collect() } else { group.v1(write.controller).into_iter().collect() };
+        let places: Vec<BorrowedFd<'_>> = if group.mode == Mode::V2 {
+            group.limited().collect()
+        } else {
+            group.v1(write.controller).into_iter().collect()
+        };
         for place in places {
             let old = file::read(place, write.file).unwrap_or_default();
             match put(place, write) {
@@ -139,11 +163,11 @@ fn put(place: BorrowedFd<'_>, write: &Write) -> Result<()> {
         Ok(()) => Ok(()),
         // A file that this kernel lacks matters only when its limit was asked for.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !write.is_needed => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::unsupported(step, format!("this host has no {}", write.file)).hint(format!("the kernel's {} controller is not available here", write.controller)))
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::unsupported(step, format!("this host has no {}", write.file))
+            .hint(format!("the kernel's {} controller is not available here", write.controller))),
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) && write.controller == "memory" => {
-            Err(Error::conflict(step, format!("write({:?}, {:?}) = {error}", write.file, write.value)).hint("the container uses more than that now; stop something in it first"))
+            Err(Error::conflict(step, format!("write({:?}, {:?}) = {error}", write.file, write.value))
+                .hint("the container uses more than that now; stop something in it first"))
         }
         // The default of a weight or a throttle that this host does not accept changes nothing.
         Err(_) if !write.is_needed => Ok(()),
@@ -164,7 +188,11 @@ mod tests {
 
     #[test]
     fn quota_is_ten_milliseconds_of_a_hundred_at_a_tenth_of_a_core() {
-        let limits = Limits { cpus: Some(0.1), cpu_weight: Some(10), ..Limits::default() };
+        let limits = Limits {
+            cpus: Some(0.1),
+            cpu_weight: Some(10),
+            ..Limits::default()
+        };
         let writes = writes_v2(&limits, &[0], Some((8, 0)));
         assert_eq!(find(&writes, "cpu.max"), "10000 100000");
         assert_eq!(find(&writes, "cpu.weight"), "10");
@@ -185,22 +213,55 @@ mod tests {
 
     #[test]
     fn memory_and_swap_are_written_in_the_order_that_the_kernel_needs() {
-        let limits = Limits { memory_bytes: Some(1 << 30), swap_bytes: Some(0), ..Limits::default() };
-        let order = |shrinks| writes_v1(&limits, &[0], None, shrinks).iter().map(|write| write.file).filter(|file| file.ends_with("limit_in_bytes") && !file.contains("soft")).collect::<Vec<_>>();
+        let limits = Limits {
+            memory_bytes: Some(1 << 30),
+            swap_bytes: Some(0),
+            ..Limits::default()
+        };
+        let order = |shrinks| {
+            writes_v1(&limits, &[0], None, shrinks)
+                .iter()
+                .map(|write| write.file)
+                .filter(|file| file.ends_with("limit_in_bytes") && !file.contains("soft"))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(order(true), ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"]);
         assert_eq!(order(false), ["memory.memsw.limit_in_bytes", "memory.limit_in_bytes"]);
     }
 
     #[test]
     fn quotas_are_balanced_over_the_cpus() {
-        let limits = Limits { cpus: Some(1.5), ..Limits::default() };
+        let limits = Limits {
+            cpus: Some(1.5),
+            ..Limits::default()
+        };
         let online = [0, 1, 2, 3];
         assert_eq!(cpus(&limits, &online, &[]), [0, 1]);
         assert_eq!(cpus(&limits, &online, &[vec![0, 1]]), [2, 3]);
         // Who may run everywhere weighs on no CPU in particular.
         assert_eq!(cpus(&limits, &online, &[online.to_vec()]), [0, 1]);
-        assert_eq!(cpus(&Limits { cpuset: Some("3".into()), ..limits }, &online, &[]), [3]);
-        assert_eq!(cpus(&Limits { cpus: Some(200.0), ..Limits::default() }, &online, &[]), online);
+        assert_eq!(
+            cpus(
+                &Limits {
+                    cpuset: Some("3".into()),
+                    ..limits
+                },
+                &online,
+                &[]
+            ),
+            [3]
+        );
+        assert_eq!(
+            cpus(
+                &Limits {
+                    cpus: Some(200.0),
+                    ..Limits::default()
+                },
+                &online,
+                &[]
+            ),
+            online
+        );
         assert_eq!(cpus(&Limits::default(), &online, &[]), online);
     }
 }

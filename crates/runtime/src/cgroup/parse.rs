@@ -119,7 +119,12 @@ pub fn io_stat(text: &str, device: Option<&str>) -> IoCounters {
         write_ops: Some(0),
     };
     let counted = |line: &&str| device.is_none_or(|device| line.split(' ').next() == Some(device));
-    for (key, value) in text.lines().filter(counted).flat_map(str::split_whitespace).filter_map(|word| word.split_once('=')) {
+    for (key, value) in text
+        .lines()
+        .filter(counted)
+        .flat_map(str::split_whitespace)
+        .filter_map(|word| word.split_once('='))
+    {
         let slot = match key {
             "rbytes" => &mut io.read_bytes,
             "wbytes" => &mut io.write_bytes,
@@ -210,7 +215,10 @@ mod tests {
     #[test]
     fn cpu_stat_of_the_hybrid_host_has_no_throttling_until_v1_adds_it() {
         let mut cpu = cpu_stat(&fixture(HYBRID, "unified.cpu.stat"));
-        assert_eq!((cpu.usage_usec, cpu.user_usec, cpu.system_usec), (Some(1_500_123), Some(900_100), Some(600_023)));
+        assert_eq!(
+            (cpu.usage_usec, cpu.user_usec, cpu.system_usec),
+            (Some(1_500_123), Some(900_100), Some(600_023))
+        );
         assert_eq!(cpu.nr_throttled, None);
         cpu_stat_v1(&fixture(HYBRID, "cpu.cpu.stat"), &mut cpu);
         assert_eq!((cpu.nr_periods, cpu.nr_throttled, cpu.throttled_usec), (Some(120), Some(30), Some(2_500_000)));
@@ -219,14 +227,20 @@ mod tests {
     #[test]
     fn cpu_stat_of_v2_has_everything() {
         let cpu = cpu_stat(&fixture(V2, "cpu.stat"));
-        assert_eq!((cpu.usage_usec, cpu.nr_periods, cpu.throttled_usec), (Some(88_214_302), Some(812), Some(1_204_551)));
+        assert_eq!(
+            (cpu.usage_usec, cpu.nr_periods, cpu.throttled_usec),
+            (Some(88_214_302), Some(812), Some(1_204_551))
+        );
     }
 
     #[test]
     fn cpuacct_ticks_are_a_hundredth_of_a_second() {
         let mut cpu = CpuCounters::default();
         cpuacct("2500000000\n", "user 150\nsystem 100\n", &mut cpu);
-        assert_eq!((cpu.usage_usec, cpu.user_usec, cpu.system_usec), (Some(2_500_000), Some(1_500_000), Some(1_000_000)));
+        assert_eq!(
+            (cpu.usage_usec, cpu.user_usec, cpu.system_usec),
+            (Some(2_500_000), Some(1_500_000), Some(1_000_000))
+        );
     }
 
     #[test]
@@ -244,7 +258,10 @@ mod tests {
     #[test]
     fn io_is_summed_or_of_one_device() {
         let io = io_stat(&fixture(V2, "io.stat"), None);
-        assert_eq!((io.read_bytes, io.write_bytes, io.read_ops, io.write_ops), (Some(5_100), Some(8_192), Some(4), Some(2)));
+        assert_eq!(
+            (io.read_bytes, io.write_bytes, io.read_ops, io.write_ops),
+            (Some(5_100), Some(8_192), Some(4), Some(2))
+        );
         assert_eq!(io_stat(&fixture(V2, "io.stat"), Some("254:16")).read_bytes, Some(1004));
         assert_eq!(io_stat("", Some("254:16")).read_bytes, Some(0));
     }
@@ -266,7 +283,10 @@ mod tests {
 
     #[test]
     fn events_and_pids() {
-        assert_eq!((is_populated("populated 1\nfrozen 0\n"), is_frozen("populated 1\nfrozen 0\n")), (Some(true), Some(false)));
+        assert_eq!(
+            (is_populated("populated 1\nfrozen 0\n"), is_frozen("populated 1\nfrozen 0\n")),
+            (Some(true), Some(false))
+        );
         assert_eq!(is_frozen("populated 0\n"), None);
         assert_eq!(pids("1\n22\n\n").collect::<Vec<_>>(), [1, 22]);
     }

@@ -52,7 +52,10 @@ fn parse(wanted: &str, passwd: &str, group: &str) -> Result<Account> {
     let unknown = |what: &str, name: &str| Error::invalid(step, format!("the container has no {what} `{name}`"));
     let (user, wanted_group) = wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
     let is_number = user.bytes().all(|byte| byte.is_ascii_digit() || byte == b'+');
-    let entry = passwd.lines().filter_map(entry_of).find(|account| if is_number { id(user) == Some(account.uid) } else { account.name == user });
+    let entry = passwd
+        .lines()
+        .filter_map(entry_of)
+        .find(|account| if is_number { id(user) == Some(account.uid) } else { account.name == user });
     let mut account = match (entry, is_number) {
         (Some(account), _) => account,
         (None, true) => numbered(id(user).ok_or_else(|| unknown("user", user))?),
@@ -69,13 +72,29 @@ fn parse(wanted: &str, passwd: &str, group: &str) -> Result<Account> {
 fn numbered(uid: u32) -> Account {
     let home = if uid == 0 { "/root" } else { "/" };
     let name = if uid == 0 { "root".to_owned() } else { uid.to_string() };
-    Account { name, uid, gid: 0, groups: Vec::new(), home: home.into(), shell: String::new() }
+    Account {
+        name,
+        uid,
+        gid: 0,
+        groups: Vec::new(),
+        home: home.into(),
+        shell: String::new(),
+    }
 }
 
 fn entry_of(line: &str) -> Option<Account> {
     let fields: Vec<&str> = line.split(':').collect();
-    let [name, _, uid, gid, _, home, shell, ..] = fields.as_slice() else { return None };
-    Some(Account { name: (*name).to_owned(), uid: id(uid)?, gid: id(gid)?, groups: Vec::new(), home: (*home).to_owned(), shell: (*shell).to_owned() })
+    let [name, _, uid, gid, _, home, shell, ..] = fields.as_slice() else {
+        return None;
+    };
+    Some(Account {
+        name: (*name).to_owned(),
+        uid: id(uid)?,
+        gid: id(gid)?,
+        groups: Vec::new(),
+        home: (*home).to_owned(),
+        shell: (*shell).to_owned(),
+    })
 }
 
 fn group_id(wanted: &str, group: &str) -> Option<u32> {
@@ -104,7 +123,10 @@ impl Account {
     /// An id is not mapped in the container's user namespace.
     pub fn become_it(&self) -> Result<()> {
         let step = "become the user";
-        let groups: Vec<rustix::thread::Gid> = std::iter::once(self.gid).chain(self.groups.iter().copied()).map(rustix::thread::Gid::from_raw).collect();
+        let groups: Vec<rustix::thread::Gid> = std::iter::once(self.gid)
+            .chain(self.groups.iter().copied())
+            .map(rustix::thread::Gid::from_raw)
+            .collect();
         rustix::thread::set_thread_groups(&groups).at(step, "setgroups()")?;
         let (user, group) = (rustix::thread::Uid::from_raw(self.uid), rustix::thread::Gid::from_raw(self.gid));
         rustix::thread::set_thread_res_gid(group, group, group).at(step, &format!("setresgid({})", self.gid))?;

@@ -40,7 +40,13 @@ pub fn make(pts: BorrowedFd<'_>) -> Result<Terminal> {
     let step = "make /dev/console";
     let terminal = Terminal::open(pts)?;
     fchown(&terminal.slave, Some(Uid::ROOT), Some(Gid::from_raw(TTY))).at(step, "fchown(console)")?;
-    let dev = openat(CWD, "/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).at(step, "open(\"/dev\")")?;
+    let dev = openat(
+        CWD,
+        "/dev",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .at(step, "open(\"/dev\")")?;
     bind_over(step, terminal.slave.as_fd(), dev.as_fd(), "console")?;
     Ok(terminal)
 }

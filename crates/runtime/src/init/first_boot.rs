@@ -34,7 +34,13 @@ pub fn apply(fields: &Fields) -> Result<()> {
 }
 
 fn read(folder: &OwnedFd, name: &str) -> Option<String> {
-    let file = openat(folder, name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let file = openat(
+        folder,
+        name,
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .ok()?;
     let mut text = String::new();
     File::from(file).take(MAX_BYTES).read_to_string(&mut text).ok()?;
     Some(text)
@@ -58,7 +64,11 @@ fn host_name(etc: &OwnedFd, name: &str) -> Result<()> {
 
 /// Puts the hash where this image keeps hashes: shadow, or passwd where there is no shadow.
 fn password(etc: &OwnedFd, hash: &str) -> Result<()> {
-    let (name, mode) = if read(etc, "shadow").is_some() { ("shadow", 0o640) } else { ("passwd", 0o644) };
+    let (name, mode) = if read(etc, "shadow").is_some() {
+        ("shadow", 0o640)
+    } else {
+        ("passwd", 0o644)
+    };
     let text = read(etc, name).unwrap_or_default();
     write(etc, name, &with_hash(&text, hash), mode)
 }
@@ -99,10 +109,16 @@ mod tests {
         let etc: OwnedFd = File::open(dir.path()).unwrap().into();
         std::fs::write(dir.path().join("hosts"), "127.0.0.1 localhost\n127.0.1.1 old\n").unwrap();
         host_name(&etc, "web").unwrap();
-        assert_eq!(std::fs::read_to_string(dir.path().join("hosts")).unwrap(), "127.0.0.1 localhost\n127.0.1.1\tweb\n");
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("hosts")).unwrap(),
+            "127.0.0.1 localhost\n127.0.1.1\tweb\n"
+        );
         authorized_keys(&etc, &["ssh-ed25519 AAAA a"]).unwrap();
         authorized_keys(&etc, &["ssh-ed25519 AAAA a", "ssh-ed25519 BBBB b"]).unwrap();
-        assert_eq!(std::fs::read_to_string(dir.path().join("authorized_keys")).unwrap(), "ssh-ed25519 AAAA a\nssh-ed25519 BBBB b\n");
+        assert_eq!(
+            std::fs::read_to_string(dir.path().join("authorized_keys")).unwrap(),
+            "ssh-ed25519 AAAA a\nssh-ed25519 BBBB b\n"
+        );
     }
 
     #[test]

@@ -7,7 +7,14 @@ use crate::sys;
 
 /// Capabilities that no container has (capabilities(7)): with them units of a guest fail that test for them, and the
 /// clock, raw IO and the audit log are the host's.
-const DROPPED: [(u32, &str); 6] = [(16, "SYS_MODULE"), (17, "SYS_RAWIO"), (25, "SYS_TIME"), (29, "AUDIT_WRITE"), (30, "AUDIT_CONTROL"), (37, "AUDIT_READ")];
+const DROPPED: [(u32, &str); 6] = [
+    (16, "SYS_MODULE"),
+    (17, "SYS_RAWIO"),
+    (25, "SYS_TIME"),
+    (29, "AUDIT_WRITE"),
+    (30, "AUDIT_CONTROL"),
+    (37, "AUDIT_READ"),
+];
 const LAST_CAPABILITY: u32 = 40;
 
 /// Becomes root of the user namespace that this process was cloned into.
@@ -39,7 +46,9 @@ pub fn confine() -> Result<()> {
             other => drop(other.at(step, &format!("prctl(PR_CAPBSET_DROP, CAP_{name})"))?),
         }
     }
-    let kept = (0..=LAST_CAPABILITY).filter(|number| DROPPED.iter().all(|(dropped, _)| dropped != number)).fold(0, |set, number| set | 1_u64 << number);
+    let kept = (0..=LAST_CAPABILITY)
+        .filter(|number| DROPPED.iter().all(|(dropped, _)| dropped != number))
+        .fold(0, |set, number| set | 1_u64 << number);
     clear_ambient().at(step, "prctl(PR_CAP_AMBIENT_CLEAR_ALL)")?;
     sys::set_capabilities(kept, kept, 0).at(step, "capset()")
 }

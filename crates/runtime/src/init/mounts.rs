@@ -23,7 +23,9 @@ pub struct Views {
     cgroup: Option<OwnedFd>,
 }
 
-const NO_PROGRAMS: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV).union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
+const NO_PROGRAMS: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV)
+    .union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
 impl Views {
     /// Makes /proc, a read-only /sys, and the cgroup view of this namespace, detached.
@@ -34,7 +36,9 @@ impl Views {
         let proc = file_system("make /proc", "proc", &[], NO_PROGRAMS)?;
         // Born read-only it cannot be made writable by the guest.
         let sys = file_system("make /sys", "sysfs", &[("ro", None)], NO_PROGRAMS | MountAttrFlags::MOUNT_ATTR_RDONLY)?;
-        let cgroup = with_cgroup.then(|| file_system("make the cgroup view", "cgroup2", &[], NO_PROGRAMS)).transpose()?;
+        let cgroup = with_cgroup
+            .then(|| file_system("make the cgroup view", "cgroup2", &[], NO_PROGRAMS))
+            .transpose()?;
         Ok(Self { proc, sys, cgroup })
     }
 }
@@ -89,7 +93,12 @@ impl Root {
     /// Names the mount that failed.
     pub fn enter(self, place: &OwnedFd) -> Result<()> {
         let step = "prepare the stage";
-        let stage = file_system(step, "tmpfs", &[("size", Some("64k")), ("mode", Some("700"))], MountAttrFlags::MOUNT_ATTR_NOSUID)?;
+        let stage = file_system(
+            step,
+            "tmpfs",
+            &[("size", Some("64k")), ("mode", Some("700"))],
+            MountAttrFlags::MOUNT_ATTR_NOSUID,
+        )?;
         attach(step, &stage, place.as_fd(), "stage")?;
         let place = |name: &str, mount: &OwnedFd| -> Result<()> {
             mkdirat(&stage, name, Mode::RWXU).at(step, &format!("mkdirat({name:?})"))?;
@@ -115,7 +124,12 @@ impl Root {
         let sealed = (1..self.top).rev().map(|number| format!("c/layers/{number}"));
         let lower: Vec<String> = sealed.chain((0..self.layers.len()).rev().map(|index| index.to_string())).collect();
         let (lower, upper) = (lower.join(":"), format!("c/layers/{}", self.top));
-        let options = [("lowerdir", Some(lower.as_str())), ("upperdir", Some(upper.as_str())), ("workdir", Some("c/work")), ("userxattr", None)];
+        let options = [
+            ("lowerdir", Some(lower.as_str())),
+            ("upperdir", Some(upper.as_str())),
+            ("workdir", Some("c/work")),
+            ("userxattr", None),
+        ];
         let overlay = file_system(step, "overlay", &options, MountAttrFlags::empty()).map_err(|error| {
             error.hint("the state directory must lie on a file system with idmapped mounts and extended attributes, such as ext4, xfs or btrfs")
         })?;
@@ -153,8 +167,16 @@ pub fn folder(parent: BorrowedFd<'_>, path: &str, mode: u32) -> Result<OwnedFd> 
             Err(errno) => return Err(Error::io(step, &format!("mkdirat({path:?})"), errno)),
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        at = openat2(&at, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS).map_err(|errno| {
-            Error::io(step, &format!("openat2({path:?}, NO_SYMLINKS)"), errno).hint("the image has something else than a folder there, for example a symbolic link")
+        at = openat2(
+            &at,
+            name,
+            flags,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        )
+        .map_err(|errno| {
+            Error::io(step, &format!("openat2({path:?}, NO_SYMLINKS)"), errno)
+                .hint("the image has something else than a folder there, for example a symbolic link")
         })?;
     }
     Ok(at)
@@ -176,13 +198,28 @@ pub fn furnish(views: &Views, devices: &[Bound], proc_files: &[Bound], nesting: 
     attach("attach /proc", &views.proc, folder(root.as_fd(), "proc", 0o555)?.as_fd(), "/proc")?;
     attach("attach /sys", &views.sys, folder(root.as_fd(), "sys", 0o555)?.as_fd(), "/sys")?;
     if let Some(cgroup) = &views.cgroup {
-        attach("attach the cgroup view", cgroup, folder(views.sys.as_fd(), "fs/cgroup", 0o555)?.as_fd(), "/sys/fs/cgroup")?;
+        attach(
+            "attach the cgroup view",
+            cgroup,
+            folder(views.sys.as_fd(), "fs/cgroup", 0o555)?.as_fd(),
+            "/sys/fs/cgroup",
+        )?;
     }
     let pts = devices_folder(root.as_fd(), devices)?;
-    let run = file_system("make /run", "tmpfs", &[("mode", Some("755"))], MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)?;
+    let run = file_system(
+        "make /run",
+        "tmpfs",
+        &[("mode", Some("755"))],
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )?;
     attach("attach /run", &run, folder(root.as_fd(), "run", 0o755)?.as_fd(), "/run")?;
     for file in proc_files {
-        let target = openat(&views.proc, file.name.as_str(), OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+        let target = openat(
+            &views.proc,
+            file.name.as_str(),
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
         let target = target.at("show the container's own limits", &format!("openat(\"/proc/{}\")", file.name))?;
         attach("show the container's own limits", &file.mount, target.as_fd(), &file.name)?;
     }
@@ -203,14 +240,30 @@ fn devices_folder(root: BorrowedFd<'_>, devices: &[Bound]) -> Result<OwnedFd> {
         let target = openat(&dev, device.name.as_str(), OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
         attach(step, &device.mount, target.at(step, "openat(O_PATH)")?.as_fd(), &device.name)?;
     }
-    let links = [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx")];
+    let links = [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ];
     for (name, target) in links {
         rustix::fs::symlinkat(target, &dev, name).at(step, &format!("symlinkat({name:?})"))?;
     }
     let no_programs = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let pts = file_system("make /dev/pts", "devpts", &[("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("620")), ("gid", Some("5"))], no_programs)?;
+    let pts = file_system(
+        "make /dev/pts",
+        "devpts",
+        &[("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("620")), ("gid", Some("5"))],
+        no_programs,
+    )?;
     attach("make /dev/pts", &pts, folder(dev.as_fd(), "pts", 0o755)?.as_fd(), "/dev/pts")?;
-    let shm = file_system("make /dev/shm", "tmpfs", &[("mode", Some("1777"))], MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV)?;
+    let shm = file_system(
+        "make /dev/shm",
+        "tmpfs",
+        &[("mode", Some("1777"))],
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV,
+    )?;
     attach("make /dev/shm", &shm, folder(dev.as_fd(), "shm", 0o755)?.as_fd(), "/dev/shm")?;
     // A kernel without POSIX message queues has nothing to offer here.
     if let Ok(queues) = file_system("make /dev/mqueue", "mqueue", &[], NO_PROGRAMS) {
@@ -233,7 +286,12 @@ fn mask(views: &Views) -> Result<()> {
     for (view, name) in [(&views.proc, "scsi"), (&views.proc, "acpi"), (&views.sys, "firmware")] {
         let target = openat(view, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
         if let Ok(target) = target {
-            let empty = file_system(step, "tmpfs", &[("size", Some("0")), ("ro", None)], NO_PROGRAMS | MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+            let empty = file_system(
+                step,
+                "tmpfs",
+                &[("size", Some("0")), ("ro", None)],
+                NO_PROGRAMS | MountAttrFlags::MOUNT_ATTR_RDONLY,
+            )?;
             attach(step, &empty, target.as_fd(), name)?;
         }
     }
@@ -247,7 +305,12 @@ fn mask(views: &Views) -> Result<()> {
 pub fn bind_over(step: &str, source: BorrowedFd<'_>, parent: BorrowedFd<'_>, name: &str) -> Result<()> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let copy = open_tree(source, "", flags).at(step, &format!("open_tree({name:?})"))?;
-    match openat(parent, name, OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::from_raw_mode(0o600)) {
+    match openat(
+        parent,
+        name,
+        OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o600),
+    ) {
         Ok(made) => drop(made),
         Err(errno) => return Err(Error::io(step, &format!("openat({name:?}, O_CREAT)"), errno)),
     }

@@ -48,7 +48,13 @@ const RULES: &[Rule] = &[
 ];
 
 const fn rule(name: &'static str, amd64: Option<u32>, i386: Option<u32>, when: When, errno: i32) -> Rule {
-    Rule { name, amd64, i386, when, errno }
+    Rule {
+        name,
+        amd64,
+        i386,
+        when,
+        errno,
+    }
 }
 
 // linux/audit.h, linux/seccomp.h, linux/filter.h
@@ -66,7 +72,12 @@ const OFFSET_NUMBER: u32 = 0;
 const OFFSET_ARCH: u32 = 4;
 
 fn instruction(code: u16, value: u32, on_true: u8, on_false: u8) -> sock_filter {
-    sock_filter { code, jt: on_true, jf: on_false, k: value }
+    sock_filter {
+        code,
+        jt: on_true,
+        jf: on_false,
+        k: value,
+    }
 }
 
 fn refuse(errno: i32) -> sock_filter {

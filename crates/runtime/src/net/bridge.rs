@@ -14,14 +14,21 @@ pub fn ensure(name: &str, addresses: &[(IpAddr, u8)]) -> Result<()> {
     let socket = Socket::open().at(step, "socket(AF_NETLINK)")?;
     if socket.index(name).is_err() {
         let info = attribute(link::IFLA_INFO_KIND, b"bridge");
-        let made = Message::new(link::NEWLINK, link::CREATE | link::EXCLUSIVE).link(0, None).name(link::IFLA_IFNAME, name).with(link::IFLA_LINKINFO | link::NESTED, &info);
+        let made = Message::new(link::NEWLINK, link::CREATE | link::EXCLUSIVE)
+            .link(0, None)
+            .name(link::IFLA_IFNAME, name)
+            .with(link::IFLA_LINKINFO | link::NESTED, &info);
         socket.ask(made).at(step, &format!("RTM_NEWLINK(bridge {name})"))?;
     }
     let index = socket.index(name).at(step, &format!("find {name}"))?;
     for (address, prefix) in addresses {
-        socket.add_address(index, *address, *prefix).at(step, &format!("RTM_NEWADDR({address}/{prefix})"))?;
+        socket
+            .add_address(index, *address, *prefix)
+            .at(step, &format!("RTM_NEWADDR({address}/{prefix})"))?;
     }
-    socket.ask(Message::new(link::NEWLINK, 0).link(index, Some(true))).at(step, &format!("RTM_NEWLINK({name} up)"))
+    socket
+        .ask(Message::new(link::NEWLINK, 0).link(index, Some(true)))
+        .at(step, &format!("RTM_NEWLINK({name} up)"))
 }
 
 /// Removes the bridge; one that is not there is removed already.

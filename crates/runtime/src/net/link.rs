@@ -181,8 +181,17 @@ impl Socket {
     pub fn index(&self, name: &str) -> io::Result<u32> {
         let mut index = 0;
         self.send(Message::new(GETLINK, 0).link(0, None).name(IFLA_IFNAME, name))?;
-        self.hear_one(|body| index = body.get(4..8).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes)))?;
-        if index == 0 { Err(io::Error::from_raw_os_error(libc::ENODEV)) } else { Ok(index) }
+        self.hear_one(|body| {
+            index = body
+                .get(4..8)
+                .and_then(|bytes| bytes.first_chunk())
+                .map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+        })?;
+        if index == 0 {
+            Err(io::Error::from_raw_os_error(libc::ENODEV))
+        } else {
+            Ok(index)
+        }
     }
 
     /// A GET of one object answers with it and then acknowledges.
@@ -215,7 +224,12 @@ impl Socket {
         let (family, bytes) = family_and_bytes(gateway);
         // Table main, protocol boot, scope universe, type unicast.
         let header = [family, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
-        self.ask(Message::new(NEWROUTE, CREATE | REPLACE).header(&header).with(5, &bytes).with(4, &index.to_ne_bytes()))
+        self.ask(
+            Message::new(NEWROUTE, CREATE | REPLACE)
+                .header(&header)
+                .with(5, &bytes)
+                .with(4, &index.to_ne_bytes()),
+        )
     }
 }
 

@@ -55,7 +55,17 @@ impl Nic {
         let mtu = next()?.parse().ok();
         let (ipv4, ipv6) = (with_prefix(next()?), with_prefix(next()?));
         let (gateway4, gateway6) = (next()?.parse().ok(), next()?.parse().ok());
-        Some(Self { name, host_name, bridge, mac: mac.try_into().ok()?, mtu, ipv4, ipv6, gateway4, gateway6 })
+        Some(Self {
+            name,
+            host_name,
+            bridge,
+            mac: mac.try_into().ok()?,
+            mtu,
+            ipv4,
+            ipv6,
+            gateway4,
+            gateway6,
+        })
     }
 }
 
@@ -90,7 +100,9 @@ pub fn connect(nic: &Nic, namespace: BorrowedFd<'_>) -> Result<()> {
     let step = "connect the container to its network";
     remove(&nic.host_name)?;
     let socket = Socket::open().at(step, "socket(AF_NETLINK)")?;
-    let bridge = socket.index(&nic.bridge).map_err(|error| Error::io(step, &format!("find the bridge {}", nic.bridge), error).hint("`berth check` says whether the network can be made here"))?;
+    let bridge = socket
+        .index(&nic.bridge)
+        .map_err(|error| Error::io(step, &format!("find the bridge {}", nic.bridge), error).hint("`berth check` says whether the network can be made here"))?;
     let mut peer = link_header(0, None);
     peer.extend(attribute(link::IFLA_IFNAME, &[nic.name.as_bytes(), b"\0"].concat()));
     peer.extend(attribute(link::IFLA_ADDRESS, &nic.mac));
@@ -98,15 +110,23 @@ pub fn connect(nic: &Nic, namespace: BorrowedFd<'_>) -> Result<()> {
     peer.extend(nic.mtu.map(|mtu| attribute(link::IFLA_MTU, &mtu.to_ne_bytes())).unwrap_or_default());
     let data = attribute(link::VETH_INFO_PEER | link::NESTED, &peer);
     let info = [attribute(link::IFLA_INFO_KIND, b"veth"), attribute(link::IFLA_INFO_DATA | link::NESTED, &data)].concat();
-    let mut message = Message::new(link::NEWLINK, link::CREATE | link::EXCLUSIVE).link(0, None).name(link::IFLA_IFNAME, &nic.host_name);
+    let mut message = Message::new(link::NEWLINK, link::CREATE | link::EXCLUSIVE)
+        .link(0, None)
+        .name(link::IFLA_IFNAME, &nic.host_name);
     message = nic.mtu.iter().fold(message, |message, mtu| message.with(link::IFLA_MTU, &mtu.to_ne_bytes()));
     let made = socket.ask(message.with(link::IFLA_LINKINFO | link::NESTED, &info));
     made.at(step, &format!("RTM_NEWLINK(veth {} to {})", nic.host_name, nic.name))?;
     let host = socket.index(&nic.host_name).at(step, &format!("find {}", nic.host_name))?;
     // The host end speaks for nobody: no link-local address of its own.
     let quiet = attribute(10 | link::NESTED, &attribute(8, &[1]));
-    socket.ask(Message::new(link::NEWLINK, 0).link(host, None).with(link::IFLA_AF_SPEC | link::NESTED, &quiet)).ok();
-    let joined = socket.ask(Message::new(link::NEWLINK, 0).link(host, Some(true)).with(link::IFLA_MASTER, &bridge.to_ne_bytes()));
+    socket
+        .ask(Message::new(link::NEWLINK, 0).link(host, None).with(link::IFLA_AF_SPEC | link::NESTED, &quiet))
+        .ok();
+    let joined = socket.ask(
+        Message::new(link::NEWLINK, 0)
+            .link(host, Some(true))
+            .with(link::IFLA_MASTER, &bridge.to_ne_bytes()),
+    );
     joined.map_err(|error| Error::io(step, &format!("RTM_NEWLINK({} into {})", nic.host_name, nic.bridge), error).hint("a bridge takes 1,023 ports"))
 }
 
@@ -121,13 +141,23 @@ pub fn configure_inside(nic: &Nic) -> Result<()> {
     }
     let socket = Socket::open().at(step, "socket(AF_NETLINK)")?;
     let index = socket.index(&nic.name).at(step, &format!("find {}", nic.name))?;
-    socket.ask(Message::new(link::NEWLINK, 0).link(index, Some(true))).at(step, &format!("RTM_NEWLINK({} up)", nic.name))?;
-    let fixed = nic.ipv4.map(|(address, prefix)| (IpAddr::V4(address), prefix)).into_iter().chain(nic.ipv6.map(|(address, prefix)| (IpAddr::V6(address), prefix)));
+    socket
+        .ask(Message::new(link::NEWLINK, 0).link(index, Some(true)))
+        .at(step, &format!("RTM_NEWLINK({} up)", nic.name))?;
+    let fixed = nic
+        .ipv4
+        .map(|(address, prefix)| (IpAddr::V4(address), prefix))
+        .into_iter()
+        .chain(nic.ipv6.map(|(address, prefix)| (IpAddr::V6(address), prefix)));
     for (address, prefix) in fixed {
-        socket.add_address(index, address, prefix).at(step, &format!("RTM_NEWADDR({address}/{prefix})"))?;
+        socket
+            .add_address(index, address, prefix)
+            .at(step, &format!("RTM_NEWADDR({address}/{prefix})"))?;
     }
     for gateway in nic.gateway4.map(IpAddr::V4).into_iter().chain(nic.gateway6.map(IpAddr::V6)) {
-        socket.add_default_route(index, gateway).at(step, &format!("RTM_NEWROUTE(default by {gateway})"))?;
+        socket
+            .add_default_route(index, gateway)
+            .at(step, &format!("RTM_NEWROUTE(default by {gateway})"))?;
     }
     Ok(())
 }
@@ -203,8 +233,20 @@ fn link_counters(rest: &[u8]) -> Option<(String, LinkCounters)> {
             link::IFLA_IFNAME => name = Some(String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()),
             link::IFLA_STATS64 => {
                 // struct rtnl_link_stats64: packets, packets, bytes, bytes, errors, errors, dropped, dropped.
-                let at = |index: usize| value.get(index * 8..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_ne_bytes(*bytes));
-                counters = Some(LinkCounters { rx_packets: at(0), tx_packets: at(1), rx_bytes: at(2), tx_bytes: at(3), rx_dropped: at(6), tx_dropped: at(7) });
+                let at = |index: usize| {
+                    value
+                        .get(index * 8..)
+                        .and_then(|rest| rest.first_chunk())
+                        .map_or(0, |bytes| u64::from_ne_bytes(*bytes))
+                };
+                counters = Some(LinkCounters {
+                    rx_packets: at(0),
+                    tx_packets: at(1),
+                    rx_bytes: at(2),
+                    tx_bytes: at(3),
+                    rx_dropped: at(6),
+                    tx_dropped: at(7),
+                });
             }
             _ => {}
         }

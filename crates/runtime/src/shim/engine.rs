@@ -57,7 +57,12 @@ pub fn start(program: &Path, message: &Fields, descriptors: &[BorrowedFd<'_>]) -
     let step = "start the shim";
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
     let mut command = Command::new(program);
-    command.arg(message.get("id").unwrap_or_default()).env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .arg(message.get("id").unwrap_or_default())
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let child = sys::with_descriptors(&mut command, vec![theirs]).at(step, &format!("execve({})", program.display()))?;
     protocol::send(&ours, message, descriptors).at(step, "sendmsg()")?;
     let answer = hear(&ours, step);
@@ -67,7 +72,10 @@ pub fn start(program: &Path, message: &Fields, descriptors: &[BorrowedFd<'_>]) -
 
 /// A shim outlives us; while we live its end must not leave a zombie.
 fn reap_later(mut child: std::process::Child) {
-    let spawned = std::thread::Builder::new().name("berth-reaper".into()).stack_size(64 << 10).spawn(move || drop(child.wait()));
+    let spawned = std::thread::Builder::new()
+        .name("berth-reaper".into())
+        .stack_size(64 << 10)
+        .spawn(move || drop(child.wait()));
     if let Err(error) = spawned {
         tracing::warn!(%error, "a shim's end will not be waited for");
     }
@@ -77,8 +85,14 @@ fn hear(socket: &OwnedFd, step: &str) -> Result<Fields> {
     if !protocol::is_readable(socket, PATIENCE_MS).at(step, "poll()")? {
         return Err(Error::failed(step, "no answer within 40 s"));
     }
-    let (answer, _) = protocol::receive(socket).at(step, "recvmsg()")?.ok_or_else(|| Error::failed(step, "the shim ended without a word"))?;
-    if answer.get("command") == Some("failed") { Err(told(&answer)) } else { Ok(answer) }
+    let (answer, _) = protocol::receive(socket)
+        .at(step, "recvmsg()")?
+        .ok_or_else(|| Error::failed(step, "the shim ended without a word"))?;
+    if answer.get("command") == Some("failed") {
+        Err(told(&answer))
+    } else {
+        Ok(answer)
+    }
 }
 
 fn told(answer: &Fields) -> Error {
@@ -123,8 +137,14 @@ impl Connection {
         if !protocol::is_readable(&self.socket, PATIENCE_MS).at(step, "poll()")? {
             return Err(Error::failed(step, "no answer within 40 s"));
         }
-        let (answer, descriptors) = protocol::receive(&self.socket).at(step, "recvmsg()")?.ok_or_else(|| Error::failed(step, "it ended"))?;
-        if answer.get("command") == Some("failed") { Err(told(&answer)) } else { Ok((answer, descriptors)) }
+        let (answer, descriptors) = protocol::receive(&self.socket)
+            .at(step, "recvmsg()")?
+            .ok_or_else(|| Error::failed(step, "it ended"))?;
+        if answer.get("command") == Some("failed") {
+            Err(told(&answer))
+        } else {
+            Ok((answer, descriptors))
+        }
     }
 
     /// The next event of a watching connection; `None` when the shim has ended.
@@ -145,5 +165,8 @@ impl Connection {
 pub fn listening(shims: &Path) -> Vec<model::ContainerId> {
     let Ok(entries) = std::fs::read_dir(shims) else { return Vec::new() };
     let id = |name: String| name.strip_suffix(".sock").and_then(|id| id.parse().ok());
-    entries.filter_map(std::result::Result::ok).filter_map(|entry| id(entry.file_name().to_string_lossy().into_owned())).collect()
+    entries
+        .filter_map(std::result::Result::ok)
+        .filter_map(|entry| id(entry.file_name().to_string_lossy().into_owned()))
+        .collect()
 }

@@ -54,7 +54,10 @@ impl Fields {
     /// As bytes: `key NUL value NUL ...`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|(key, value)| [key.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat()).collect()
+        self.0
+            .iter()
+            .flat_map(|(key, value)| [key.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat())
+            .collect()
     }
 
     /// From bytes; what is not UTF-8 or has no end is left out.
@@ -115,7 +118,10 @@ pub fn receive(socket: impl AsFd) -> io::Result<Option<(Fields, Vec<OwnedFd>)>> 
 /// # Errors
 /// poll(2) fails.
 pub fn is_readable(socket: impl AsFd, within_ms: i64) -> io::Result<bool> {
-    let timeout = rustix::event::Timespec { tv_sec: within_ms / 1000, tv_nsec: within_ms % 1000 * 1_000_000 };
+    let timeout = rustix::event::Timespec {
+        tv_sec: within_ms / 1000,
+        tv_nsec: within_ms % 1000 * 1_000_000,
+    };
     let mut ready = [rustix::event::PollFd::from_borrowed_fd(socket.as_fd(), rustix::event::PollFlags::IN)];
     loop {
         match rustix::event::poll(&mut ready, Some(&timeout)) {

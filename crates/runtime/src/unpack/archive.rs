@@ -12,8 +12,8 @@ use model::engine::{UnpackCaps, UnpackProgress, Unpacked};
 use tar::{Archive, Entry, EntryType};
 
 use super::format::{self, Format};
-use super::tree::{self, Meta, Tree, clean, refuse};
 use super::squashfs;
+use super::tree::{self, Meta, Tree, clean, refuse};
 use crate::error::{At, Error, Result};
 
 /// Written before the ratio of unpacked to packed matters.
@@ -79,10 +79,16 @@ impl Account<'_> {
             return Ok(());
         }
         self.told = Instant::now();
-        let progress = UnpackProgress { read_bytes: self.taken.load(Ordering::Relaxed), written_bytes: self.unpacked.bytes, entries: self.unpacked.entries };
+        let progress = UnpackProgress {
+            read_bytes: self.taken.load(Ordering::Relaxed),
+            written_bytes: self.unpacked.bytes,
+            entries: self.unpacked.entries,
+        };
         let mut line = serde_json::to_vec(&progress).unwrap_or_default();
         line.push(b'\n');
-        self.progress.write_all(&line).map_err(|_| Error::failed("unpack the archive", "it was cancelled"))
+        self.progress
+            .write_all(&line)
+            .map_err(|_| Error::failed("unpack the archive", "it was cancelled"))
     }
 }
 
@@ -93,8 +99,15 @@ impl Account<'_> {
 pub fn unpack(input: File, progress: File, origin: &str, caps: UnpackCaps) -> Result<Unpacked> {
     let format = format::recognise(&input, origin)?;
     let taken = Arc::new(AtomicU64::new(0));
-    let mut account =
-        Account { progress, told: Instant::now(), origin, caps, taken: Arc::clone(&taken), unpacked: Unpacked::default(), left_out: BTreeMap::new() };
+    let mut account = Account {
+        progress,
+        told: Instant::now(),
+        origin,
+        caps,
+        taken: Arc::clone(&taken),
+        unpacked: Unpacked::default(),
+        left_out: BTreeMap::new(),
+    };
     let tree = Tree::open()?;
     if format == Format::Squashfs {
         squashfs::unpack(input, &taken, &tree, &mut account)?;
@@ -162,12 +175,28 @@ fn unpack_tar(reader: Box<dyn Read>, tree: &Tree, account: &mut Account<'_>) -> 
 /// Reads on to the end behind the last entry: only there a decoder can tell that nothing was cut off.
 fn drain(mut reader: Box<dyn Read>, account: &Account<'_>) -> Result<()> {
     let behind = std::io::copy(&mut reader.by_ref().take(MOST_BEHIND + 1), &mut std::io::sink()).map_err(damaged)?;
-    if behind > MOST_BEHIND { Err(account.too_much(format!("more than {MOST_BEHIND} bytes follow its last entry"))) } else { Ok(()) }
+    if behind > MOST_BEHIND {
+        Err(account.too_much(format!("more than {MOST_BEHIND} bytes follow its last entry")))
+    } else {
+        Ok(())
+    }
 }
 
-fn one(entry: &mut Entry<'_, Box<dyn Read>>, name: &[u8], parts: &[&[u8]], tree: &Tree, account: &mut Account<'_>, folders: &mut Vec<(Vec<u8>, Meta)>) -> Result<()> {
+fn one(
+    entry: &mut Entry<'_, Box<dyn Read>>,
+    name: &[u8],
+    parts: &[&[u8]],
+    tree: &Tree,
+    account: &mut Account<'_>,
+    folders: &mut Vec<(Vec<u8>, Meta)>,
+) -> Result<()> {
     let meta = meta_of(entry)?;
-    let target = |entry: &Entry<'_, Box<dyn Read>>| entry.link_name_bytes().map(std::borrow::Cow::into_owned).ok_or_else(|| refuse(name, "it links to nothing"));
+    let target = |entry: &Entry<'_, Box<dyn Read>>| {
+        entry
+            .link_name_bytes()
+            .map(std::borrow::Cow::into_owned)
+            .ok_or_else(|| refuse(name, "it links to nothing"))
+    };
     match entry.header().entry_type() {
         EntryType::Directory => {
             tree.folder(name, parts, &meta)?;
@@ -209,7 +238,9 @@ fn meta_of(entry: &mut Entry<'_, Box<dyn Read>>) -> Result<Meta> {
         mtime: i64::try_from(header.mtime().map_err(damaged)?).unwrap_or(0),
         xattrs: Vec::new(),
     };
-    let Some(extensions) = entry.pax_extensions().map_err(damaged)? else { return Ok(meta) };
+    let Some(extensions) = entry.pax_extensions().map_err(damaged)? else {
+        return Ok(meta);
+    };
     for extension in extensions.filter_map(std::result::Result::ok) {
         let Ok(key) = extension.key() else { continue };
         if let Some(name) = key.strip_prefix("SCHILY.xattr.") {

@@ -36,7 +36,10 @@ pub fn run(request: &str) -> i32 {
     let Ok(socket) = sys::inherited(SOCKET) else { return 2 };
     let answer = match work(request, &socket) {
         Ok(unpacked) => Fields::command("done").with("unpacked", serde_json::to_string(&unpacked).unwrap_or_default()),
-        Err(error) => Fields::command("failed").with("step", &error.step).with("message", &error.message).with("code", format!("{:?}", error.code)),
+        Err(error) => Fields::command("failed")
+            .with("step", &error.step)
+            .with("message", &error.message)
+            .with("code", format!("{:?}", error.code)),
     };
     i32::from(protocol::send(&socket, &answer, &[]).is_err())
 }
@@ -55,7 +58,9 @@ fn confine(root: &str, socket: &OwnedFd) -> Result<()> {
     let kinds = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     sys::unshare(kinds).at(step, "unshare()")?;
     protocol::send(socket, &Fields::command("map"), &[]).at(step, "sendmsg()")?;
-    protocol::receive(socket).at(step, "recvmsg()")?.ok_or_else(|| Error::failed(step, "the engine is gone"))?;
+    protocol::receive(socket)
+        .at(step, "recvmsg()")?
+        .ok_or_else(|| Error::failed(step, "the engine is gone"))?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at(step, "mount(\"/\", MS_PRIVATE)")?;
     mount_bind(root, root).at(step, &format!("mount({root:?}, MS_BIND)"))?;
     // No set-user-id program or device of the archive is of use to the unpacker.
@@ -66,7 +71,12 @@ fn confine(root: &str, socket: &OwnedFd) -> Result<()> {
     rustix::process::chdir("/").at(step, "chdir(\"/\")")?;
     rustix::process::umask(rustix::fs::Mode::empty());
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).at(step, "prctl(PR_SET_NO_NEW_PRIVS)")?;
-    for (resource, most) in [(libc::RLIMIT_AS, MEMORY_BYTES), (libc::RLIMIT_NOFILE, OPEN_FILES), (libc::RLIMIT_CORE, 0), (libc::RLIMIT_NPROC, 0)] {
+    for (resource, most) in [
+        (libc::RLIMIT_AS, MEMORY_BYTES),
+        (libc::RLIMIT_NOFILE, OPEN_FILES),
+        (libc::RLIMIT_CORE, 0),
+        (libc::RLIMIT_NPROC, 0),
+    ] {
         sys::set_limit(0, resource, most, most).at(step, "prlimit()")?;
     }
     Ok(())

@@ -60,10 +60,16 @@ pub fn recognise(file: &File, origin: &str) -> Result<Format> {
 
 /// Whether the sum of a header without magic is right (tar of before 1988).
 fn has_header_sum(head: &[u8]) -> bool {
-    let Some(field) = head.get(148..156).filter(|_| head.len() == 512) else { return false };
+    let Some(field) = head.get(148..156).filter(|_| head.len() == 512) else {
+        return false;
+    };
     let text = String::from_utf8_lossy(field);
     let told = u32::from_str_radix(text.trim_matches(|c: char| c == '\0' || c == ' '), 8).ok();
-    let sum: u32 = head.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { u32::from(b' ') } else { u32::from(*byte) }).sum();
+    let sum: u32 = head
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if (148..156).contains(&at) { u32::from(b' ') } else { u32::from(*byte) })
+        .sum();
     told == Some(sum) && sum > 8 * u32::from(b' ')
 }
 

@@ -51,7 +51,9 @@ pub fn unpack(input: File, taken: &AtomicU64, tree: &Tree, account: &mut Account
                 let mut file = tree.file(name, &parts)?;
                 let mut buffer = vec![0; CHUNK];
                 loop {
-                    let got = reader.read(&mut buffer).map_err(|error| Error::invalid("unpack the archive", format!("the squashfs image is damaged: {error}")))?;
+                    let got = reader
+                        .read(&mut buffer)
+                        .map_err(|error| Error::invalid("unpack the archive", format!("the squashfs image is damaged: {error}")))?;
                     if got == 0 {
                         break;
                     }

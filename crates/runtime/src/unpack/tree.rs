@@ -41,7 +41,14 @@ pub fn refuse(entry: &[u8], why: impl std::fmt::Display) -> Error {
 
 fn fail(entry: &[u8], call: &str, errno: Errno) -> Error {
     let error = Error::io("unpack the archive", &format!("{call} for \"{}\"", entry.escape_ascii()), errno);
-    if errno == Errno::NOSPC || errno == Errno::DQUOT { Error { code: model::ErrorCode::NoSpace, ..error } } else { error }
+    if errno == Errno::NOSPC || errno == Errno::DQUOT {
+        Error {
+            code: model::ErrorCode::NoSpace,
+            ..error
+        }
+    } else {
+        error
+    }
 }
 
 /// The path of an entry without leading `/` and `./`; empty for the root itself.
@@ -50,7 +57,10 @@ fn fail(entry: &[u8], call: &str, errno: Errno) -> Error {
 /// `..`, NUL, or too long.
 pub fn clean(name: &[u8]) -> Result<Vec<&[u8]>> {
     if name.len() > PATH_BYTES {
-        return Err(refuse(name.get(..64).unwrap_or_default(), format!("its path has {} bytes, more than {PATH_BYTES}", name.len())));
+        return Err(refuse(
+            name.get(..64).unwrap_or_default(),
+            format!("its path has {} bytes, more than {PATH_BYTES}", name.len()),
+        ));
     }
     let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
     for part in &parts {
@@ -74,7 +84,9 @@ impl Tree {
     /// The root cannot be opened.
     pub fn open() -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self { root: openat(CWD, "/", flags, Mode::empty()).at("unpack the archive", "openat(\"/\")")? })
+        Ok(Self {
+            root: openat(CWD, "/", flags, Mode::empty()).at("unpack the archive", "openat(\"/\")")?,
+        })
     }
 
     /// Opens the folder of an entry, making what is missing; links are followed only where they stay inside.
@@ -103,7 +115,13 @@ impl Tree {
 
     fn beneath(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat2(&self.root, OsStr::from_bytes(path), flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS)
+        openat2(
+            &self.root,
+            OsStr::from_bytes(path),
+            flags,
+            Mode::empty(),
+            ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS,
+        )
     }
 
     fn place<'a>(&self, entry: &[u8], parts: &[&'a [u8]]) -> Result<(OwnedFd, &'a OsStr)> {
@@ -154,7 +172,9 @@ impl Tree {
         let (parent, name) = self.place(entry, parts)?;
         Self::make_room(entry, &parent, name)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(openat(&parent, name, flags, Mode::from_raw_mode(0o600)).map_err(|errno| fail(entry, "openat()", errno))?))
+        Ok(File::from(
+            openat(&parent, name, flags, Mode::from_raw_mode(0o600)).map_err(|errno| fail(entry, "openat()", errno))?,
+        ))
     }
 
     /// Makes a symbolic link; its target is data.
@@ -178,7 +198,8 @@ impl Tree {
     pub fn link(&self, entry: &[u8], parts: &[&[u8]], target: &[u8]) -> Result<()> {
         let target_parts = clean(target).map_err(|_| refuse(entry, "the file that it links to lies outside of the archive"))?;
         let (from, from_name) = self.place(entry, &target_parts)?;
-        let stat = rustix::fs::statat(&from, from_name, AtFlags::SYMLINK_NOFOLLOW).map_err(|_| refuse(entry, "the file that it links to is not in the archive"))?;
+        let stat =
+            rustix::fs::statat(&from, from_name, AtFlags::SYMLINK_NOFOLLOW).map_err(|_| refuse(entry, "the file that it links to is not in the archive"))?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return Err(refuse(entry, "it links to a folder"));
         }
@@ -228,13 +249,24 @@ impl Tree {
 }
 
 fn owner(entry: &[u8], meta: &Meta) -> Result<(rustix::fs::Uid, rustix::fs::Gid)> {
-    let id = |id: u64| u32::try_from(id).ok().filter(|id| *id < 65_536).ok_or_else(|| refuse(entry, format!("its owner {id} is not one of 0 to 65535")));
+    let id = |id: u64| {
+        u32::try_from(id)
+            .ok()
+            .filter(|id| *id < 65_536)
+            .ok_or_else(|| refuse(entry, format!("its owner {id} is not one of 0 to 65535")))
+    };
     Ok((rustix::fs::Uid::from_raw(id(meta.uid)?), rustix::fs::Gid::from_raw(id(meta.gid)?)))
 }
 
 fn times(meta: &Meta) -> Timestamps {
-    let time = Timespec { tv_sec: meta.mtime, tv_nsec: 0 };
-    Timestamps { last_access: time, last_modification: time }
+    let time = Timespec {
+        tv_sec: meta.mtime,
+        tv_nsec: 0,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
 
 /// Owner first: a change of owner takes set-user-id bits and capabilities away.

@@ -20,7 +20,12 @@ fn archive(suite: &str) -> PathBuf {
 }
 
 fn unpack(suite: &str, root: &Path) {
-    let status = Command::new("tar").args(["--numeric-owner", "--xattrs", "--exclude=./dev/*", "-xpJf"]).arg(archive(suite)).arg("-C").arg(root).status();
+    let status = Command::new("tar")
+        .args(["--numeric-owner", "--xattrs", "--exclude=./dev/*", "-xpJf"])
+        .arg(archive(suite))
+        .arg("-C")
+        .arg(root)
+        .status();
     assert!(status.unwrap().success(), "tar unpacks the root file system");
 }
 
@@ -33,7 +38,11 @@ fn settled(host: &Host, id: model::ContainerId) -> String {
 fn boots_and_shuts_down(suite: &'static str) {
     let host = Host::new(as_root(), suite);
     let id = host.container(suite, |root| unpack(suite, root));
-    let limits = Limits { cpus: Some(1.0), memory_bytes: Some(512 << 20), ..Limits::default() };
+    let limits = Limits {
+        cpus: Some(1.0),
+        memory_bytes: Some(512 << 20),
+        ..Limits::default()
+    };
     let first = host.start(id, limits).expect("it starts");
     let state = settled(&host, id);
     let (_, failed) = host.run(id, &command(&["systemctl", "--failed", "--no-legend", "--plain"]));
@@ -42,7 +51,9 @@ fn boots_and_shuts_down(suite: &'static str) {
     let total = host.run(id, &command(&["sh", "-c", "grep MemTotal /proc/meminfo"])).1;
     assert_eq!(total.split_whitespace().nth(1), Some("524288"), "{total}");
     assert_eq!(host.run(id, &command(&["systemctl", "reboot"])).0, 0);
-    let again = host.wait_for(id, |seen| seen.state == ContainerState::Running && seen.pid.is_some() && seen.pid != Some(first.pid));
+    let again = host.wait_for(id, |seen| {
+        seen.state == ContainerState::Running && seen.pid.is_some() && seen.pid != Some(first.pid)
+    });
     assert_eq!(again.exits.last().map(|exit| exit.reason), Some(ExitReason::Reboot));
     assert_eq!(settled(&host, id), "running");
     host.runtime.signal(id, Signal::PowerOff).expect("it is asked");

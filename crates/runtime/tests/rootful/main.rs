@@ -14,7 +14,10 @@ use model::engine::{ExecRequest, Signal};
 use model::{ErrorCode, Limits};
 
 pub fn command(words: &[&str]) -> ExecRequest {
-    ExecRequest { command: words.iter().map(|&word| word.to_owned()).collect(), ..ExecRequest::default() }
+    ExecRequest {
+        command: words.iter().map(|&word| word.to_owned()).collect(),
+        ..ExecRequest::default()
+    }
 }
 
 #[test]
@@ -45,7 +48,10 @@ fn smoke_exit_codes_are_those_of_the_command() {
     ] {
         assert_eq!(host.run(id, &command(&words)).0, wanted, "{words:?}");
     }
-    let odd = ExecRequest { user: Some("0001".into()), ..command(&["/bin/true"]) };
+    let odd = ExecRequest {
+        user: Some("0001".into()),
+        ..command(&["/bin/true"])
+    };
     assert!(host.runtime.exec(id, host::exec_id(), &odd).is_err());
 }
 
@@ -55,7 +61,12 @@ fn input_comes_back_unchanged() {
     let id = host.busybox("input");
     host.start(id, Limits::default()).expect("it starts");
     let sent: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
-    let mut streams = host.runtime.exec(id, host::exec_id(), &command(&["/bin/busybox", "cat"])).expect("cat runs").into_iter().map(std::fs::File::from);
+    let mut streams = host
+        .runtime
+        .exec(id, host::exec_id(), &command(&["/bin/busybox", "cat"]))
+        .expect("cat runs")
+        .into_iter()
+        .map(std::fs::File::from);
     let (mut input, mut output) = (streams.next().unwrap(), streams.next().unwrap());
     let copy = sent.clone();
     let writer = std::thread::spawn(move || input.write_all(&copy));
@@ -72,7 +83,9 @@ fn smoke_power_off_and_reboot_are_told_apart() {
     let first = host.start(id, Limits::default()).expect("it starts");
     // The shim starts it again without an engine: only the new pid is waited for here.
     host.run(id, &command(&["/bin/busybox", "reboot", "-f"]));
-    let again = host.wait_for(id, |seen| seen.state == ContainerState::Running && seen.pid != Some(first.pid) && seen.pid.is_some());
+    let again = host.wait_for(id, |seen| {
+        seen.state == ContainerState::Running && seen.pid != Some(first.pid) && seen.pid.is_some()
+    });
     assert_eq!(again.exits.last().map(|exit| exit.reason), Some(ExitReason::Reboot));
     host.runtime.signal(id, Signal::PowerOff).expect("it is asked");
     let off = host.wait_for(id, |seen| seen.state == ContainerState::Stopped);
@@ -114,17 +127,41 @@ fn smoke_frozen_refuses_exec_and_goes_on_when_thawed() {
 fn smoke_limits_hold_inside_and_change_while_it_runs() {
     let host = Host::new(as_root(), "limits");
     let id = host.busybox("limits");
-    let limits = Limits { cpus: Some(1.0), memory_bytes: Some(128 << 20), pids: Some(64), ..Limits::default() };
+    let limits = Limits {
+        cpus: Some(1.0),
+        memory_bytes: Some(128 << 20),
+        pids: Some(64),
+        ..Limits::default()
+    };
     host.start(id, limits.clone()).expect("it starts");
     assert_eq!(host.run(id, &command(&["/bin/busybox", "nproc"])).1, "1\n");
     let counters = host.counters(id);
     assert_eq!((counters.memory.limit_bytes, counters.pids.limit), (Some(128 << 20), Some(64)));
-    host.runtime.set_limits(id, &Limits { memory_bytes: Some(256 << 20), cpus: None, pids: None, ..limits }).expect("they change");
+    host.runtime
+        .set_limits(
+            id,
+            &Limits {
+                memory_bytes: Some(256 << 20),
+                cpus: None,
+                pids: None,
+                ..limits
+            },
+        )
+        .expect("they change");
     let counters = host.counters(id);
     assert_eq!((counters.memory.limit_bytes, counters.pids.limit), (Some(256 << 20), None));
     let all = std::thread::available_parallelism().unwrap().to_string();
     assert_eq!(host.run(id, &command(&["/bin/busybox", "nproc"])).1.trim(), all);
-    let none = host.runtime.set_limits(id, &Limits { cpuset: Some("4000".into()), ..Limits::default() }).unwrap_err();
+    let none = host
+        .runtime
+        .set_limits(
+            id,
+            &Limits {
+                cpuset: Some("4000".into()),
+                ..Limits::default()
+            },
+        )
+        .unwrap_err();
     assert_eq!(none.code, ErrorCode::Invalid);
 }
 
@@ -132,7 +169,15 @@ fn smoke_limits_hold_inside_and_change_while_it_runs() {
 fn a_greedy_process_is_killed_and_counted() {
     let host = Host::new(as_root(), "oom");
     let id = host.busybox("oom");
-    host.start(id, Limits { memory_bytes: Some(64 << 20), swap_bytes: Some(0), ..Limits::default() }).expect("it starts");
+    host.start(
+        id,
+        Limits {
+            memory_bytes: Some(64 << 20),
+            swap_bytes: Some(0),
+            ..Limits::default()
+        },
+    )
+    .expect("it starts");
     let (code, _) = host.run(id, &command(&["/bin/busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"]));
     assert_eq!(code, 137);
     assert!(host.counters(id).memory.oom_kills.is_some_and(|kills| kills >= 1));
@@ -183,7 +228,15 @@ fn smoke_init_has_few_capabilities_a_filter_and_its_own_ids() {
     let id = host.busybox("caps");
     let pid = host.start(id, Limits::default()).expect("it starts").pid;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let field = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim_start_matches(':').trim().to_owned();
+    let field = |key: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .unwrap_or_default()
+            .trim_start_matches(':')
+            .trim()
+            .to_owned()
+    };
     assert_eq!(field("Seccomp"), "2");
     assert_eq!((field("CapInh"), field("CapAmb")), ("0".repeat(16), "0".repeat(16)));
     let bounding = u64::from_str_radix(&field("CapBnd"), 16).unwrap();

@@ -16,7 +16,13 @@ use crate::console::Console;
 use crate::routes::answer::{Answer, Body};
 
 fn agent(headers: &HeaderMap) -> String {
-    headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok()).unwrap_or_default().chars().take(200).collect()
+    headers
+        .get(USER_AGENT)
+        .and_then(|agent| agent.to_str().ok())
+        .unwrap_or_default()
+        .chars()
+        .take(200)
+        .collect()
 }
 
 fn signed_in(status: StatusCode, cookie: SessionCookie, signed: SignedIn) -> Response {
@@ -39,7 +45,11 @@ pub async fn set_up(
     headers: HeaderMap,
     Body(form): Body<SetUp>,
 ) -> Answer<Response> {
-    let signed = console.control.access.set_up(&form.token, &form.name, &form.password, &caller.from, &agent(&headers)).await?;
+    let signed = console
+        .control
+        .access
+        .set_up(&form.token, &form.name, &form.password, &caller.from, &agent(&headers))
+        .await?;
     Ok(signed_in(StatusCode::CREATED, cookie, signed))
 }
 
@@ -53,7 +63,12 @@ pub struct SetupLink {
 #[utoipa::path(post, path = "/api/v1/setup/link", tag = "access", responses((status = 201, body = SetupLink)))]
 pub async fn setup_link(State(console): State<Console>, Extension(caller): Extension<Caller>) -> Answer<(StatusCode, Json<SetupLink>)> {
     let token = console.control.access.setup_token(&caller).await?;
-    Ok((StatusCode::CREATED, Json(SetupLink { url: format!("{}/setup#{token}", console.base_url()) })))
+    Ok((
+        StatusCode::CREATED,
+        Json(SetupLink {
+            url: format!("{}/setup#{token}", console.base_url()),
+        }),
+    ))
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -71,7 +86,11 @@ pub async fn sign_in(
     headers: HeaderMap,
     Body(form): Body<SignIn>,
 ) -> Answer<Response> {
-    let signed = console.control.access.sign_in(&form.name, &form.password, &caller.from, &agent(&headers)).await?;
+    let signed = console
+        .control
+        .access
+        .sign_in(&form.name, &form.password, &caller.from, &agent(&headers))
+        .await?;
     Ok(signed_in(StatusCode::OK, cookie, signed))
 }
 
@@ -137,7 +156,12 @@ pub struct NewPassword {
 
 /// Sets a password: one's own with the present one, others' as an administrator.
 #[utoipa::path(put, path = "/api/v1/users/{name}/password", tag = "access", params(("name" = String, Path)), request_body = NewPassword, responses((status = 204)))]
-pub async fn set_password(State(console): State<Console>, Extension(caller): Extension<Caller>, Path(name): Path<String>, Body(new): Body<NewPassword>) -> Answer<StatusCode> {
+pub async fn set_password(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Body(new): Body<NewPassword>,
+) -> Answer<StatusCode> {
     console.control.access.set_password(&caller, &name, new.old.as_deref(), &new.password).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -159,8 +183,16 @@ pub struct TokenRequest {
 
 /// Makes a token; its secret is told once.
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "access", request_body = TokenRequest, responses((status = 201, body = NewToken)))]
-pub async fn create_token(State(console): State<Console>, Extension(caller): Extension<Caller>, Body(new): Body<TokenRequest>) -> Answer<(StatusCode, Json<NewToken>)> {
-    let token = console.control.access.create_token(&caller, &new.name, new.role.unwrap_or(Role::Viewer), new.expires).await?;
+pub async fn create_token(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Body(new): Body<TokenRequest>,
+) -> Answer<(StatusCode, Json<NewToken>)> {
+    let token = console
+        .control
+        .access
+        .create_token(&caller, &new.name, new.role.unwrap_or(Role::Viewer), new.expires)
+        .await?;
     Ok((StatusCode::CREATED, Json(token)))
 }
 

@@ -42,7 +42,12 @@ pub async fn list(State(console): State<Console>, Extension(caller): Extension<C
 
 /// Creates a container, and starts it if asked to.
 #[utoipa::path(post, path = "/api/v1/containers", tag = "containers", request_body = CreateRequest, responses((status = 202, body = Task)))]
-pub async fn create(State(console): State<Console>, Extension(caller): Extension<Caller>, headers: HeaderMap, Body(request): Body<CreateRequest>) -> Answer<Accepted> {
+pub async fn create(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    Body(request): Body<CreateRequest>,
+) -> Answer<Accepted> {
     Ok(Accepted(console.control.containers.create(&caller, request, idempotency_key(&headers)).await?))
 }
 
@@ -87,7 +92,13 @@ pub async fn delete(
     Query(query): Query<DeleteQuery>,
     headers: HeaderMap,
 ) -> Answer<Accepted> {
-    Ok(Accepted(console.control.containers.delete(&caller, &name, query.force, query.purge, idempotency_key(&headers)).await?))
+    Ok(Accepted(
+        console
+            .control
+            .containers
+            .delete(&caller, &name, query.force, query.purge, idempotency_key(&headers))
+            .await?,
+    ))
 }
 
 /// Starts it.
@@ -124,7 +135,13 @@ pub async fn stop(
     Body(body): Body<StopOptions>,
 ) -> Answer<Accepted> {
     let (timeout, kill) = body.or(&query);
-    Ok(Accepted(console.control.containers.stop(&caller, &name, timeout, kill, idempotency_key(&headers)).await?))
+    Ok(Accepted(
+        console
+            .control
+            .containers
+            .stop(&caller, &name, timeout, kill, idempotency_key(&headers))
+            .await?,
+    ))
 }
 
 /// Kills everything in it.
@@ -144,7 +161,13 @@ pub async fn restart(
     Body(body): Body<StopOptions>,
 ) -> Answer<Accepted> {
     let (timeout, kill) = body.or(&query);
-    Ok(Accepted(console.control.containers.restart(&caller, &name, timeout, kill, idempotency_key(&headers)).await?))
+    Ok(Accepted(
+        console
+            .control
+            .containers
+            .restart(&caller, &name, timeout, kill, idempotency_key(&headers))
+            .await?,
+    ))
 }
 
 /// Freezes every process in it.
@@ -166,7 +189,12 @@ pub struct Rename {
 
 /// Gives a stopped container another name.
 #[utoipa::path(post, path = "/api/v1/containers/{name}/rename", tag = "containers", params(("name" = String, Path)), request_body = Rename, responses((status = 200, body = ContainerDetail)))]
-pub async fn rename(State(console): State<Console>, Extension(caller): Extension<Caller>, Path(name): Path<String>, Body(new): Body<Rename>) -> Answer<Response> {
+pub async fn rename(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Body(new): Body<Rename>,
+) -> Answer<Response> {
     Ok(with_etag(console.control.containers.rename(&caller, &name, &new.name).await?))
 }
 
@@ -202,7 +230,12 @@ impl Span {
 
 /// What it used.
 #[utoipa::path(get, path = "/api/v1/containers/{name}/metrics", tag = "containers", params(("name" = String, Path), Span), responses((status = 200, body = History)))]
-pub async fn history(State(console): State<Console>, Extension(caller): Extension<Caller>, Path(name): Path<String>, Query(span): Query<Span>) -> Answer<Json<History>> {
+pub async fn history(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Query(span): Query<Span>,
+) -> Answer<Json<History>> {
     let (from, to) = span.bounds(&console);
     Ok(Json(console.control.metrics.history(&caller, &name, from, to, span.step).await?))
 }
@@ -216,7 +249,12 @@ pub struct LogQuery {
 
 /// What its console printed.
 #[utoipa::path(get, path = "/api/v1/containers/{name}/logs", tag = "containers", params(("name" = String, Path), LogQuery), responses((status = 200, content_type = "text/plain", body = String)))]
-pub async fn logs(State(console): State<Console>, Extension(caller): Extension<Caller>, Path(name): Path<String>, Query(query): Query<LogQuery>) -> Answer<Response> {
+pub async fn logs(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Query(query): Query<LogQuery>,
+) -> Answer<Response> {
     let mut log = console.control.containers.log(&caller, &name).await?;
     let length = log.metadata().await.map_or(0, |metadata| metadata.len());
     let skipped = log.seek(std::io::SeekFrom::Start(length.saturating_sub(LOG_BYTES))).await;

@@ -24,7 +24,11 @@ pub async fn sources(State(console): State<Console>, Extension(caller): Extensio
 
 /// Adds a source.
 #[utoipa::path(post, path = "/api/v1/sources", tag = "templates", request_body = NewSource, responses((status = 201, body = Source)))]
-pub async fn add_source(State(console): State<Console>, Extension(caller): Extension<Caller>, Body(new): Body<NewSource>) -> Answer<(StatusCode, Json<Source>)> {
+pub async fn add_source(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Body(new): Body<NewSource>,
+) -> Answer<(StatusCode, Json<Source>)> {
     Ok((StatusCode::CREATED, Json(console.control.templates.add_source(&caller, new).await?)))
 }
 
@@ -61,7 +65,12 @@ pub struct Filter {
 /// Templates that are here, with `remote=true` also those that are offered.
 #[utoipa::path(get, path = "/api/v1/templates", tag = "templates", params(Filter), responses((status = 200, body = Vec<Template>)))]
 pub async fn templates(State(console): State<Console>, Extension(caller): Extension<Caller>, Query(filter): Query<Filter>) -> Answer<Json<Vec<Template>>> {
-    let filter = TemplateFilter { remote: filter.remote, source: filter.source, search: filter.search, unusable: filter.unusable };
+    let filter = TemplateFilter {
+        remote: filter.remote,
+        source: filter.source,
+        search: filter.search,
+        unusable: filter.unusable,
+    };
     Ok(Json(console.control.templates.list(&caller, &filter).await?))
 }
 
@@ -87,9 +96,16 @@ pub struct Download {
 
 /// Downloads a template.
 #[utoipa::path(post, path = "/api/v1/templates", tag = "templates", request_body = Download, responses((status = 202, body = Task)))]
-pub async fn download(State(console): State<Console>, Extension(caller): Extension<Caller>, headers: HeaderMap, Body(wanted): Body<Download>) -> Answer<Accepted> {
+pub async fn download(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    Body(wanted): Body<Download>,
+) -> Answer<Accepted> {
     let reference = reference(&wanted.reference)?;
-    Ok(Accepted(console.control.templates.download(&caller, &reference, idempotency_key(&headers)).await?))
+    Ok(Accepted(
+        console.control.templates.download(&caller, &reference, idempotency_key(&headers)).await?,
+    ))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -103,7 +119,13 @@ pub struct Import {
 #[utoipa::path(post, path = "/api/v1/templates/import", tag = "templates", request_body = Import, responses((status = 202, body = Task)))]
 pub async fn import(State(console): State<Console>, Extension(caller): Extension<Caller>, headers: HeaderMap, Body(wanted): Body<Import>) -> Answer<Accepted> {
     let Import { url, name, sha256 } = wanted;
-    Ok(Accepted(console.control.templates.import_url(&caller, &url, name.as_deref(), sha256.as_deref(), idempotency_key(&headers)).await?))
+    Ok(Accepted(
+        console
+            .control
+            .templates
+            .import_url(&caller, &url, name.as_deref(), sha256.as_deref(), idempotency_key(&headers))
+            .await?,
+    ))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -117,7 +139,9 @@ pub struct Upload {
 #[utoipa::path(post, path = "/api/v1/templates/upload", tag = "templates", params(Upload), request_body(content = String, content_type = "application/octet-stream"), responses((status = 202, body = Task)))]
 pub async fn upload(State(console): State<Console>, Extension(caller): Extension<Caller>, Query(upload): Query<Upload>, body: RawBody) -> Answer<Accepted> {
     let body = body.into_data_stream().map_err(std::io::Error::other);
-    Ok(Accepted(console.control.templates.upload(&caller, &upload.name, upload.sha256.as_deref(), body).await?))
+    Ok(Accepted(
+        console.control.templates.upload(&caller, &upload.name, upload.sha256.as_deref(), body).await?,
+    ))
 }
 
 /// Removes a template that nothing stands on.

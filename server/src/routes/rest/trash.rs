@@ -26,7 +26,12 @@ pub struct Restore {
 
 /// Brings a container back.
 #[utoipa::path(post, path = "/api/v1/trash/{id}/restore", tag = "trash", params(("id" = String, Path)), request_body = Option<Restore>, responses((status = 202, body = Task)))]
-pub async fn restore(State(console): State<Console>, Extension(caller): Extension<Caller>, Path(id): Path<ContainerId>, Body(wanted): Body<Restore>) -> Answer<Accepted> {
+pub async fn restore(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<ContainerId>,
+    Body(wanted): Body<Restore>,
+) -> Answer<Accepted> {
     Ok(Accepted(console.control.containers.restore(&caller, id, wanted.name.as_deref()).await?))
 }
 

@@ -1,6 +1,9 @@
 use super::*;
 
-const HOST: HostFacts<'static> = HostFacts { arch: "amd64", cgroup: "hybrid" };
+const HOST: HostFacts<'static> = HostFacts {
+    arch: "amd64",
+    cgroup: "hybrid",
+};
 
 /// The example of the format's own description; its hashes are real.
 const LIST: &str = r#"{"content_id":"images","datatype":"image-downloads","format":"products:1.0","products":{
