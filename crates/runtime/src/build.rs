@@ -130,7 +130,7 @@ fn run(work: &Work, output: OwnedFd, log: OwnedFd) -> Result<()> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
     let request = serde_json::to_string(work).map_err(|error| Error::failed(step, error.to_string()))?;
     let watched = log.try_clone().at(step, "dup()")?;
-    let mut child = crate::helper::spawn("build", &request, vec![theirs, output, log])?;
+    let mut child = crate::respawn::spawn("build", &request, vec![theirs, output, log])?;
     let outcome = talk(&child, &ours, watched.as_fd());
     child.kill().ok();
     child.wait().at(step, "waitpid()")?;

@@ -13,13 +13,13 @@ pub mod container;
 pub mod error;
 pub mod exec;
 #[cfg(feature = "engine")]
-pub mod helper;
-#[cfg(feature = "engine")]
 pub mod host;
 pub mod init;
 #[cfg(feature = "engine")]
 pub mod lxcfs;
 pub mod net;
+#[cfg(feature = "engine")]
+pub mod respawn;
 #[cfg(feature = "engine")]
 pub mod rootfs;
 pub mod shim;
@@ -34,6 +34,6 @@ mod watch;
 #[cfg(feature = "engine")]
 pub use container::{Config, Runtime};
 #[cfg(feature = "engine")]
-pub use helper::run_helper_if_asked;
+pub use respawn::run_helper_if_asked;
 #[cfg(feature = "engine")]
 pub use shim::engine::ShimSource;

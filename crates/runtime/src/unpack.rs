@@ -73,7 +73,7 @@ fn fill(folders: &Folders, request: &UnpackRequest, name: &str, input: OwnedFd, 
         caps: request.caps,
     };
     let work = serde_json::to_string(&work).map_err(|error| Error::failed(step, error.to_string()))?;
-    let mut child = crate::helper::spawn("unpack", &work, vec![theirs, input, progress])?;
+    let mut child = crate::respawn::spawn("unpack", &work, vec![theirs, input, progress])?;
     let outcome = talk(&child, &ours, request);
     // Over in any case: an answer was given, or none will come.
     child.kill().ok();

@@ -1,3 +1,5 @@
+//! Indexes as servers write them, and as they should not.
+
 use super::*;
 
 const HOST: HostFacts<'static> = HostFacts {
