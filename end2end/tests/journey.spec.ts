@@ -151,7 +151,7 @@ test("it stops, goes to the trash, comes back and is purged", async ({ console }
   await page.goto("/containers/web");
   await page.getByRole("button", { name: "Stop", exact: true }).click();
   await expect(page.getByText("stopped", { exact: true }).first()).toBeVisible({ timeout: 60_000 });
-  await page.getByRole("button", { name: /^(More|Actions)/ }).first().click();
+  await page.locator("summary[aria-label='Actions']").first().click();
   await page.getByRole("button", { name: "Delete", exact: true }).click();
   await page.getByRole("dialog").getByRole("button", { name: /^Delete/ }).click();
   await page.waitForURL("**/containers");

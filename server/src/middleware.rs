@@ -16,7 +16,6 @@ pub mod request_log;
 pub mod session;
 
 /// Wraps the finished router: a layer covers only routes that exist when it is added.
-#[must_use]
 pub fn wrap(router: Router, console: &Console) -> Router {
     router
         .layer(from_fn(origin::check))

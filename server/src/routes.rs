@@ -32,7 +32,6 @@ const MAX_BODY: usize = 1 << 20;
 struct Document;
 
 /// The whole router with all its layers. Fills the console's OpenAPI document.
-#[must_use]
 pub fn router(console: &Console) -> Router {
     let table = table(console);
     let document = table.document(Document::openapi());

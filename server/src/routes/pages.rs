@@ -17,7 +17,6 @@ use crate::console::Console;
 use crate::middleware::headers::page_policy;
 
 /// Every page of the app, and a page that says so for every other address.
-#[must_use]
 pub fn router(console: &Console) -> Router {
     let routes: Vec<AxumRouteListing> = generate_route_list(App);
     let mut router = Router::new();

@@ -56,7 +56,9 @@ impl Table {
                 permission,
             }));
         }
-        self.router = self.router.routes((schemas, paths, methods.layer(gate(permission))));
+        self.router = self
+            .router
+            .routes((schemas, paths, methods.layer(from_fn(move |request, next| pass(permission, request, next)))));
         self
     }
 
@@ -68,7 +70,9 @@ impl Table {
             path: path.to_owned(),
             permission,
         });
-        self.plain = self.plain.route(path, methods.layer(gate(permission)));
+        self.plain = self
+            .plain
+            .route(path, methods.layer(from_fn(move |request, next| pass(permission, request, next))));
         self
     }
 
@@ -81,23 +85,12 @@ impl Table {
     }
 
     /// The router itself.
-    #[must_use]
     pub fn into_router(self, console: &Console) -> Router {
         Router::from(self.router).merge(self.plain).with_state(console.clone())
     }
 }
 
-/// A layer that lets through who may pass.
-fn gate(
-    permission: Option<Permission>,
-) -> axum::middleware::FromFnLayer<
-    impl Fn(Request, Next) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> + Clone + Send + Sync + 'static,
-    (),
-    (Request,),
-> {
-    from_fn(move |request: Request, next: Next| -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> { Box::pin(pass(permission, request, next)) })
-}
-
+/// Lets through who may pass.
 async fn pass(permission: Option<Permission>, request: Request, next: Next) -> Response {
     match judge(permission, request.extensions().get::<Caller>()) {
         Ok(()) => next.run(request).await,

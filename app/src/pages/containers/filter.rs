@@ -50,10 +50,10 @@ impl Filter {
 #[expect(clippy::cast_precision_loss, reason = "a threshold")]
 fn term(text: &str) -> Term {
     let lower = fold(text);
-    if let Some(size) = lower.strip_prefix("mem>") {
-        if let Ok(bytes) = parse_size(&size.to_uppercase()) {
-            return Term::MemoryAbove(bytes as f64);
-        }
+    if let Some(size) = lower.strip_prefix("mem>")
+        && let Ok(bytes) = parse_size(&size.to_uppercase())
+    {
+        return Term::MemoryAbove(bytes as f64);
     }
     if let Some(cores) = lower.strip_prefix("cpu>").and_then(|cores| cores.parse().ok()) {
         return Term::CpuAbove(cores);

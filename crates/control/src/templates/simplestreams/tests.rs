@@ -43,8 +43,10 @@ fn the_example_gives_one_template_and_one_virtual_machine() {
 
 #[test]
 fn an_offer_is_found_by_each_alias_and_with_the_architecture() {
-    let mut catalogue = super::super::offer::Catalogue::default();
-    catalogue.offers = offers(LIST.as_bytes(), HOST, &mut Vec::new()).unwrap();
+    let catalogue = super::super::offer::Catalogue {
+        offers: offers(LIST.as_bytes(), HOST, &mut Vec::new()).unwrap(),
+        ..super::super::offer::Catalogue::default()
+    };
     for good in ["quayos/2", "quayos/2/default", "quayos/2/amd64", "quayos:2:amd64:default"] {
         let reference = format!("images:{good}").parse().unwrap();
         assert!(catalogue.find(&reference, "amd64").is_some(), "{good}");
