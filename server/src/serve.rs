@@ -134,16 +134,23 @@ async fn announce(console: &Console, fingerprint: Option<&str>) -> Result<(), Fa
         None
     };
     for address in &console.addresses {
-        println!("berth: listening on {}", url_of(*address, console.config.tls.covers(*address)));
+        say(&format!("berth: listening on {}", url_of(*address, console.config.tls.covers(*address))));
     }
     if let Some(fingerprint) = fingerprint {
-        println!("berth: the certificate's SHA-256 fingerprint is {fingerprint}");
+        say(&format!("berth: the certificate's SHA-256 fingerprint is {fingerprint}"));
     }
     if let Some(token) = token {
-        println!("berth: set up the first account at {}/setup#{token}", console.base_url());
+        say(&format!("berth: set up the first account at {}/setup#{token}", console.base_url()));
     }
     lifecycle::notify("READY=1");
     Ok(())
+}
+
+/// A line on standard output. Whoever started the console may have closed it meanwhile; that ends nothing.
+fn say(line: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    drop(writeln!(out, "{line}").and_then(|()| out.flush()));
 }
 
 /// Minutes east of UTC where this host stands, as `date` says it: the standard library knows no time zones.

@@ -8,8 +8,8 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use model::error::{ErrorBody, ErrorCode};
 use model::task::Task;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserializer, Serialize};
 
 /// The result of a handler.
 pub type Answer<T> = Result<T, ApiError>;
@@ -105,15 +105,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         // No body stands for an object without fields.
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        let mut deserializer = serde_json::Deserializer::from_slice(text);
-        serde_path_to_error::deserialize(&mut deserializer).map(Self).map_err(|error| {
-            let (path, inner) = (error.path().to_string(), error.into_inner());
-            let code = if inner.is_data() { ErrorCode::Invalid } else { ErrorCode::BadRequest };
-            let mut refusal = ApiError::new(code, format!("the body is wrong: {inner}"));
-            refusal.0.field = Some(path).filter(|path| path != ".");
-            refusal
-        })
+        read(&mut serde_json::Deserializer::from_slice(text)).map(Self)
     }
+}
+
+/// Reads a value; what is wrong names its field.
+///
+/// # Errors
+/// `Invalid` for a bad value, `BadRequest` for what is no JSON.
+pub fn read<'de, T: DeserializeOwned>(from: impl Deserializer<'de, Error = serde_json::Error>) -> Answer<T> {
+    serde_path_to_error::deserialize(from).map_err(|error| {
+        let (path, inner) = (error.path().to_string(), error.into_inner());
+        let code = if inner.is_data() { ErrorCode::Invalid } else { ErrorCode::BadRequest };
+        let mut refusal = ApiError::new(code, format!("the body is wrong: {inner}"));
+        refusal.0.field = Some(path).filter(|path| path != ".");
+        refusal
+    })
 }
 
 /// The `Idempotency-Key` of a request.

@@ -9,17 +9,18 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use control::Caller;
-use model::Timestamp;
 use model::container::{ContainerDetail, ContainerState, ContainerSummary, CreateRequest, UpdateRequest};
 use model::engine::ExecRequest;
 use model::id::ExecId;
 use model::metrics::{History, Stats};
 use model::task::Task;
+use model::{ContainerSpec, Timestamp};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use crate::console::Console;
-use crate::routes::answer::{Accepted, Answer, Body, idempotency_key};
+use crate::routes::answer::{Accepted, Answer, Body, idempotency_key, read};
 
 /// How long a stop waits unless it is told (interface.md).
 const STOP_SECONDS: u64 = 30;
@@ -42,12 +43,10 @@ pub async fn list(State(console): State<Console>, Extension(caller): Extension<C
 
 /// Creates a container, and starts it if asked to.
 #[utoipa::path(post, path = "/api/v1/containers", tag = "containers", request_body = CreateRequest, responses((status = 202, body = Task)))]
-pub async fn create(
-    State(console): State<Console>,
-    Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
-    Body(request): Body<CreateRequest>,
-) -> Answer<Accepted> {
+pub async fn create(State(console): State<Console>, Extension(caller): Extension<Caller>, headers: HeaderMap, Body(request): Body<Value>) -> Answer<Accepted> {
+    // By its parts: a flattened part hides which of its fields is wrong.
+    read::<ContainerSpec>(&request)?;
+    let request: CreateRequest = read(&request)?;
     Ok(Accepted(console.control.containers.create(&caller, request, idempotency_key(&headers)).await?))
 }
 
