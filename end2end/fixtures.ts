@@ -62,6 +62,8 @@ export async function look(browser: Browser, from: Page, name: string, path: str
       await page.goto(path);
       await expect(page.locator("h1")).toHaveCount(1);
       await expect(page.locator("html")).not.toHaveAttribute("data-loading", /.*/);
+      // Live values have come in.
+      await expect(page.getByText("Not known yet")).toHaveCount(0);
       await page.screenshot({ path: join("artefacts/pictures", `${name}-${width}-${colorScheme}.png`), fullPage: true });
       const findings = await new AxeBuilder({ page }).analyze();
       expect.soft(findings.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`), `axe on ${name} at ${width} ${colorScheme}`).toEqual([]);

@@ -43,6 +43,7 @@ impl World {
             id_pool: (524_288, 1_879_048_191),
             closed_ports: Vec::new(),
             public_url: None,
+            reads_sources: false,
         };
         let engine = Arc::new(Fake::new());
         let digest: Digest = "a".repeat(64).parse().unwrap();
