@@ -16,6 +16,7 @@ pub mod moment;
 pub mod page_frame;
 pub mod sparkline;
 pub mod state_badge;
+pub mod submit;
 pub mod task_progress;
 pub mod terminal;
 pub mod toast;

@@ -130,7 +130,8 @@ impl Live {
         if task.state.is_over()
             && let Some(then) = self.when_over.try_update_value(|waiting| waiting.remove(&task.id)).flatten()
         {
-            then.run(task.clone());
+            // Gone with the page that waited.
+            then.try_run(task.clone());
         }
         if let Some(known) = self.tasks.with_untracked(|tasks| tasks.get(&task.id).cloned()) {
             // The answer to a press may come after the event that says it is done.
@@ -148,7 +149,9 @@ impl Live {
     pub fn when_over(self, id: TaskId, then: Callback<Task>) {
         let known = self.tasks.with_untracked(|tasks| tasks.get(&id).map(|task| task.get_untracked()));
         match known {
-            Some(task) if task.state.is_over() => then.run(task),
+            Some(task) if task.state.is_over() => {
+                then.try_run(task);
+            }
             _ => self.when_over.update_value(|waiting| {
                 waiting.insert(id, then);
             }),

@@ -80,6 +80,10 @@ texts! {
     IP6 = "IPv6 address", "Adresse IPv6";
     PUBLISH = "Published ports", "Ports publiés";
     PUBLISH_HINT = "HOST:CONTAINER, such as 8080:80 or 53:53/udp", "HÔTE:CONTENEUR, par exemple 8080:80 ou 53:53/udp";
+    RATE_IN = "Receives at most (bit/s)", "Reçoit au plus (bit/s)";
+    RATE_OUT = "Sends at most (bit/s)", "Envoie au plus (bit/s)";
+    MTU = "MTU", "MTU";
+    MAC = "MAC address", "Adresse MAC";
     SSH_KEY = "SSH keys of root", "Clés SSH de root";
     SSH_KEY_HINT = "one in each line", "une par ligne";
     ROOT_PASSWORD = "Password of root", "Mot de passe de root";
@@ -95,9 +99,11 @@ texts! {
     ENV = "Environment", "Environnement";
     ENV_HINT = "NAME=value, one in each line", "NOM=valeur, une par ligne";
     NOTES = "Notes", "Notes";
+    NOTES_HINT = "for people; shown on its page", "pour les personnes ; affichées sur sa page";
     SUMMARY = "Summary", "Résumé";
     CREATE_AND_START = "Create and start", "Créer et démarrer";
     CREATE_ONLY = "Create without starting", "Créer sans démarrer";
+    FOLLOW_TASK = "Open the task", "Ouvrir la tâche";
     NOT_CREATED = "The container was not created", "Le conteneur n’a pas été créé";
     AS_COMMAND = "The same as a command", "La même chose en commande";
     AS_API = "The same as an API call", "La même chose par l’API";

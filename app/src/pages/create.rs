@@ -60,7 +60,7 @@ fn Whole(start: Start) -> impl IntoView {
         form.send(true);
     };
     view! {
-        <form class="create" on:submit=submit novalidate>
+        <form class="create" method="post" on:submit=submit novalidate>
             <div class="create__fields">
                 <section class="card"><picker::Picker form=form templates=templates/></section>
                 <section class="card">

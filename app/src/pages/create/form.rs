@@ -9,15 +9,19 @@ use model::ErrorCode;
 use model::container::CreateRequest;
 use model::id::TaskId;
 use model::task::{Task, TaskState};
+use wasm_bindgen::JsCast as _;
 
 use super::Start;
-use crate::api::{ApiError, containers as functions};
+use crate::api::{ApiError, containers as functions, tasks};
 use crate::format::{Locale, use_locale};
 use crate::forms::create::{FIELDS, TICKS, initial, parse};
 use crate::forms::limits::KEYS;
 use crate::forms::presets;
 use crate::forms::problems::{Problems, words};
 use crate::live::{Live, use_live};
+
+/// What the server says about the NIC as a whole.
+pub const NIC: &str = "nic";
 
 /// The fields as signals, and where the request stands.
 #[derive(Clone, Copy)]
@@ -29,7 +33,11 @@ pub struct Form {
     pub refused: RwSignal<Option<ApiError>>,
     /// The task that makes it.
     pub task: RwSignal<Option<TaskId>>,
+    /// Whether the further settings are open: also when one of them is wrong.
+    pub is_unfolded: RwSignal<bool>,
     is_sending: RwSignal<bool>,
+    /// Names this try: the same form sent again after a lost answer is one request, after an answer it is another.
+    attempt: StoredValue<i64>,
     leave: StoredValue<Callback<String>>,
     live: Live,
     locale: Locale,
@@ -53,7 +61,9 @@ impl Form {
             is_checked: RwSignal::new(false),
             refused: RwSignal::new(None),
             task: RwSignal::new(None),
+            is_unfolded: RwSignal::new(false),
             is_sending: RwSignal::new(false),
+            attempt: StoredValue::new(0),
             leave: StoredValue::new(Callback::new(move |path: String| navigate(&path, leptos_router::NavigateOptions::default()))),
             live: use_live(),
             locale: use_locale(),
@@ -116,33 +126,75 @@ impl Form {
         })
     }
 
-    /// Whether the refusal belongs to no field of the page.
+    /// The refusal, unless it stands beside its field.
     pub fn whole_refusal(self) -> Option<ApiError> {
+        let has_place = |field: &str| FIELDS.contains(&field) || KEYS.contains(&field) || field == NIC;
         self.refused
             .get()
-            .filter(|error| error.code() != ErrorCode::Invalid || error.body().field.is_none())
+            .filter(|error| error.code() != ErrorCode::Invalid || !error.body().field.is_some_and(|field| has_place(&field)))
+    }
+
+    /// Brings the first wrong field into sight and gives it the focus.
+    fn point_out(self, mut fields: impl Iterator<Item = String>) {
+        if fields.any(|field| !matches!(field.as_str(), "template" | "name")) {
+            self.is_unfolded.try_set(true);
+        }
+        // The marks are drawn first. Without a window there is nothing to point at.
+        drop(request_animation_frame(|| {
+            let wrong = document().query_selector(".create [aria-invalid='true']").ok().flatten();
+            if let Some(wrong) = wrong.and_then(|element| element.dyn_into::<web_sys::HtmlElement>().ok()) {
+                // Only an element that is not shown refuses the focus.
+                drop(wrong.focus());
+            }
+        }));
     }
 
     /// Sends the request; when it is made, the page of the container follows.
     pub fn send(self, start: bool) {
         self.refused.set(None);
         self.is_checked.set(true);
-        let Ok(mut request) = untrack(|| self.request()) else { return };
+        let mut request = match untrack(|| self.request()) {
+            Ok(request) => request,
+            Err(problems) => return self.point_out(problems.fields().map(str::to_owned)),
+        };
         if untrack(|| self.is_busy()) {
             return;
         }
         request.start = start;
         self.is_sending.set(true);
         let name = request.spec.name.to_string();
-        // The same form pressed twice is one request, a changed form is another.
-        let key = serde_json::to_string(&request)
-            .map(|text| format!("{:x}-{}", fold(&text), self.live.now_ms.get_untracked()))
-            .unwrap_or_default();
+        let key = self.key_of(&request);
         spawn_local(async move {
             let answer = functions::create(request, Some(key)).await;
             self.is_sending.try_set(false);
+            if !matches!(answer, Err(ApiError::Unreachable(_))) {
+                self.attempt.try_set_value(0);
+            }
             match answer {
                 Ok(task) => self.follow(task, name),
+                Err(error) => {
+                    let field = error.body().field;
+                    self.refused.try_set(Some(error));
+                    self.point_out(field.into_iter());
+                }
+            }
+        });
+    }
+
+    fn key_of(self, request: &CreateRequest) -> String {
+        if self.attempt.get_value() == 0 {
+            self.attempt.set_value(self.live.now_ms.get_untracked());
+        }
+        let text = serde_json::to_string(request).unwrap_or_default();
+        format!("{:x}-{}", fold(&text), self.attempt.get_value())
+    }
+
+    /// Asks the task to end; what it made is taken back.
+    pub fn cancel(self) {
+        let Some(id) = self.task.get_untracked() else { return };
+        spawn_local(async move {
+            match tasks::cancel(id).await {
+                Ok(task) => self.live.seed_task(task),
                 Err(error) => {
                     self.refused.try_set(Some(error));
                 }
@@ -157,8 +209,9 @@ impl Form {
         self.live.when_over(
             id,
             Callback::new(move |task: Task| {
+                // Whoever left the page meanwhile is not called away from where they are.
                 if task.state == TaskState::Done {
-                    self.leave.with_value(|leave| leave.run(format!("/containers/{name}")));
+                    self.leave.try_with_value(|leave| leave.try_run(format!("/containers/{name}")));
                 }
             }),
         );

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 use model::engine::HostReport;
+use model::limits::parse_size;
 
 use super::form::Form;
 use crate::format::use_locale;
@@ -32,10 +33,13 @@ pub fn Size(form: Form, host: StoredValue<HostReport>) -> impl IntoView {
             .collect::<Vec<_>>()
     });
     let option = move |key: &'static str| {
-        let detail = PRESETS
-            .iter()
-            .find(|preset| preset.key == key)
-            .map(|preset| format!("{} CPU · {}iB", preset.cpus, preset.memory));
+        let detail = PRESETS.iter().find(|preset| preset.key == key).map(|preset| {
+            format!(
+                "{} CPU · {}",
+                preset.cpus,
+                parse_size(preset.memory).map_or_else(|_| preset.memory.to_owned(), |bytes| locale.bytes(bytes))
+            )
+        });
         let write = move |_| {
             for (field, value) in presets::values(key, has_disk_limits) {
                 form.field(field).set(value);

@@ -1,6 +1,7 @@
 //! What will be made, in words, as a command and as an API call; the buttons; and the way of the task.
 
 use leptos::prelude::*;
+use model::limits::parse_size;
 use model::template::Template;
 
 use super::form::Form;
@@ -8,6 +9,7 @@ use super::picker;
 use crate::components::button::{Button, Tone};
 use crate::components::copy::Copyable;
 use crate::components::error_note::ErrorNote;
+use crate::components::submit::Submit;
 use crate::components::task_progress::TaskProgress;
 use crate::format::use_locale;
 use crate::forms::equivalent;
@@ -22,6 +24,7 @@ pub fn Summary(form: Form, templates: StoredValue<Vec<Template>>) -> impl IntoVi
         let typed = form.get(key);
         if typed.is_empty() { locale.t(text::UNLIMITED).to_owned() } else { typed }
     };
+    let memory = move || parse_size(&form.get("memory")).map_or_else(|_| or_unlimited("memory"), |bytes| locale.bytes(bytes));
     let template = move || {
         let chosen = form.get("template");
         let found = templates.with_value(|all| all.iter().find(|template| template.reference.to_string() == chosen).cloned());
@@ -43,16 +46,22 @@ pub fn Summary(form: Form, templates: StoredValue<Vec<Template>>) -> impl IntoVi
                 <dt>{locale.t(text::CONTAINER_NAME)}</dt><dd><bdi>{move || form.get("name")}</bdi></dd>
                 <dt>{locale.t(text::TEMPLATE)}</dt><dd>{template}</dd>
                 <dt>{locale.t(text::SUM_CPUS)}</dt><dd>{move || or_unlimited("cpus")}</dd>
-                <dt>{locale.t(text::SUM_MEMORY)}</dt><dd>{move || or_unlimited("memory")}</dd>
+                <dt>{locale.t(text::SUM_MEMORY)}</dt><dd>{memory}</dd>
                 <dt>{locale.t(text::SUM_NETWORK)}</dt><dd>{network}</dd>
             </dl>
             {move || form.whole_refusal().map(|error| view! { <ErrorNote error=error title=text::NOT_CREATED/> })}
             <p class="field__error" role="alert">{move || form.has_problems().then(|| locale.t(text::FORM_WRONG))}</p>
             {move || form.task.get().and_then(|id| live.task(id).map(|task| (id, task))).map(|(id, first)| view! {
                 <TaskProgress task=Signal::derive(move || live.task(id).unwrap_or_else(|| first.clone()))/>
+                <div class="row">
+                    <a href=format!("/tasks/{id}")>{locale.t(text::FOLLOW_TASK)}</a>
+                    {move || form.is_busy().then(|| view! {
+                        <Button label=locale.t(text::CANCEL).to_owned() tone=Tone::Quiet on_press=move |()| form.cancel()/>
+                    })}
+                </div>
             })}
             <div class="create__buttons">
-                <button class=Tone::Primary.class() aria-disabled=move || form.is_busy().then_some("true")>{locale.t(text::CREATE_AND_START)}</button>
+                <Submit label=locale.t(text::CREATE_AND_START) tone=Tone::Primary busy=Signal::derive(move || form.is_busy())/>
                 <Button label=locale.t(text::CREATE_ONLY).to_owned() tone=Tone::Quiet off=off on_press=move |()| form.send(false)/>
             </div>
             {move || request.get().map(|request| view! {
