@@ -5,7 +5,7 @@ use crate::texts;
 texts! {
     SET_UP = "Set up Berth", "Installer Berth";
     SET_UP_TEXT = "Make the first account. It administers this console.", "Créez le premier compte. Il administre cette console.";
-    SET_UP_DONE = "This console is set up already.", "Cette console est déjà installée.";
+    HAS_ACCOUNT = "An account exists already?", "Un compte existe déjà ?";
     TOKEN = "Set-up link", "Lien d’installation";
     TOKEN_HINT = "The link that the console printed at its start. `berth setup-link` on the host prints a new one.", "Le lien affiché au démarrage de la console. `berth setup-link` sur l’hôte en affiche un nouveau.";
     TOKEN_MISSING = "Paste the link that the console printed.", "Collez le lien affiché par la console.";
@@ -15,6 +15,7 @@ texts! {
     PASSWORD_HINT = "12 to 1024 characters; a long sentence is fine.", "De 12 à 1024 caractères ; une longue phrase convient.";
     CREATE_ACCOUNT = "Create account", "Créer le compte";
     SIGN_IN = "Sign in", "Se connecter";
+    WAIT = "Try again in {time}.", "Réessayez dans {time}.";
     NOT_SIGNED_IN = "You are not signed in", "Vous n’êtes pas connecté";
     SIGN_IN_HINT = "Accounts are made by an administrator on the account page, or with `berth user add` on the host.", "Un administrateur crée les comptes sur la page du compte, ou avec `berth user add` sur l’hôte.";
     SHOW_PASSWORD = "Show the password", "Afficher le mot de passe";

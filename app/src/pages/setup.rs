@@ -7,34 +7,24 @@ use model::access::check_password;
 use super::account::is_whole;
 use crate::api::{ApiError, setup as functions};
 use crate::components::browser;
-use crate::components::button::{LinkButton, Tone};
+use crate::components::button::Tone;
 use crate::components::field::{Field, Tick};
 use crate::components::page_frame::PageFrame;
+use crate::components::submit::Submit;
 use crate::format::use_locale;
 use crate::forms::problems::words;
 use crate::forms::sign_in::token_of;
 use crate::i18n::account as text;
-use crate::page_context::use_page;
+use crate::i18n::frame::CONSOLE_UNREACHABLE;
 
-/// The page.
+/// The page: the same before and after, so that nobody learns from it whether an account exists.
 #[component]
 pub fn SetupPage() -> impl IntoView {
     let locale = use_locale();
-    let needs_setup = use_page().needs_setup;
     view! {
         <div class="gate">
             <PageFrame title=locale.t(text::SET_UP).to_owned()>
-                {if needs_setup {
-                    view! { <SetupForm/> }.into_any()
-                } else {
-                    view! {
-                        <section class="card">
-                            <p>{locale.t(text::SET_UP_DONE)}</p>
-                            <LinkButton href="/sign-in" label=locale.t(text::SIGN_IN) tone=Tone::Primary/>
-                        </section>
-                    }
-                    .into_any()
-                }}
+                <SetupForm/>
             </PageFrame>
         </div>
     }
@@ -90,7 +80,7 @@ fn SetupForm() -> impl IntoView {
     let kind = move || if shows_password.get() { "text" } else { "password" };
     view! {
         <section class="card">
-            <form class="form" on:submit=submit novalidate>
+            <form class="form" method="post" on:submit=submit novalidate>
                 <p>{locale.t(text::SET_UP_TEXT)}</p>
                 {move || said.get().filter(is_whole).map(|error| view! { <SetupRefused error=error/> })}
                 {move || shows_token.get().then(|| view! {
@@ -102,8 +92,9 @@ fn SetupForm() -> impl IntoView {
                         required=true autocomplete="new-password"/>
                 }}
                 <Tick label=locale.t(text::SHOW_PASSWORD) name="show" value=shows_password/>
-                <button class=Tone::Primary.class() aria-disabled=move || is_sending.get().then_some("true")>{locale.t(text::CREATE_ACCOUNT)}</button>
+                <Submit label=locale.t(text::CREATE_ACCOUNT) tone=Tone::Primary busy=is_sending/>
             </form>
+            <p class="muted">{locale.t(text::HAS_ACCOUNT)}" "<a href="/sign-in">{locale.t(text::SIGN_IN)}</a></p>
         </section>
     }
 }
@@ -113,9 +104,13 @@ fn SetupForm() -> impl IntoView {
 fn SetupRefused(error: ApiError) -> impl IntoView {
     let body = error.body();
     let locale = use_locale();
+    let title = match error {
+        ApiError::Unreachable(_) => CONSOLE_UNREACHABLE,
+        ApiError::Refused(_) => text::NO_ACCOUNT,
+    };
     view! {
         <div class="error-note" role="alert">
-            <p class="error-note__title"><strong>{locale.t(text::NO_ACCOUNT)}</strong></p>
+            <p class="error-note__title"><strong>{locale.t(title)}</strong></p>
             <p>{body.message}</p>
             {body.hint.map(|hint| view! { <p class="muted">{hint}</p> })}
         </div>

@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_router::hooks::use_query_map;
+use model::ErrorCode;
 
 use crate::api::{ApiError, session as functions};
 use crate::components::browser;
@@ -11,8 +12,9 @@ use crate::components::field::Field;
 use crate::components::page_frame::PageFrame;
 use crate::format::use_locale;
 use crate::forms::refused::refused;
-use crate::forms::sign_in::safe_next;
+use crate::forms::sign_in::{safe_next, seconds_in};
 use crate::i18n::account as text;
+use crate::i18n::frame::{CONSOLE_UNREACHABLE, TRY_AGAIN, UNREACHABLE_HINT};
 
 const POST: &str = "/fn/session/sign_in";
 
@@ -62,15 +64,48 @@ pub fn SignInPage() -> impl IntoView {
     }
 }
 
+/// What was wrong. Where the console asks to wait, the seconds count down.
 #[component]
 fn Refusal(error: ApiError) -> impl IntoView {
     let locale = use_locale();
     let body = error.body();
+    let title = match error {
+        ApiError::Unreachable(_) => CONSOLE_UNREACHABLE,
+        ApiError::Refused(_) => text::NOT_SIGNED_IN,
+    };
+    let wait = body.hint.as_deref().filter(|_| body.code == ErrorCode::SlowDown).and_then(seconds_in);
+    let hint = match (wait, &error) {
+        (Some(_), _) => None,
+        (None, ApiError::Unreachable(_)) => Some(locale.t(UNREACHABLE_HINT).to_owned()),
+        (None, ApiError::Refused(_)) => body.hint,
+    };
     view! {
         <div class="error-note" role="alert">
-            <p class="error-note__title"><strong>{locale.t(text::NOT_SIGNED_IN)}</strong></p>
+            <p class="error-note__title"><strong>{locale.t(title)}</strong></p>
             <p>{body.message}</p>
-            {body.hint.map(|hint| view! { <p class="muted">{hint}</p> })}
+            {hint.map(|hint| view! { <p class="muted">{hint}</p> })}
+            {wait.map(|seconds| view! { <Countdown seconds=seconds/> })}
         </div>
     }
+}
+
+/// Ticks in the browser; without script the first number stays.
+#[component]
+fn Countdown(seconds: u32) -> impl IntoView {
+    let locale = use_locale();
+    let left = RwSignal::new(seconds);
+    Effect::new(move || {
+        let now = left.get();
+        if now > 0 {
+            browser::after(1000, move || {
+                left.try_set(now - 1);
+            });
+        }
+    });
+    let words = move || match left.get() {
+        0 => locale.t(TRY_AGAIN).to_owned(),
+        now => locale.fill(text::WAIT, &[("time", &locale.duration(i64::from(now) * 1000))]),
+    };
+    // Read out once, not every second.
+    view! { <p class="muted number" aria-live="off">{words}</p> }
 }
