@@ -23,6 +23,7 @@ pub mod sources;
 pub mod tasks;
 pub mod templates;
 pub mod trash;
+pub mod upload;
 
 /// Every server function with the permission that it needs; `None` = for anybody, signed in or not.
 pub const PERMISSIONS: &[(&str, Option<Permission>)] = &[

@@ -58,34 +58,3 @@ fn copy_by_selection(text: &str) -> Option<()> {
 pub fn fragment() -> String {
     window().location().hash().unwrap_or_default().trim_start_matches('#').to_owned()
 }
-
-/// Sends a file as it is to become a template; the answer's task, or why not.
-///
-/// # Errors
-/// What the console said, or that it could not be reached.
-pub async fn upload(name: &str, sha256: &str, file: &web_sys::File) -> Result<model::task::Task, String> {
-    let told = |value: wasm_bindgen::JsValue| value.as_string().unwrap_or_else(|| format!("{value:?}"));
-    let init = web_sys::RequestInit::new();
-    init.set_method("POST");
-    init.set_body(file);
-    let digest = if sha256.trim().is_empty() {
-        String::new()
-    } else {
-        format!("&sha256={}", sha256.trim())
-    };
-    let address = format!("/api/v1/templates/upload?name={}{digest}", name.trim());
-    let answer = wasm_bindgen_futures::JsFuture::from(window().fetch_with_str_and_init(&address, &init))
-        .await
-        .map_err(told)?;
-    let response: web_sys::Response = answer.dyn_into().map_err(told)?;
-    let text = wasm_bindgen_futures::JsFuture::from(response.text().map_err(told)?)
-        .await
-        .map_err(told)?
-        .as_string()
-        .unwrap_or_default();
-    if response.ok() {
-        return serde_json::from_str(&text).map_err(|error| error.to_string());
-    }
-    let body: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    Err(body["error"]["message"].as_str().unwrap_or(&text).to_owned())
-}

@@ -45,6 +45,7 @@ texts! {
     SHA256 = "SHA-256 (checked when given)", "SHA-256 (vérifié s’il est donné)";
     DO_IMPORT = "Bring in", "Importer";
     UPLOAD = "Upload", "Envoyer";
+    SENDING = "Uploading", "Envoi en cours";
     NO_FILE = "Choose a file.", "Choisissez un fichier.";
     NOT_IMPORTED = "Nothing was brought in", "Rien n’a été importé";
     SHOW_MORE = "Show more", "Afficher plus";

@@ -2,16 +2,20 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
+use leptos_router::NavigateOptions;
+use leptos_router::hooks::use_navigate;
 
 use super::Shelf;
 use crate::api::{ApiError, templates as functions};
-use crate::components::browser;
 use crate::components::error_note::ErrorNote;
 use crate::components::field::Field;
-use crate::format::use_locale;
-use crate::forms::import::{name_of, parse};
+use crate::components::submit::Submit;
+use crate::format::{Locale, use_locale};
+use crate::forms::import::parse;
 use crate::forms::problems::{Problems, words};
-use crate::i18n::supply as text;
+use crate::i18n::{rules, supply as text};
+
+mod file;
 
 #[component]
 pub fn Import(shelf: Shelf) -> impl IntoView {
@@ -20,107 +24,95 @@ pub fn Import(shelf: Shelf) -> impl IntoView {
         <details class="card fold">
             <summary>{locale.t(text::IMPORT)}</summary>
             <FromUrl shelf=shelf/>
-            <FromFile shelf=shelf/>
+            <file::FromFile shelf=shelf/>
         </details>
     }
 }
 
-fn error_of(problems: RwSignal<Problems>, field: &'static str) -> Signal<Option<String>> {
-    let locale = use_locale();
-    Signal::derive(move || problems.with(|problems| problems.of(field).map(|message| words(locale, field, message))))
+/// What is wrong with one of the forms, by the rules or by the server.
+#[derive(Clone, Copy, Debug)]
+struct Wrong {
+    problems: RwSignal<Problems>,
+    said: RwSignal<Option<ApiError>>,
+    locale: Locale,
+}
+
+impl Wrong {
+    fn new() -> Self {
+        Self {
+            problems: RwSignal::default(),
+            said: RwSignal::new(None),
+            locale: use_locale(),
+        }
+    }
+
+    /// What is wrong with a field.
+    fn of(self, field: &'static str) -> Signal<Option<String>> {
+        Signal::derive(move || {
+            let ruled = self.problems.with(|problems| problems.of(field).map(str::to_owned));
+            if field == "url" && ruled.is_some() {
+                return Some(self.locale.t(rules::URL).to_owned());
+            }
+            let said = || self.said.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field));
+            let message = ruled.or_else(|| said().map(|body| body.message));
+            message.map(|message| words(self.locale, field, &message))
+        })
+    }
+
+    /// The refusal, unless it stands beside its field.
+    fn whole(self) -> Option<ApiError> {
+        let has_place = |field: &str| matches!(field, "url" | "name" | "sha256");
+        self.said.get().filter(|error| !error.body().field.is_some_and(|field| has_place(&field)))
+    }
 }
 
 #[component]
 fn FromUrl(shelf: Shelf) -> impl IntoView {
     let locale = use_locale();
     let (url, name, sha256) = (RwSignal::new(String::new()), RwSignal::new(String::new()), RwSignal::new(String::new()));
-    let (problems, said) = (RwSignal::new(Problems::default()), RwSignal::new(None::<ApiError>));
+    let (wrong, is_sending) = (Wrong::new(), RwSignal::new(false));
+    let navigate = use_navigate();
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
-        said.set(None);
-        if let Err(wrong) = parse(&name.get_untracked(), &sha256.get_untracked(), false) {
-            problems.set(wrong);
+        if is_sending.get_untracked() {
             return;
         }
-        problems.set(Problems::default());
+        wrong.said.set(None);
+        let (url, name, sha256) = (url.get_untracked(), name.get_untracked(), sha256.get_untracked());
+        wrong.problems.set(parse(Some(&url), &name, &sha256).err().unwrap_or_default());
+        if wrong.problems.with_untracked(|problems| !problems.is_empty()) {
+            return;
+        }
+        is_sending.set(true);
+        let navigate = navigate.clone();
         spawn_local(async move {
-            match functions::import(url.get_untracked(), name.get_untracked(), sha256.get_untracked()).await {
+            let answer = functions::import(url, name, sha256).await;
+            let is_here = is_sending.try_set(false).is_none();
+            match answer {
                 Ok(task) => {
-                    browser::go_to(&format!("/tasks/{}", task.id));
+                    let path = format!("/tasks/{}", task.id);
                     shelf.live.seed_task(task);
+                    if is_here {
+                        navigate(&path, NavigateOptions::default());
+                    }
                 }
                 Err(error) => {
-                    said.try_set(Some(error));
+                    wrong.said.try_set(Some(error));
                 }
             }
         });
     };
     view! {
-        <form class="form" on:submit=submit novalidate>
+        <form class="form" method="post" on:submit=submit novalidate>
             <h2>{locale.t(text::FROM_URL)}</h2>
-            {move || said.get().map(|error| view! { <ErrorNote error=error title=text::NOT_IMPORTED/> })}
+            {move || wrong.whole().map(|error| view! { <ErrorNote error=error title=text::NOT_IMPORTED/> })}
             <div class="fields">
-                <Field label=locale.t(text::URL) name="import-url" kind="url" value=url hint=locale.t(text::URL_HINT) required=true autocomplete="off" placeholder="https://"/>
-                <Field label=locale.t(text::NAME_OPTIONAL) name="import-name" value=name error=error_of(problems, "name") autocomplete="off"/>
-                <Field label=locale.t(text::SHA256) name="import-sha256" value=sha256 error=error_of(problems, "sha256") autocomplete="off"/>
+                <Field label=locale.t(text::URL) name="import-url" kind="url" value=url hint=locale.t(text::URL_HINT) error=wrong.of("url") required=true
+                    autocomplete="off" placeholder="https://"/>
+                <Field label=locale.t(text::NAME_OPTIONAL) name="import-name" value=name error=wrong.of("name") autocomplete="off"/>
+                <Field label=locale.t(text::SHA256) name="import-sha256" value=sha256 error=wrong.of("sha256") autocomplete="off"/>
             </div>
-            <button class="button">{locale.t(text::DO_IMPORT)}</button>
-        </form>
-    }
-}
-
-#[component]
-fn FromFile(shelf: Shelf) -> impl IntoView {
-    let locale = use_locale();
-    let (name, sha256) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
-    let (problems, said) = (RwSignal::new(Problems::default()), RwSignal::new(None::<String>));
-    let input = NodeRef::<leptos::html::Input>::new();
-    let is_sending = RwSignal::new(false);
-    let chosen = move |_| {
-        let file = input.get_untracked().and_then(|input| input.files()).and_then(|files| files.get(0));
-        if let Some(file) = file.filter(|_| name.with_untracked(String::is_empty)) {
-            name.set(name_of(&file.name()));
-        }
-    };
-    let submit = move |event: web_sys::SubmitEvent| {
-        event.prevent_default();
-        said.set(None);
-        let Some(file) = input.get_untracked().and_then(|input| input.files()).and_then(|files| files.get(0)) else {
-            said.set(Some(locale.t(text::NO_FILE).to_owned()));
-            return;
-        };
-        if let Err(wrong) = parse(&name.get_untracked(), &sha256.get_untracked(), true) {
-            problems.set(wrong);
-            return;
-        }
-        problems.set(Problems::default());
-        is_sending.set(true);
-        spawn_local(async move {
-            match browser::upload(&name.get_untracked(), &sha256.get_untracked(), &file).await {
-                Ok(task) => {
-                    browser::go_to(&format!("/tasks/{}", task.id));
-                    shelf.live.seed_task(task);
-                }
-                Err(why) => {
-                    is_sending.try_set(false);
-                    said.try_set(Some(why));
-                }
-            }
-        });
-    };
-    view! {
-        <form class="form" on:submit=submit novalidate>
-            <h2>{locale.t(text::FROM_FILE)}</h2>
-            <p class="field__error" role="alert">{move || said.get()}</p>
-            <div class="fields">
-                <div class="field">
-                    <label for="import-file">{locale.t(text::FILE)}</label>
-                    <input id="import-file" type="file" node_ref=input on:change=chosen/>
-                </div>
-                <Field label=locale.t(text::NAME) name="upload-name" value=name error=error_of(problems, "name") required=true autocomplete="off"/>
-                <Field label=locale.t(text::SHA256) name="upload-sha256" value=sha256 error=error_of(problems, "sha256") autocomplete="off"/>
-            </div>
-            <button class="button" aria-disabled=move || is_sending.get().then_some("true")>{locale.t(text::UPLOAD)}</button>
+            <Submit label=locale.t(text::DO_IMPORT) busy=is_sending/>
         </form>
     }
 }
