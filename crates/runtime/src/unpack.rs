@@ -17,6 +17,7 @@ use crate::shim::protocol::{self, Fields};
 
 mod archive;
 pub mod child;
+mod confine;
 mod format;
 mod squashfs;
 mod tree;

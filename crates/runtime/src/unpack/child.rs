@@ -8,7 +8,7 @@ use model::engine::{UnpackCaps, Unpacked};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 use serde::{Deserialize, Serialize};
 
-use super::archive;
+use super::{archive, confine};
 use crate::error::{At, Error, Result};
 use crate::shim::protocol::{self, Fields};
 use crate::sys;
@@ -79,5 +79,5 @@ fn confine(root: &str, socket: &OwnedFd) -> Result<()> {
     ] {
         sys::set_limit(0, resource, most, most).at(step, "prlimit()")?;
     }
-    Ok(())
+    confine::give_up()
 }
