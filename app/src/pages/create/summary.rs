@@ -38,6 +38,7 @@ pub fn Summary(form: Form, templates: StoredValue<Vec<Template>>) -> impl IntoVi
         "static" => form.get("ip"),
         _ => locale.t(text::DHCP).to_owned(),
     };
+    let under_way = Memo::new(move |_| form.task.get().filter(|id| live.task(*id).is_some()));
     let off = Signal::derive(move || form.is_busy().then(|| locale.t(crate::i18n::frame::PHASE_WORK).to_owned()));
     view! {
         <aside class="card create__summary" aria-label=locale.t(text::SUMMARY)>
@@ -51,7 +52,7 @@ pub fn Summary(form: Form, templates: StoredValue<Vec<Template>>) -> impl IntoVi
             </dl>
             {move || form.whole_refusal().map(|error| view! { <ErrorNote error=error title=text::NOT_CREATED/> })}
             <p class="field__error" role="alert">{move || form.has_problems().then(|| locale.t(text::FORM_WRONG))}</p>
-            {move || form.task.get().and_then(|id| live.task(id).map(|task| (id, task))).map(|(id, first)| view! {
+            {move || under_way.get().and_then(|id| untrack(|| live.task(id)).map(|task| (id, task))).map(|(id, first)| view! {
                 <TaskProgress task=Signal::derive(move || live.task(id).unwrap_or_else(|| first.clone()))/>
                 <div class="row">
                     <a href=format!("/tasks/{id}")>{locale.t(text::FOLLOW_TASK)}</a>
