@@ -18,7 +18,9 @@ use crate::shim::protocol::{self, Fields};
 mod archive;
 pub mod child;
 mod confine;
+mod entry;
 mod format;
+mod sparse;
 mod squashfs;
 mod tree;
 

@@ -1,26 +1,21 @@
-//! The loop over entries: tar as it comes, squashfs by its tree, with all caps and with progress.
+//! An archive from its first byte to its last, with all caps and with progress.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use model::engine::{UnpackCaps, UnpackProgress, Unpacked};
-use tar::{Archive, Entry, EntryType};
 
 use super::format::{self, Format};
-use super::squashfs;
-use super::tree::{self, Meta, Tree, clean, refuse};
+use super::tree::Tree;
+use super::{entry, squashfs};
 use crate::error::{At, Error, Result};
 
 /// Written before the ratio of unpacked to packed matters.
 const FREE_RATIO_BYTES: u64 = 64 << 20;
-/// Padding behind the last entry; tar fills up blocks of at most some MiB.
-const MOST_BEHIND: u64 = 64 << 20;
-const METADATA_BYTES: u64 = 1 << 20;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 const CHUNK: usize = 128 << 10;
 
@@ -43,7 +38,7 @@ impl Account<'_> {
     pub fn entry(&mut self) -> Result<()> {
         self.unpacked.entries += 1;
         if self.unpacked.entries > self.caps.entries {
-            return Err(self.too_much(format!("it has more than {} entries", self.caps.entries)));
+            return Err(self.refusal(&format!("it has more than {} entries", self.caps.entries)));
         }
         self.tell(false)
     }
@@ -56,21 +51,45 @@ impl Account<'_> {
         self.unpacked.bytes += more;
         let (out, taken) = (self.unpacked.bytes, self.taken.load(Ordering::Relaxed));
         if out > self.caps.bytes {
-            return Err(self.too_much(format!("it unpacks to more than {} bytes", self.caps.bytes)));
+            return Err(self.refusal(&format!("it unpacks to more than {} bytes", self.caps.bytes)));
         }
         if out > FREE_RATIO_BYTES && out > taken.saturating_mul(self.caps.ratio) {
-            return Err(self.too_much(format!("it unpacks to more than {} times its size", self.caps.ratio)));
+            return Err(self.refusal(&format!("it unpacks to more than {} times its size", self.caps.ratio)));
         }
         self.tell(false)
     }
 
-    fn too_much(&self, why: String) -> Error {
+    /// Content that is read and not wanted; it counts like any other.
+    ///
+    /// # Errors
+    /// Too many bytes, cancelled, or the archive is damaged.
+    pub fn skip(&mut self, from: &mut dyn Read) -> Result<()> {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            match from.read(&mut buffer).map_err(damaged)? {
+                0 => return Ok(()),
+                got => self.bytes(got as u64)?,
+            }
+        }
+    }
+
+    /// A refusal of the archive as a whole.
+    #[must_use]
+    pub fn refusal(&self, why: &str) -> Error {
         Error::invalid("unpack the archive", format!("{} is refused: {why}", self.origin))
     }
 
     /// Something that is not created.
     pub fn leave_out(&mut self, kind: &'static str) {
         *self.left_out.entry(kind).or_default() += 1;
+    }
+
+    /// Tells how far it is, when that was not told for a while.
+    ///
+    /// # Errors
+    /// Cancelled.
+    pub fn tell_if_due(&mut self) -> Result<()> {
+        self.tell(false)
     }
 
     /// A reader that is gone has cancelled.
@@ -113,7 +132,7 @@ pub fn unpack(input: File, progress: File, origin: &str, caps: UnpackCaps) -> Re
         squashfs::unpack(input, &taken, &tree, &mut account)?;
     } else {
         let reader = format::tar_inside(input, format, taken).at("unpack the archive", "make a decoder")?;
-        unpack_tar(reader, &tree, &mut account)?;
+        entry::unpack(reader, &tree, &mut account)?;
     }
     account.tell(true)?;
     let Account { mut unpacked, left_out, .. } = account;
@@ -129,131 +148,9 @@ fn os_field(text: &str, key: &str) -> Option<String> {
     Some(value.trim().trim_matches(['"', '\'']).chars().take(64).collect())
 }
 
-fn damaged(error: std::io::Error) -> Error {
+/// A content that is not what its format demands.
+pub fn damaged(error: std::io::Error) -> Error {
     Error::invalid("unpack the archive", format!("the archive is damaged: {error}"))
-}
-
-fn unpack_tar(reader: Box<dyn Read>, tree: &Tree, account: &mut Account<'_>) -> Result<()> {
-    let mut archive = Archive::new(reader);
-    let mut folders: Vec<(Vec<u8>, Meta)> = Vec::new();
-    // A unified image holds `metadata.yaml` and `rootfs/`: then only what is below `rootfs` is the root.
-    let mut is_unified = None;
-    for entry in archive.entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        account.entry()?;
-        let name = entry.path_bytes().into_owned();
-        let parts = clean(&name)?;
-        if is_unified.is_none() && !parts.is_empty() {
-            is_unified = Some(matches!(parts.first(), Some(&(b"metadata.yaml" | b"rootfs" | b"templates"))));
-        }
-        let parts = match (is_unified, parts.split_first()) {
-            (Some(true), Some((&b"rootfs", below))) => below.to_vec(),
-            (Some(true), Some((&b"metadata.yaml", []))) => {
-                let mut text = String::new();
-                entry.by_ref().take(METADATA_BYTES).read_to_string(&mut text).map_err(damaged)?;
-                account.unpacked.metadata = Some(text);
-                continue;
-            }
-            (Some(true), _) => continue,
-            _ => parts,
-        };
-        one(&mut entry, &name, &parts, tree, account, &mut folders)?;
-    }
-    drain(archive.into_inner(), account)?;
-    // What was written into a folder after it changed its time.
-    for (name, meta) in folders.iter().rev() {
-        if let Ok(parts) = clean(name) {
-            tree.touch(&parts, meta);
-        }
-    }
-    if account.unpacked.entries == 0 {
-        return Err(Error::invalid("unpack the archive", format!("{} holds nothing", account.origin)));
-    }
-    Ok(())
-}
-
-/// Reads on to the end behind the last entry: only there a decoder can tell that nothing was cut off.
-fn drain(mut reader: Box<dyn Read>, account: &Account<'_>) -> Result<()> {
-    let behind = std::io::copy(&mut reader.by_ref().take(MOST_BEHIND + 1), &mut std::io::sink()).map_err(damaged)?;
-    if behind > MOST_BEHIND {
-        Err(account.too_much(format!("more than {MOST_BEHIND} bytes follow its last entry")))
-    } else {
-        Ok(())
-    }
-}
-
-fn one(
-    entry: &mut Entry<'_, Box<dyn Read>>,
-    name: &[u8],
-    parts: &[&[u8]],
-    tree: &Tree,
-    account: &mut Account<'_>,
-    folders: &mut Vec<(Vec<u8>, Meta)>,
-) -> Result<()> {
-    let meta = meta_of(entry)?;
-    let target = |entry: &Entry<'_, Box<dyn Read>>| {
-        entry
-            .link_name_bytes()
-            .map(std::borrow::Cow::into_owned)
-            .ok_or_else(|| refuse(name, "it links to nothing"))
-    };
-    match entry.header().entry_type() {
-        EntryType::Directory => {
-            tree.folder(name, parts, &meta)?;
-            folders.push((parts.join(&b'/'), Meta { xattrs: Vec::new(), ..meta }));
-            Ok(())
-        }
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            let mut file = tree.file(name, parts)?;
-            copy(entry, &mut file, account)?;
-            tree::apply(name, file.as_fd(), &meta)
-        }
-        EntryType::Symlink => tree.symlink(name, parts, &target(entry)?, &meta),
-        EntryType::Link => tree.link(name, parts, &strip_rootfs(&target(entry)?, account)),
-        EntryType::Fifo => tree.pipe(name, parts, &meta),
-        EntryType::Block | EntryType::Char => {
-            account.leave_out("device nodes");
-            Ok(())
-        }
-        _ => {
-            account.leave_out("entries of an unknown kind");
-            Ok(())
-        }
-    }
-}
-
-/// Hard links of a unified image name their target with `rootfs/` too.
-fn strip_rootfs(target: &[u8], account: &Account<'_>) -> Vec<u8> {
-    let is_unified = account.unpacked.metadata.is_some();
-    let plain = target.strip_prefix(b"./").unwrap_or(target);
-    plain.strip_prefix(b"rootfs/").filter(|_| is_unified).unwrap_or(plain).to_vec()
-}
-
-fn meta_of(entry: &mut Entry<'_, Box<dyn Read>>) -> Result<Meta> {
-    let header = entry.header();
-    let mut meta = Meta {
-        uid: header.uid().map_err(damaged)?,
-        gid: header.gid().map_err(damaged)?,
-        mode: header.mode().map_err(damaged)?,
-        mtime: i64::try_from(header.mtime().map_err(damaged)?).unwrap_or(0),
-        xattrs: Vec::new(),
-    };
-    let Some(extensions) = entry.pax_extensions().map_err(damaged)? else {
-        return Ok(meta);
-    };
-    for extension in extensions.filter_map(std::result::Result::ok) {
-        let Ok(key) = extension.key() else { continue };
-        if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
-            meta.xattrs.push((name.to_owned(), extension.value_bytes().to_vec()));
-        } else if let Some(id) = extension.value().ok().and_then(|value| value.parse().ok()) {
-            match key {
-                "uid" => meta.uid = id,
-                "gid" => meta.gid = id,
-                _ => {}
-            }
-        }
-    }
-    Ok(meta)
 }
 
 /// Copies the content of a file, counted before it is written.

@@ -39,6 +39,7 @@ pub fn unpack(input: File, taken: &AtomicU64, tree: &Tree, account: &mut Account
             gid: header.gid.into(),
             mode: header.permissions.into(),
             mtime: header.mtime.into(),
+            nanoseconds: 0,
             xattrs: Vec::new(),
         };
         match &node.inner {

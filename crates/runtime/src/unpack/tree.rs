@@ -25,6 +25,7 @@ pub struct Meta {
     pub gid: u64,
     pub mode: u32,
     pub mtime: i64,
+    pub nanoseconds: u32,
     pub xattrs: Vec<(String, Vec<u8>)>,
 }
 
@@ -221,7 +222,8 @@ impl Tree {
         Self::make_room(entry, &parent, name)?;
         mknodat(&parent, name, FileType::Fifo, Mode::from_raw_mode(meta.mode & 0o777), 0).map_err(|errno| fail(entry, "mknodat()", errno))?;
         let (uid, gid) = owner(entry, meta)?;
-        chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| fail(entry, "fchownat()", errno))
+        chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| fail(entry, "fchownat()", errno))?;
+        utimensat(&parent, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW).map_err(|errno| fail(entry, "utimensat()", errno))
     }
 
     /// Gives a folder its time again after its content was written.
@@ -261,7 +263,7 @@ fn owner(entry: &[u8], meta: &Meta) -> Result<(rustix::fs::Uid, rustix::fs::Gid)
 fn times(meta: &Meta) -> Timestamps {
     let time = Timespec {
         tv_sec: meta.mtime,
-        tv_nsec: 0,
+        tv_nsec: meta.nanoseconds.into(),
     };
     Timestamps {
         last_access: time,
