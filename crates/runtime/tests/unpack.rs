@@ -32,6 +32,24 @@ fn main() {
         ("a_reader_that_leaves_cancels", a_reader_that_leaves_cancels),
         ("owners_are_the_containers", owners_are_the_containers),
         ("two_at_once_give_one_layer", two_at_once_give_one_layer),
+        ("metadata_may_come_last_and_must_come", metadata_may_come_last_and_must_come),
+        ("the_last_of_two_entries_with_one_name_wins", the_last_of_two_entries_with_one_name_wins),
+        ("long_and_broken_names_are_refused", long_and_broken_names_are_refused),
+        (
+            "a_hard_link_to_a_link_writes_nothing_through_it",
+            a_hard_link_to_a_link_writes_nothing_through_it,
+        ),
+        ("files_with_holes_are_as_gnu_tar_reads_them", files_with_holes_are_as_gnu_tar_reads_them),
+        ("extended_headers_mean_what_gnu_tar_means", extended_headers_mean_what_gnu_tar_means),
+        ("headers_and_skipped_content_are_bounded", headers_and_skipped_content_are_bounded),
+        ("every_compressor_stops_at_the_ratio", every_compressor_stops_at_the_ratio),
+        (
+            "cuts_flips_and_junk_are_found_by_every_compressor",
+            cuts_flips_and_junk_are_found_by_every_compressor,
+        ),
+        ("an_archive_of_several_members_is_read_whole", an_archive_of_several_members_is_read_whole),
+        ("time_runs_out", time_runs_out),
+        ("devices_of_a_squashfs_image_are_left_out", devices_of_a_squashfs_image_are_left_out),
     ];
     let trials = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
@@ -432,4 +450,295 @@ fn two_at_once_give_one_layer() {
     }
     assert_eq!(std::fs::read_dir(world.layer('a')).unwrap().count(), 200);
     assert_eq!(std::fs::read_dir(world.folders.state.join("staging")).unwrap().count(), 0);
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn pack(program: &str, plain: &Path) -> Vec<u8> {
+    let output = Command::new(program).args(["--stdout", text(plain)]).output().unwrap();
+    assert!(output.status.success(), "{program}");
+    output.stdout
+}
+
+fn metadata_may_come_last_and_must_come() {
+    let world = World::new();
+    let root = |tar: &mut Builder<File>| {
+        raw(tar, b"./rootfs", EntryType::Directory, b"", b"");
+        raw(tar, b"./rootfs/etc/hostname", EntryType::Regular, b"", b"x\n");
+        raw(tar, b"./rootfs/etc/name", EntryType::Link, b"./rootfs/etc/hostname", b"");
+    };
+    let archive = world.tar(root);
+    world.assert_refused(&archive, "no metadata.yaml");
+    let archive = world.tar(|tar| {
+        root(tar);
+        raw(tar, b"./rootfs/stolen", EntryType::Link, b"metadata.yaml", b"");
+    });
+    world.assert_refused(&archive, "rootfs/stolen");
+    let archive = world.tar(|tar| {
+        root(tar);
+        raw(tar, b"metadata.yaml", EntryType::Regular, b"", b"architecture: x86_64\n");
+    });
+    let unpacked = world.unpack(&archive).unwrap();
+    assert_eq!(unpacked.metadata.as_deref(), Some("architecture: x86_64\n"));
+    assert_eq!(std::fs::read_to_string(world.layer('a').join("etc/name")).unwrap(), "x\n");
+    let world = World::new();
+    let archive = world.tar(|tar| raw(tar, b"metadata.yaml", EntryType::Regular, b"", &vec![b'a'; 1 << 20]));
+    world.assert_refused(&archive, "metadata.yaml");
+}
+
+fn the_last_of_two_entries_with_one_name_wins() {
+    let kinds = [EntryType::Regular, EntryType::Directory, EntryType::Symlink, EntryType::Link, EntryType::Fifo];
+    for first in kinds {
+        for second in kinds {
+            let world = World::new();
+            let archive = world.tar(|tar| {
+                raw(tar, b"there", EntryType::Regular, b"", b"there");
+                for kind in [first, second] {
+                    let link: &[u8] = if kind == EntryType::Symlink || kind == EntryType::Link {
+                        b"there"
+                    } else {
+                        b""
+                    };
+                    let content: &[u8] = if kind == EntryType::Regular { b"mine" } else { b"" };
+                    raw(tar, b"twice", kind, link, content);
+                }
+            });
+            world.unpack(&archive).unwrap();
+            let found = world.layer('a').join("twice").symlink_metadata().unwrap().file_type();
+            let is_right = match second {
+                EntryType::Directory => found.is_dir(),
+                EntryType::Symlink => found.is_symlink(),
+                EntryType::Fifo => std::os::unix::fs::FileTypeExt::is_fifo(&found),
+                _ => found.is_file(),
+            };
+            assert!(is_right, "{first:?}, then {second:?}: {found:?}");
+            assert_eq!(
+                std::fs::read_to_string(world.layer('a').join("there")).unwrap(),
+                "there",
+                "{first:?}, then {second:?}"
+            );
+        }
+    }
+    let world = World::new();
+    let archive = world.tar(|tar| {
+        raw(tar, b"full/file", EntryType::Regular, b"", b"x");
+        raw(tar, b"full", EntryType::Symlink, b"/etc", b"");
+    });
+    world.assert_refused(&archive, "full");
+}
+
+fn long_and_broken_names_are_refused() {
+    let (long, component) = (format!("{}x", "a/".repeat(2500)), "b".repeat(300));
+    for (path, part) in [
+        (long.as_str(), "5001 bytes"),
+        (component.as_str(), "255 bytes"),
+        ("a\0b", "NUL"),
+        ("x/../../canary", "leads out"),
+    ] {
+        let world = World::new();
+        let archive = world.tar(|tar| {
+            tar.append_pax_extensions([("path", path.as_bytes())]).unwrap();
+            raw(tar, b"innocent", EntryType::Regular, b"", b"evil");
+        });
+        world.assert_refused(&archive, part);
+    }
+    // A name that goes on in a header of its own, cut off.
+    let world = World::new();
+    let archive = world.tar(|tar| raw(tar, b"././@LongLink", EntryType::GNULongName, b"", b"lost\0"));
+    assert!(world.unpack(&archive).is_err());
+    world.assert_clean();
+}
+
+fn a_hard_link_to_a_link_writes_nothing_through_it() {
+    let world = World::new();
+    let canary = world.folder.path().join("canary");
+    let archive = world.tar(|tar| {
+        raw(tar, b"link", EntryType::Symlink, text(&canary).as_bytes(), b"");
+        raw(tar, b"again", EntryType::Link, b"link", b"");
+        raw(tar, b"again", EntryType::Regular, b"", b"evil");
+        raw(tar, b"link", EntryType::Regular, b"", b"evil");
+        raw(tar, b"zero", EntryType::Char, b"", b"");
+    });
+    let unpacked = world.unpack(&archive).unwrap();
+    assert_eq!(std::fs::read_to_string(&canary).unwrap(), "untouched");
+    assert_eq!(canary.metadata().unwrap().nlink(), 1);
+    assert_eq!(unpacked.left_out, ["device nodes: 1"], "0:0 would be a whiteout");
+}
+
+fn files_with_holes_are_as_gnu_tar_reads_them() {
+    let world = World::new();
+    let root = world.folder.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let file = File::create(root.join("holes")).unwrap();
+    for index in 0..60_u64 {
+        std::os::unix::fs::FileExt::write_all_at(&file, b"content", index * 65_536 + 3).unwrap();
+    }
+    file.set_len(10 << 20).unwrap();
+    for (digit, format) in [('1', "gnu"), ('2', "posix")] {
+        let archive = world.folder.path().join(format);
+        let format = format!("--format={format}");
+        run(
+            "tar",
+            &["--create", "--sparse", &format, "--file", text(&archive), "--directory", text(&root), "."],
+        );
+        assert!(archive.metadata().unwrap().len() < 1 << 20, "tar left the holes out");
+        world.unpack_as(digit, &archive, UnpackCaps::default()).unwrap();
+        run("diff", &["--recursive", text(&root), text(&world.layer(digit))]);
+    }
+    // 8 TiB of nothing.
+    File::options().write(true).open(root.join("holes")).unwrap().set_len(8 << 40).unwrap();
+    let world = World::new();
+    for format in ["--format=gnu", "--format=posix"] {
+        let archive = world.folder.path().join("huge");
+        run(
+            "tar",
+            &["--create", "--sparse", format, "--file", text(&archive), "--directory", text(&root), "."],
+        );
+        world.assert_refused(&archive, "is refused");
+    }
+}
+
+fn extended_headers_mean_what_gnu_tar_means() {
+    let world = World::new();
+    let archive = world.tar(|tar| {
+        raw(tar, b"pax_global_header", EntryType::XGlobalHeader, b"", b"20 comment=abcdefgh\n");
+        tar.append_pax_extensions([("mtime", &b"1600000000.25"[..]), ("uid", b"7"), ("path", b"caf\xff")])
+            .unwrap();
+        raw(tar, b"other", EntryType::Regular, b"", b"x");
+        // The size of the extended header counts, not that of the header.
+        tar.append_pax_extensions([("size", &b"1024"[..])]).unwrap();
+        let mut header = Header::new_gnu();
+        header.set_path("sized").unwrap();
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(0);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_cksum();
+        tar.append(&header, &[b'z'; 1024][..]).unwrap();
+        raw(tar, b"folder/", EntryType::Regular, b"", b"");
+    });
+    world.unpack(&archive).unwrap();
+    let theirs = world.folder.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    run("tar", &["--extract", "--numeric-owner", "--file", text(&archive), "--directory", text(&theirs)]);
+    run("diff", &["--recursive", text(&theirs), text(&world.layer('a'))]);
+    let name: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"caf\xff");
+    let (ours, theirs) = (world.layer('a').join(name).metadata().unwrap(), theirs.join(name).metadata().unwrap());
+    assert_eq!((ours.uid(), ours.mtime(), ours.mtime_nsec()), (7, 1_600_000_000, 250_000_000));
+    assert_eq!(
+        (ours.uid(), ours.mtime(), ours.mtime_nsec()),
+        (theirs.uid(), theirs.mtime(), theirs.mtime_nsec())
+    );
+    let world = World::new();
+    let archive = world.tar(|tar| {
+        tar.append_pax_extensions([("SCHILY.xattr.user.x", &b"line\n30 path=../../canary"[..])])
+            .unwrap();
+        raw(tar, b"confusing", EntryType::Regular, b"", b"x");
+    });
+    world.assert_refused(&archive, "confusing");
+}
+
+fn headers_and_skipped_content_are_bounded() {
+    let world = World::new();
+    let archive = world.tar(|tar| {
+        tar.append_pax_extensions([("comment", &vec![b'c'; 8 << 20][..])]).unwrap();
+        raw(tar, b"x", EntryType::Regular, b"", b"");
+    });
+    world.assert_refused(&archive, "4 MiB");
+    let plain = world.tar(|tar| raw(tar, b"dev/sda", EntryType::Block, b"", &vec![0; 300 << 20]));
+    let packed = world.folder.path().join("packed");
+    std::fs::write(&packed, pack("zstd", &plain)).unwrap();
+    world.assert_refused(&packed, "200 times its size");
+}
+
+fn every_compressor_stops_at_the_ratio() {
+    let world = World::new();
+    let plain = world.tar(|tar| raw(tar, b"zeros", EntryType::Regular, b"", &vec![0; 200 << 20]));
+    for program in ["gzip", "xz", "bzip2"] {
+        let packed = world.folder.path().join("packed");
+        std::fs::write(&packed, pack(program, &plain)).unwrap();
+        world.assert_refused(&packed, "200 times its size");
+    }
+}
+
+fn cuts_flips_and_junk_are_found_by_every_compressor() {
+    let world = World::new();
+    let root = sample(&world);
+    let plain = world.folder.path().join("plain.tar");
+    run("tar", &["--create", "--file", text(&plain), "--directory", text(&root), "."]);
+    let path = world.folder.path().join("damaged");
+    for program in ["gzip", "xz", "zstd", "bzip2"] {
+        let whole = pack(program, &plain);
+        for share in (5..100).step_by(5) {
+            std::fs::write(&path, &whole[..whole.len() * share / 100]).unwrap();
+            assert!(world.unpack(&path).is_err(), "{share} % of {program}");
+            world.assert_clean();
+        }
+        // From 32 on: in front of it gzip keeps a name and a time that nobody checks.
+        for step in 0..8 {
+            let mut flipped = whole.clone();
+            let at = 32 + (whole.len() - 32) * step / 8;
+            flipped[at] ^= 1 << step;
+            std::fs::write(&path, &flipped).unwrap();
+            assert!(world.unpack(&path).is_err(), "{program} with byte {at} changed");
+            world.assert_clean();
+        }
+        std::fs::write(&path, [&whole[..], b"junk behind the end"].concat()).unwrap();
+        assert!(world.unpack(&path).is_err(), "{program} and junk");
+        world.assert_clean();
+    }
+}
+
+fn an_archive_of_several_members_is_read_whole() {
+    let world = World::new();
+    let root = sample(&world);
+    let plain = world.folder.path().join("plain.tar");
+    run("tar", &["--create", "--file", text(&plain), "--directory", text(&root), "."]);
+    let bytes = std::fs::read(&plain).unwrap();
+    for (digit, program) in [('1', "gzip"), ('2', "xz"), ('3', "zstd"), ('4', "bzip2")] {
+        let (half, packed) = (world.folder.path().join("half"), world.folder.path().join("packed"));
+        let mut members = Vec::new();
+        for part in bytes.chunks(bytes.len() / 3) {
+            std::fs::write(&half, part).unwrap();
+            members.extend(pack(program, &half));
+        }
+        std::fs::write(&packed, members).unwrap();
+        world.unpack_as(digit, &packed, UnpackCaps::default()).unwrap();
+        assert_sample(&world.layer(digit), true);
+    }
+}
+
+fn time_runs_out() {
+    let world = World::new();
+    let archive = world.tar(|tar| raw(tar, b"x", EntryType::Regular, b"", b"x"));
+    let caps = UnpackCaps {
+        seconds: 0,
+        ..UnpackCaps::default()
+    };
+    let error = world.unpack_as('b', &archive, caps).unwrap_err();
+    assert!(error.message.contains("within 0 s"), "{error}");
+    world.assert_clean();
+}
+
+fn devices_of_a_squashfs_image_are_left_out() {
+    let world = World::new();
+    let root = sample(&world);
+    let image = world.folder.path().join("image");
+    let pseudo = ["-p", "null c 666 0 0 1 3", "-p", "disk b 660 0 6 8 0", "-p", "whiteout c 666 0 0 0 0"];
+    let arguments = [&[text(&root), text(&image), "-quiet", "-no-progress", "-noappend", "-nopad"][..], &pseudo[..]].concat();
+    run("mksquashfs", &arguments);
+    let unpacked = world.unpack(&image).unwrap();
+    assert_eq!(unpacked.left_out, ["device nodes: 3"]);
+    assert!(!world.layer('a').join("null").exists());
+    let world = World::new();
+    let whole = std::fs::read(&image).unwrap();
+    let cut = world.folder.path().join("cut");
+    for share in [5, 50, 95] {
+        std::fs::write(&cut, &whole[..whole.len() * share / 100]).unwrap();
+        world.assert_refused(&cut, "cut");
+    }
 }

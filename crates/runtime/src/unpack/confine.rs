@@ -155,7 +155,14 @@ mod tests {
         for number in REFUSED {
             assert_eq!(judge(ARCH, u32::try_from(*number).unwrap()), RET_ERRNO | libc::EPERM.unsigned_abs(), "{number}");
         }
-        for number in [libc::SYS_openat2, libc::SYS_write, libc::SYS_linkat, libc::SYS_fchown, libc::SYS_mmap, libc::SYS_sendmsg] {
+        for number in [
+            libc::SYS_openat2,
+            libc::SYS_write,
+            libc::SYS_linkat,
+            libc::SYS_fchown,
+            libc::SYS_mmap,
+            libc::SYS_sendmsg,
+        ] {
             assert_eq!(judge(ARCH, u32::try_from(number).unwrap()), RET_ALLOW, "{number}");
         }
     }

@@ -216,17 +216,19 @@ fn meta_of<R: Read>(entry: &mut Entry<'_, R>) -> Result<Meta> {
         nanoseconds: 0,
         xattrs: Vec::new(),
     };
+    let path = entry.path_bytes().into_owned();
     let Some(extensions) = entry.pax_extensions().map_err(damaged)? else {
         return Ok(meta);
     };
     for extension in extensions {
-        let extension = extension.map_err(damaged)?;
+        // The library ends a record at a line feed, not at its length: what it misreads is refused, never guessed.
+        let extension = extension.map_err(|error| refuse(&path, error))?;
         let Ok(key) = extension.key() else { continue };
         if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
             meta.xattrs.push((name.to_owned(), extension.value_bytes().to_vec()));
             continue;
         }
-        let wrong = || damaged(io::Error::other(format!("its extended header holds a wrong {key}")));
+        let wrong = || refuse(&path, format!("its extended header holds a wrong {key}"));
         match (key, extension.value()) {
             ("uid", value) => meta.uid = value.ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?,
             ("gid", value) => meta.gid = value.ok().and_then(|text| text.parse().ok()).ok_or_else(wrong)?,

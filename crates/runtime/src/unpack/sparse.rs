@@ -49,7 +49,10 @@ impl Sparse {
         match (is_sparse, major.as_deref(), name, size) {
             (false, ..) => Ok(None),
             (true, Some("1"), Some(name), Some(size)) => Ok(Some(Self { name, size })),
-            _ => Err(refuse(&path, "it has holes in a form that Berth does not read (pack it with GNU tar's --sparse-version=1.0)")),
+            _ => Err(refuse(
+                &path,
+                "it has holes in a form that Berth does not read (pack it with GNU tar's --sparse-version=1.0)",
+            )),
         }
     }
 
@@ -139,7 +142,15 @@ mod tests {
     #[test]
     fn a_map_lies_within_the_file_and_in_order() {
         assert_eq!(map("2\n0\n10\n4096\n1\n", 8192).unwrap(), [(0, 10), (4096, 1)]);
-        for wrong in ["2\n10\n5\n0\n1\n", "1\n0\n9000\n", "9999999999\n", "-1\n", "x", "1\n18446744073709551615\n2\n", "\n"] {
+        for wrong in [
+            "2\n10\n5\n0\n1\n",
+            "1\n0\n9000\n",
+            "9999999999\n",
+            "-1\n",
+            "x",
+            "1\n18446744073709551615\n2\n",
+            "\n",
+        ] {
             assert!(map(wrong, 8192).is_err(), "{wrong:?}");
         }
     }

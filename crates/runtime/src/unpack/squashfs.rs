@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use backhand::{BackhandError, FilesystemReader, InnerNode};
@@ -14,6 +15,8 @@ use super::tree::{self, Meta, Tree, clean};
 use crate::error::{At, Error, Result};
 
 const CHUNK: usize = 128 << 10;
+/// Where the superblock says how long the image is.
+const USED_AT: u64 = 40;
 
 fn damaged(error: &BackhandError) -> Error {
     Error::invalid("unpack the archive", format!("the squashfs image is damaged: {error}"))
@@ -25,6 +28,13 @@ fn damaged(error: &BackhandError) -> Error {
 /// The image is damaged, a cap is reached, or the disk fails.
 pub fn unpack(input: File, taken: &AtomicU64, tree: &Tree, account: &mut Account<'_>) -> Result<()> {
     let length = input.metadata().at("unpack the archive", "fstat()")?.len();
+    let mut used = [0; 8];
+    input
+        .read_exact_at(&mut used, USED_AT)
+        .map_err(|_| account.refusal(&format!("it is cut off after {length} bytes")))?;
+    if u64::from_le_bytes(used) > length {
+        return Err(account.refusal(&format!("it is cut off after {length} of {} bytes", u64::from_le_bytes(used))));
+    }
     // Its tables are read first and blocks in any order: the whole image counts as taken for the ratio.
     taken.store(length, Ordering::Relaxed);
     let image = FilesystemReader::from_reader(BufReader::new(input)).map_err(|error| damaged(&error))?;
