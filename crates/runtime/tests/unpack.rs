@@ -18,7 +18,7 @@ use tar::{Builder, EntryType, Header};
 
 fn main() {
     runtime::run_helper_if_asked();
-    let tests: Vec<(&str, fn())> = vec![
+    let mut tests: Vec<(&str, fn())> = vec![
         ("smoke_every_compression_gives_the_same_tree", every_compression_gives_the_same_tree),
         ("a_squashfs_image_is_unpacked_like_the_others", a_squashfs_image_is_unpacked_like_the_others),
         ("a_unified_image_loses_its_outer_folder", a_unified_image_loses_its_outer_folder),
@@ -51,6 +51,10 @@ fn main() {
         ("time_runs_out", time_runs_out),
         ("devices_of_a_squashfs_image_are_left_out", devices_of_a_squashfs_image_are_left_out),
     ];
+    // Made by `cargo xtask images`, which not every machine has run.
+    if std::env::var_os("BERTH_TEST_IMAGES").is_some() {
+        tests.push(("real_images_are_as_other_tools_unpack_them", real_images_are_as_other_tools_unpack_them));
+    }
     let trials = tests.into_iter().map(|(name, test)| {
         Trial::test(name, move || {
             assert!(rustix::process::geteuid().is_root(), "the unpacker's namespaces need root");
@@ -741,4 +745,61 @@ fn devices_of_a_squashfs_image_are_left_out() {
         std::fs::write(&cut, &whole[..whole.len() * share / 100]).unwrap();
         world.assert_refused(&cut, "cut");
     }
+}
+
+/// Kind, rights, owner, size, links, time and target of everything but devices and the sizes of folders.
+fn listing(root: &Path, format: &str) -> Vec<String> {
+    let output = Command::new("find")
+        .current_dir(root)
+        .args([".", "-not", "-type", "b", "-not", "-type", "c", "(", "-type", "d", "-printf"])
+        .args([&format.replace("%s", "-").replace("%n", "-"), "-o", "-printf", format, ")"])
+        .output()
+        .unwrap();
+    let mut lines: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    assert!(lines.len() > 1000, "{root:?} holds {} entries", lines.len());
+    lines
+}
+
+fn assert_same(ours: &Path, theirs: &Path, format: &str) {
+    let (ours_found, theirs_found) = (listing(ours, format), listing(theirs, format));
+    let different: Vec<_> = ours_found.iter().filter(|line| theirs_found.binary_search(line).is_err()).take(5).collect();
+    assert!(different.is_empty() && ours_found.len() == theirs_found.len(), "{different:#?}");
+    let status = Command::new("diff")
+        .args(["--recursive", "--no-dereference", "--brief", "--exclude=dev", text(ours), text(theirs)])
+        .status();
+    assert!(status.unwrap().success());
+}
+
+fn real_images_are_as_other_tools_unpack_them() {
+    let images = PathBuf::from(std::env::var_os("BERTH_TEST_IMAGES").unwrap()).join("images/debian/bookworm/amd64/default");
+    let newest = std::fs::read_dir(images).unwrap().next().unwrap().unwrap().path();
+    let world = World::new();
+    let theirs = world.folder.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    let archive = newest.join("rootfs.tar.xz");
+    run(
+        "tar",
+        &[
+            "--extract",
+            "--numeric-owner",
+            "--xattrs",
+            "--xattrs-include=*",
+            "--file",
+            text(&archive),
+            "--directory",
+            text(&theirs),
+        ],
+    );
+    let unpacked = world.unpack_as('1', &archive, UnpackCaps::default()).unwrap();
+    assert_eq!((unpacked.os.as_deref(), unpacked.release.as_deref()), (Some("debian"), Some("12")));
+    assert_same(&world.layer('1'), &theirs, "%y %m %U %G %s %n %T@ %l %p\n");
+    let capabilities = |root: &Path| {
+        let output = Command::new("getcap").current_dir(root).args(["-r", "."]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(capabilities(&world.layer('1')), capabilities(&theirs));
+    // Squashfs: without hard links (squashfs.rs).
+    world.unpack_as('2', &newest.join("rootfs.squashfs"), UnpackCaps::default()).unwrap();
+    assert_same(&world.layer('2'), &theirs, "%y %m %U %G %s %l %p\n");
 }

@@ -228,7 +228,10 @@ impl Tree {
 
     /// Gives a folder its time again after its content was written.
     pub fn touch(&self, parts: &[&[u8]], meta: &Meta) {
-        if let Ok((parent, name)) = self.place(b"", parts) {
+        if parts.is_empty() {
+            // The root itself; its owner may set it.
+            rustix::fs::futimens(&self.root, &times(meta)).ok();
+        } else if let Ok((parent, name)) = self.place(b"", parts) {
             // A folder that a later entry replaced needs none.
             utimensat(&parent, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW).ok();
         }
