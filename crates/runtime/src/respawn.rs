@@ -21,7 +21,7 @@ pub fn run_helper_if_asked() {
     let request = arguments.get(2).and_then(|request| request.to_str()).unwrap_or_default();
     let code = match arguments.get(1).and_then(|kind| kind.to_str()) {
         Some("unpack") => crate::unpack::child::run(request),
-        Some("build") => crate::build::run_helper(request),
+        Some("build") => crate::build::child::run(request),
         _ => 2,
     };
     std::process::exit(code);
