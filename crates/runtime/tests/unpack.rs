@@ -49,6 +49,7 @@ fn main() {
         ),
         ("an_archive_of_several_members_is_read_whole", an_archive_of_several_members_is_read_whole),
         ("time_runs_out", time_runs_out),
+        ("a_window_of_gigabytes_is_refused", a_window_of_gigabytes_is_refused),
         ("devices_of_a_squashfs_image_are_left_out", devices_of_a_squashfs_image_are_left_out),
     ];
     // Made by `cargo xtask images`, which not every machine has run.
@@ -726,6 +727,14 @@ fn time_runs_out() {
     let error = world.unpack_as('b', &archive, caps).unwrap_err();
     assert!(error.message.contains("within 0 s"), "{error}");
     world.assert_clean();
+}
+
+fn a_window_of_gigabytes_is_refused() {
+    let world = World::new();
+    let path = world.folder.path().join("window");
+    // A frame header without content size; the window descriptor says 2 GiB (RFC 8878, 3.1.1.1.2); then an empty block.
+    std::fs::write(&path, [0x28, 0xB5, 0x2F, 0xFD, 0x00, 21 << 3, 0x01, 0x00, 0x00]).unwrap();
+    world.assert_refused(&path, "memory");
 }
 
 fn devices_of_a_squashfs_image_are_left_out() {

@@ -80,7 +80,6 @@ pub fn unpack(reader: Box<dyn Read>, tree: &Tree, account: &mut Account<'_>) -> 
         // What nobody wanted counts too; the library would skip it unseen.
         walk.account.skip(&mut entry)?;
     }
-    drop(entries);
     left.set(u64::MAX);
     walk.drain(archive.into_inner())?;
     walk.finish()
