@@ -70,7 +70,8 @@ fn check_rules(path: &str, html: &str) {
     }
     for control in tags(&html, "input").into_iter().chain(tags(&html, "select")) {
         let is_hidden = attribute(control, "type") == Some("hidden") || control.contains(" hidden");
-        let is_wrapped = attribute(control, "type") == Some("checkbox") || attribute(control, "type") == Some("search");
+        // These stand inside their label.
+        let is_wrapped = matches!(attribute(control, "type"), Some("checkbox" | "radio" | "search"));
         let is_named = control.contains("aria-label=") || attribute(control, "id").is_some_and(|id| labels.contains(&id));
         assert!(is_hidden || is_wrapped || is_named, "{path}: no label for {control}");
     }
@@ -155,4 +156,74 @@ async fn accounts_and_tokens_are_for_administrators() {
     let (_, html) = world.page(&viewer, "/account", "en").await;
     assert!(html.contains("/fn/account/password") && html.contains("/fn/account/end_session"));
     assert!(!html.contains("/fn/account/add_user") && !html.contains("<bdi>ci</bdi>"));
+}
+
+#[tokio::test]
+async fn set_up_looks_the_same_before_and_after_and_sends_nothing_plainly() {
+    let world = World::new().await;
+    for language in ["en", "fr"] {
+        let (_, before) = world.stranger(true, "/setup", language).await;
+        let (status, after) = world.stranger(false, "/setup", language).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(body(&before), body(&after), "{language}");
+        check_rules("/setup", &after);
+        let (_, sign_in) = world.stranger(false, "/sign-in?next=/tasks", language).await;
+        check_rules("/sign-in", &sign_in);
+    }
+}
+
+#[tokio::test]
+async fn forms_that_need_the_script_wait_for_it() {
+    let world = World::new().await;
+    for (path, html) in [
+        ("/setup", world.stranger(true, "/setup", "en").await.1),
+        ("/create", world.page(&world.admin, "/create", "en").await.1),
+        ("/templates", world.page(&world.admin, "/templates", "en").await.1),
+    ] {
+        let html = body(&html);
+        let sends = tags(&html, "button").into_iter().filter(|tag| attribute(tag, "type") == Some("submit"));
+        // The rail's buttons are forms of their own, which need no script.
+        let own = sends.filter(|tag| tag.contains("disabled")).count();
+        assert!(own > 0, "{path}");
+        for form in tags(&html, "form") {
+            assert_eq!(
+                attribute(form, "method"),
+                Some("post"),
+                "{path}: {form} would write what was typed into the address"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn templates_are_narrowed_by_the_address_and_say_why_none_is_left() {
+    let world = World::new().await;
+    let row = "<bdi>local:test</bdi>";
+    for (query, is_shown) in [
+        ("", true),
+        ("?q=debian+amd64", true),
+        ("?q=alpine", false),
+        ("?source=local&here=true", true),
+        ("?source=images", false),
+    ] {
+        let (status, html) = world.page(&world.admin, &format!("/templates{query}"), "en").await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(html.contains(row), is_shown, "{query}");
+        assert_eq!(html.contains("Clear filters"), !is_shown, "{query}");
+    }
+    let viewer = world.sign_in("vera", Role::Viewer).await;
+    let (_, html) = world.page(&viewer, "/templates", "en").await;
+    assert!(html.contains(row) && !html.contains("Bring in a template") && !html.contains("Remove ") && !html.contains("href=\"/create?"));
+}
+
+#[tokio::test]
+async fn the_create_form_begins_with_everything_filled_in() {
+    let world = World::new().await;
+    let (_, html) = world.page(&world.admin, "/create?template=local%3Atest", "en").await;
+    let html = body(&html);
+    let name = tags(&html, "input").into_iter().find(|tag| attribute(tag, "id") == Some("name")).unwrap();
+    assert!(attribute(name, "value").is_some_and(|name| !name.is_empty()), "{name}");
+    assert!(html.contains("<bdi>local:test</bdi>") && html.contains("is here already"));
+    assert!(html.contains("berth create ") && html.contains("--template local:test") && html.contains("--start"));
+    assert!(html.contains("POST /api/v1/containers"));
 }

@@ -5,14 +5,14 @@ use crate::texts;
 texts! {
     SET_UP = "Set up Berth", "Installer Berth";
     SET_UP_TEXT = "Make the first account. It administers this console.", "Créez le premier compte. Il administre cette console.";
-    HAS_ACCOUNT = "An account exists already?", "Un compte existe déjà ?";
+    HAS_ACCOUNT = "An account exists already?", "Un compte existe déjà\u{202f}?";
     TOKEN = "Set-up link", "Lien d’installation";
     TOKEN_HINT = "The link that the console printed at its start. `berth setup-link` on the host prints a new one.", "Le lien affiché au démarrage de la console. `berth setup-link` sur l’hôte en affiche un nouveau.";
     TOKEN_MISSING = "Paste the link that the console printed.", "Collez le lien affiché par la console.";
     NO_ACCOUNT = "The account was not made", "Le compte n’a pas été créé";
     ACCOUNT_NAME = "Name", "Nom";
     PASSWORD = "Password", "Mot de passe";
-    PASSWORD_HINT = "12 to 1024 characters; a long sentence is fine.", "De 12 à 1024 caractères ; une longue phrase convient.";
+    PASSWORD_HINT = "12 to 1024 characters; a long sentence is fine.", "De 12 à 1024 caractères\u{202f}; une longue phrase convient.";
     CREATE_ACCOUNT = "Create account", "Créer le compte";
     SIGN_IN = "Sign in", "Se connecter";
     WAIT = "Try again in {time}.", "Réessayez dans {time}.";

@@ -34,8 +34,8 @@ texts! {
     LIMIT = "limit {value}", "limite {value}";
     LIMIT_ABOVE = "limit {value}, above this scale", "limite {value}, au-dessus de l’échelle";
     HIGH = "slow-down at {value}", "ralentissement à {value}";
-    SUMMARY = "{title}: now {now}, average {avg}, highest {max}", "{title} : actuellement {now}, moyenne {avg}, maximum {max}";
-    SUMMARY_NONE = "{title}: no values yet", "{title} : pas encore de valeur";
+    SUMMARY = "{title}: now {now}, average {avg}, highest {max}", "{title}\u{202f}: actuellement {now}, moyenne {avg}, maximum {max}";
+    SUMMARY_NONE = "{title}: no values yet", "{title}\u{202f}: pas encore de valeur";
     FIRST_VALUES = "First values in 2 s", "Premières valeurs dans 2 s";
     NOT_COUNTED = "This host does not count this", "Cet hôte ne compte pas cette grandeur";
     TABLE = "Show as a table", "Afficher en tableau";
@@ -50,7 +50,7 @@ texts! {
     RANGE_DAY = "24 hours", "24 heures";
     RANGE_MONTH = "30 days", "30 jours";
     RESOLUTION = "one point is {time}", "un point vaut {time}";
-    BAND_HINT = "Line: average. Band: up to the highest second.", "Trait : moyenne. Bande : jusqu’à la seconde la plus haute.";
+    BAND_HINT = "Line: average. Band: up to the highest second.", "Trait\u{202f}: moyenne. Bande\u{202f}: jusqu’à la seconde la plus haute.";
     GAP = "no values", "pas de valeur";
     CHART_KEYS = "Arrow keys move the cursor", "Les flèches déplacent le curseur";
     MEMORY_HINT = "Without cache that can be given back", "Sans le cache libérable";

@@ -27,7 +27,7 @@ texts! {
     DELAYED = "Delayed {time}", "Retard de {time}";
     RECONNECTING = "Reconnecting ({n})", "Reconnexion ({n})";
     PAUSED = "Paused", "En pause";
-    OFFLINE_HINT = "The console does not answer; values are as of the last contact", "La console ne répond pas ; les valeurs datent du dernier contact";
+    OFFLINE_HINT = "The console does not answer; values are as of the last contact", "La console ne répond pas\u{202f}; les valeurs datent du dernier contact";
     LOST = "The connection to the console is lost. Values may be old until it returns.", "La connexion à la console est perdue. Les valeurs peuvent être anciennes jusqu’à son retour.";
     NEW_VERSION = "A new version of Berth is running.", "Une nouvelle version de Berth est en service.";
     RELOAD = "Reload", "Recharger";
@@ -82,7 +82,7 @@ texts! {
     UNDONE = "Cancel this task", "Annuler cette tâche";
     PROGRESS_OF = "{done} of {total}", "{done} sur {total}";
     LEFT = "{time} left", "reste {time}";
-    ON_KIND = "{kind}: {target}", "{kind} : {target}";
+    ON_KIND = "{kind}: {target}", "{kind}\u{202f}: {target}";
     KIND_CREATE = "Create", "Création";
     KIND_START = "Start", "Démarrage";
     KIND_STOP = "Stop", "Arrêt";
@@ -97,7 +97,7 @@ texts! {
     KIND_DOWNLOAD = "Download template", "Téléchargement du modèle";
     KIND_IMPORT = "Import template", "Import du modèle";
     KIND_REFRESH = "Refresh sources", "Actualisation des sources";
-    FREE_TEXT_ERROR = "{what} failed: {why}", "{what} : échec, {why}";
+    FREE_TEXT_ERROR = "{what} failed: {why}", "{what}\u{202f}: échec, {why}";
     THEME = "Theme", "Thème";
     LANGUAGE = "Language", "Langue";
 }

@@ -4,7 +4,7 @@ use crate::{plurals, texts};
 
 texts! {
     PASSWORD = "Password", "Mot de passe";
-    PASSWORD_HINT = "12 to 1024 characters; a long sentence is fine.", "De 12 à 1024 caractères ; une longue phrase convient.";
+    PASSWORD_HINT = "12 to 1024 characters; a long sentence is fine.", "De 12 à 1024 caractères\u{202f}; une longue phrase convient.";
     OLD_PASSWORD = "Current password", "Mot de passe actuel";
     NEW_PASSWORD = "New password", "Nouveau mot de passe";
     CHANGE_PASSWORD = "Change password", "Changer le mot de passe";
@@ -45,7 +45,7 @@ texts! {
     YOU = "you", "vous";
     CHANGE_ROLE = "Change role", "Changer le rôle";
     CHANGE_ROLE_NAMED = "Change the role of {name}", "Changer le rôle de {name}";
-    ROLE_CHANGED = "{name} has another role now; their sessions have ended", "{name} a maintenant un autre rôle ; ses sessions ont pris fin";
+    ROLE_CHANGED = "{name} has another role now; their sessions have ended", "{name} a maintenant un autre rôle\u{202f}; ses sessions ont pris fin";
     ROLE_SAME = "This is the role already", "C’est déjà son rôle";
     REMOVE_NAMED = "Remove {name}", "Retirer {name}";
     REMOVE_USER_TEXT = "The account is deleted and its sessions end within seconds. What it created stays.", "Le compte est supprimé et ses sessions prennent fin en quelques secondes. Ce qu’il a créé reste.";
@@ -71,7 +71,7 @@ texts! {
     LIFETIME = "Ends after", "Expire après";
     NO_END = "never", "jamais";
     NEW_TOKEN = "The token {name}", "Le jeton {name}";
-    SHOWN_ONCE = "Copy it now: it is shown only this once.", "Copiez-le maintenant : il n’est affiché que cette fois.";
+    SHOWN_ONCE = "Copy it now: it is shown only this once.", "Copiez-le maintenant\u{202f}: il n’est affiché que cette fois.";
     EXPIRED = "expired", "expiré";
 }
 

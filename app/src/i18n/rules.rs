@@ -7,7 +7,7 @@ texts! {
     TEMPLATE = "Choose a template.", "Choisissez un modèle.";
     HOSTNAME = "Letters, digits and -, parts joined by a point.", "Lettres, chiffres et -, parties séparées par un point.";
     CPUS = "A number of cores from 0.01 to 8192, such as 2 or 0.5.", "Un nombre de cœurs de 0.01 à 8192, par exemple 2 ou 0.5.";
-    CPU_WEIGHT = "A weight from 1 to 10000; 100 is normal.", "Un poids de 1 à 10000 ; 100 est normal.";
+    CPU_WEIGHT = "A weight from 1 to 10000; 100 is normal.", "Un poids de 1 à 10000\u{202f}; 100 est normal.";
     CPUSET = "A list of CPUs such as 0,2-3.", "Une liste de processeurs, par exemple 0,2-3.";
     MEMORY = "At least 16M, such as 512M or 2G.", "Au moins 16M, par exemple 512M ou 2G.";
     SIZE = "A size such as 512M, 2GiB or 1000000.", "Une taille, par exemple 512M, 2GiB ou 1000000.";

@@ -8,7 +8,7 @@ texts! {
     SEARCH_HINT = "System, release, architecture, variant", "Système, version, architecture, variante";
     ONLY_HERE = "Only those that are here", "Seulement ceux présents ici";
     ALSO_UNUSABLE = "Also what this host cannot use", "Aussi ce que cet hôte ne peut pas utiliser";
-    NO_MATCH = "No template matches “{filter}”", "Aucun modèle ne correspond à « {filter} »";
+    NO_MATCH = "No template matches “{filter}”", "Aucun modèle ne correspond à «\u{202f}{filter}\u{202f}»";
     NO_TEMPLATE_HINT = "No template is here yet.", "Aucun modèle n’est encore présent ici.";
     NO_OFFER = "No source offers a template yet", "Aucune source ne propose encore de modèle";
     NO_OFFER_HINT = "Refresh the sources, add one, or bring in a file.", "Actualisez les sources, ajoutez-en une ou importez un fichier.";
@@ -60,7 +60,7 @@ texts! {
     TEMPLATE_HERE = "is here already", "est déjà présent";
     CHOOSE_OTHER = "Choose another template", "Choisir un autre modèle";
     CONTAINER_NAME = "Name", "Nom";
-    CONTAINER_NAME_HINT = "a-z, 0-9 and -; also its host name and its name in the network", "a-z, 0-9 et - ; aussi son nom d’hôte et son nom sur le réseau";
+    CONTAINER_NAME_HINT = "a-z, 0-9 and -; also its host name and its name in the network", "a-z, 0-9 et -\u{202f}; aussi son nom d’hôte et son nom sur le réseau";
     PRESETS = "Size", "Taille";
     SMALL = "Small", "Petit";
     MEDIUM = "Medium", "Moyen";
@@ -103,7 +103,7 @@ texts! {
     ENV = "Environment", "Environnement";
     ENV_HINT = "NAME=value, one in each line", "NOM=valeur, une par ligne";
     NOTES = "Notes", "Notes";
-    NOTES_HINT = "for people; shown on its page", "pour les personnes ; affichées sur sa page";
+    NOTES_HINT = "for people; shown on its page", "pour les personnes\u{202f}; affichées sur sa page";
     SUMMARY = "Summary", "Résumé";
     CREATE_AND_START = "Create and start", "Créer et démarrer";
     CREATE_ONLY = "Create without starting", "Créer sans démarrer";

@@ -13,7 +13,7 @@ texts! {
     NO_TASK_FAILED = "No task failed", "Aucune tâche en échec";
     SHOW_ALL = "Show all tasks", "Afficher toutes les tâches";
     TO_TASKS = "All tasks", "Toutes les tâches";
-    TASK_TITLE = "{kind}: {target}", "{kind} : {target}";
+    TASK_TITLE = "{kind}: {target}", "{kind}\u{202f}: {target}";
     STATE = "State", "État";
     STARTED_BY = "Started by", "Lancée par";
     STARTED = "Started", "Lancée";
@@ -27,7 +27,7 @@ texts! {
     LOG_OF = "Log of this task", "Journal de cette tâche";
     LOG_EMPTY = "It has not written anything", "Elle n’a rien écrit";
     LOG_EMPTY_YET = "It has not written anything yet", "Elle n’a encore rien écrit";
-    LOG_STALE = "The log could not be read again: {why}", "Le journal n’a pas pu être relu : {why}";
+    LOG_STALE = "The log could not be read again: {why}", "Le journal n’a pas pu être relu\u{202f}: {why}";
     FOLLOW = "Follow", "Suivre";
     CANCEL_TASK = "Cancel task", "Annuler la tâche";
     CANCEL_ASKED = "The task was asked to stop. What it has done is undone.", "L’arrêt de la tâche est demandé. Ce qu’elle a fait est défait.";
@@ -59,9 +59,9 @@ texts! {
     PURGED = "{name} is deleted for ever", "{name} est supprimé définitivement";
     EMPTY_TRASH = "Empty the trash", "Vider la corbeille";
     EMPTIED = "The trash is empty now", "La corbeille est maintenant vide";
-    EMPTIED_PARTLY = "Not everything could be deleted: {why}", "Tout n’a pas pu être supprimé : {why}";
+    EMPTIED_PARTLY = "Not everything could be deleted: {why}", "Tout n’a pas pu être supprimé\u{202f}: {why}";
     ALREADY_EMPTY = "The trash is empty", "La corbeille est vide";
-    FAILED_ON = "{name}: {why}", "{name} : {why}";
+    FAILED_ON = "{name}: {why}", "{name}\u{202f}: {why}";
     SOURCES_HINT = "Where templates come from. Berth itself asks these addresses; browsers never do.", "D’où viennent les modèles. C’est Berth qui interroge ces adresses, jamais les navigateurs.";
     NO_SOURCE = "No source yet", "Aucune source";
     NO_SOURCE_HINT = "Add one to be offered templates, or import a template as a file.", "Ajoutez-en une pour obtenir des modèles, ou importez un modèle depuis un fichier.";
@@ -73,7 +73,7 @@ texts! {
     NEVER = "never", "jamais";
     NOT_ENCRYPTED = "not encrypted", "non chiffrée";
     NOT_ENCRYPTED_HINT = "Anybody on the way can read what is fetched here. What the index promises by checksum is still checked.", "Tout intermédiaire peut lire ce qui est obtenu ici. Les sommes annoncées par l’index sont tout de même vérifiées.";
-    LAST_ERROR = "The last refresh failed: {why}", "La dernière actualisation a échoué : {why}";
+    LAST_ERROR = "The last refresh failed: {why}", "La dernière actualisation a échoué\u{202f}: {why}";
     REFRESH_ALL = "Refresh all", "Tout actualiser";
     REFRESH_NAMED = "Refresh {name}", "Actualiser {name}";
     REFRESHED = "The sources were refreshed", "Les sources sont actualisées";
@@ -83,7 +83,7 @@ texts! {
     ADDING = "Trying the address", "Essai de l’adresse";
     NOT_ADDED = "The source was not added", "La source n’a pas été ajoutée";
     ADDED = "{name} was added", "{name} est ajoutée";
-    SOURCE_NAME_HINT = "Short, such as images; it stands before every template: images:debian/13.", "Court, par exemple images ; il précède chaque modèle : images:debian/13.";
+    SOURCE_NAME_HINT = "Short, such as images; it stands before every template: images:debian/13.", "Court, par exemple images\u{202f}; il précède chaque modèle\u{202f}: images:debian/13.";
     SOURCE_URL_HINT = "It is tried before it is saved. With http:// nothing is encrypted.", "Elle est essayée avant d’être enregistrée. Avec http://, rien n’est chiffré.";
     KIND_SIMPLESTREAMS = "Simplestreams index", "Index Simplestreams";
     KIND_MIRROR = "Debian or Ubuntu mirror", "Miroir Debian ou Ubuntu";

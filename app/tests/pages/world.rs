@@ -13,6 +13,7 @@ use control::engine::fake::Fake;
 use control::store::memory::Memory;
 use control::{Caller, Config, Control};
 use leptos::prelude::*;
+use model::access::WhoAmI;
 use model::task::Task;
 use model::template::{LocalTemplate, Provenance};
 use model::{Digest, Role, Timestamp};
@@ -87,11 +88,20 @@ impl World {
 
     /// The page as the server sends it.
     pub async fn page(&self, who: &SignedIn, path: &str, language: &str) -> (StatusCode, String) {
+        self.render(who.caller.clone(), Some(who.who.clone()), false, path, language).await
+    }
+
+    /// The page as somebody gets it who is not signed in.
+    pub async fn stranger(&self, needs_setup: bool, path: &str, language: &str) -> (StatusCode, String) {
+        self.render(Caller::anonymous("192.0.2.1"), None, needs_setup, path, language).await
+    }
+
+    async fn render(&self, caller: Caller, who: Option<WhoAmI>, needs_setup: bool, path: &str, language: &str) -> (StatusCode, String) {
         let context = RequestContext {
             control: self.control.clone(),
-            caller: who.caller.clone(),
-            who: Some(who.who.clone()),
-            needs_setup: false,
+            caller,
+            who,
+            needs_setup,
             cookie: SessionCookie { secure: false },
             assets: Arc::default(),
             build: "test".into(),

@@ -1,0 +1,64 @@
+// What a person trusts: containers outlive their console, a busy console shows them all, and pages load light.
+
+import { readFileSync } from "node:fs";
+
+import { PASSWORD, expect, test } from "../fixtures.ts";
+
+interface Container {
+  id: string;
+  name: string;
+  state: string;
+  pid: number | null;
+}
+
+const NAMES = Array.from({ length: 20 }, (_, n) => `c${n}`);
+const BUDGET_BYTES = 300 * 1024;
+
+test("twenty containers outlive a console that is killed", async ({ console, images }) => {
+  test.setTimeout(300_000);
+  await console.start();
+  console.berth("source", "add", "lab", "simplestreams", images.url);
+  console.berth("template", "download", "lab:debian/12");
+  for (const name of NAMES) console.berth("create", name, "--template", "lab:debian/12", "--memory", "256M", "--start");
+  const before = console.berthJson<Container[]>("list");
+  expect(before.map((one) => one.state)).toEqual(NAMES.map(() => "running"));
+  await console.end("SIGKILL");
+  for (const one of before) expect(readFileSync(`/proc/${one.pid}/stat`, "utf8")).toContain(`${one.pid} (`);
+  await console.start();
+  const after = console.berthJson<Container[]>("list");
+  expect(after.map((one) => [one.name, one.state, one.pid])).toEqual(before.map((one) => [one.name, one.state, one.pid]));
+  expect(console.berth("exec", "c7", "--", "cat", "/proc/1/comm").trim()).toBe("systemd");
+  // The parent of each container's first process is its shim.
+  const shims = before.map((one) => Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${one.pid}/status`, "utf8"))?.[1]));
+  const pss = shims.map((pid) => Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1]));
+  expect(Math.max(...pss), "kB of memory that a shim takes for itself").toBeLessThanOrEqual(512);
+});
+
+test("the first load of any page is light", async ({ browser, console }) => {
+  const link = console.berth("setup-link").match(/http\S+/)?.[0] ?? "";
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(link);
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Create account" }).click();
+  await expect(page.getByRole("heading", { level: 1, name: "Overview" })).toBeVisible();
+  const origin = new URL(page.url()).origin;
+  const state = await context.storageState();
+  await context.close();
+  for (const path of ["/", "/containers", "/create", "/templates", "/account"]) {
+    const fresh = await browser.newContext({ storageState: state });
+    const first = await fresh.newPage();
+    let bytes = 0;
+    const hosts = new Set<string>();
+    first.on("response", async (response) => {
+      hosts.add(new URL(response.url()).origin);
+      if (response.url().includes("/api/v1/events")) return;
+      bytes += (await response.request().sizes().catch(() => ({ responseBodySize: 0 }))).responseBodySize;
+    });
+    await first.goto(origin + path, { waitUntil: "load" });
+    await expect(first.getByText("Live", { exact: true }).first()).toBeVisible();
+    expect(bytes, `${path} takes ${bytes} bytes`).toBeLessThanOrEqual(BUDGET_BYTES);
+    expect([...hosts]).toEqual([origin]);
+    await fresh.close();
+  }
+});
