@@ -68,6 +68,12 @@ const PACKAGES: &[Package] = &[
         reason: "tests look at links and namespaces",
     },
     Package {
+        name: "iptables",
+        proof: "iptables",
+        scope: Scope::Tests,
+        reason: "tests make a host on which Docker filters traffic",
+    },
+    Package {
         name: "chromium",
         proof: "chromium",
         scope: Scope::Tests,
