@@ -117,6 +117,15 @@ impl Context {
         self.active.cancel.cancelled().await;
     }
 
+    /// Lets another task have this one's place while it waits for what is done elsewhere, such as a download, and takes
+    /// a place again before it goes on.
+    pub async fn step_aside<T>(&self, work: impl Future<Output = T>) -> T {
+        self.active.keep_place(None);
+        let done = work.await;
+        self.active.enter_lane().await;
+        done
+    }
+
     /// Keeps a JSON value in the row, for later steps and for the next start after a crash.
     ///
     /// # Errors

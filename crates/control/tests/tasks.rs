@@ -358,6 +358,65 @@ async fn long_work_waits_in_its_own_lane_and_can_be_cancelled_there() {
     }
 }
 
+#[tokio::test]
+async fn stops_that_wait_keep_neither_a_start_nor_a_kill_from_running() {
+    let rig = Rig::new();
+    let gate = Arc::new(Semaphore::new(0));
+    for kind in ["container.stop", "container.create", "container.kill", "container.start"] {
+        rig.teach(kind, wait_for(&gate));
+    }
+    for _ in 0..64 {
+        assert_eq!(rig.start("container.stop").await.state, TaskState::Running);
+    }
+    while rig.start("container.create").await.state == TaskState::Running {}
+    assert_eq!(rig.start("container.start").await.state, TaskState::Queued);
+    assert_eq!(rig.start("container.kill").await.state, TaskState::Running);
+    gate.add_permits(1000);
+    tokio::time::timeout(DEADLINE, rig.tasks.settle()).await.expect("all end");
+}
+
+#[tokio::test]
+async fn a_full_queue_still_takes_a_kill() {
+    let rig = Rig::new();
+    let gate = Arc::new(Semaphore::new(0));
+    for kind in ["container.start", "container.kill"] {
+        rig.teach(kind, wait_for(&gate));
+    }
+    while rig.tasks.start(&anna(), "container.start", "web", None, Value::Null, None).await.is_ok() {}
+    assert_eq!(rig.start("container.kill").await.state, TaskState::Running);
+    rig.tasks.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_task_that_steps_aside_lets_others_work() {
+    let rig = Rig::new();
+    let (gate, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (held, reached) = (Arc::clone(&gate), Arc::clone(&begun));
+    let aside = act(move |step, context| {
+        let (gate, begun) = (Arc::clone(&held), Arc::clone(&reached));
+        async move {
+            if step == 0 {
+                let download = async {
+                    begun.add_permits(1);
+                    drop(gate.acquire().await);
+                };
+                context.step_aside(download).await;
+            }
+            Ok(())
+        }
+    });
+    rig.teach("container.create", aside);
+    rig.teach("container.start", nothing());
+    for _ in 0..100 {
+        rig.start("container.create").await;
+    }
+    tokio::time::timeout(DEADLINE, begun.acquire_many(100)).await.expect("all hundred download").unwrap().forget();
+    let start = rig.start("container.start").await;
+    assert_eq!(rig.end_of(start.id).await.state, TaskState::Done);
+    gate.add_permits(100);
+    tokio::time::timeout(DEADLINE, rig.tasks.settle()).await.expect("all end");
+}
+
 #[tokio::test(start_paused = true)]
 async fn progress_is_announced_at_a_bounded_pace_with_rate_and_time_to_go() {
     let rig = Rig::new();

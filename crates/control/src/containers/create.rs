@@ -170,7 +170,9 @@ impl Containers {
 
     /// Makes the template available and writes into the row what the container stands on.
     async fn stand_on_template(&self, params: &Params, context: &Context) -> Result<()> {
-        let template = self.parts.templates.ensure(context, &params.spec.template).await?;
+        let ensured = self.parts.templates.ensure(context, &params.spec.template);
+        // A download takes minutes: it must not keep others from being started.
+        let template = context.step_aside(ensured).await?;
         let live = self.board.get(params.id).ok_or_else(changed_meanwhile)?;
         let LocalTemplate { layers, provenance, .. } = template;
         let mut row = ContainerRow::clone(&live.row);

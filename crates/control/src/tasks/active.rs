@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::event::Event;
 use model::task::{Progress, Task};
 use model::{TaskId, Timestamp};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::log::Log;
@@ -38,6 +38,9 @@ pub(super) struct Active {
     rev: Arc<tokio::sync::Mutex<Rev>>,
     meter: Mutex<Meter>,
     progressed: Notify,
+    /// Where it waits for its turn to work, and its place there while it works.
+    lane: Arc<Semaphore>,
+    place: Mutex<Option<OwnedSemaphorePermit>>,
     over: watch::Sender<bool>,
 }
 
@@ -50,7 +53,7 @@ pub(super) struct Surroundings {
 }
 
 impl Active {
-    pub(super) fn new(row: Row, rev: Rev, log: Log, around: &Surroundings) -> Self {
+    pub(super) fn new(row: Row, rev: Rev, log: Log, around: &Surroundings, lane: Arc<Semaphore>) -> Self {
         let cancel = CancellationToken::new();
         if row.is_cancelled {
             cancel.cancel();
@@ -68,6 +71,8 @@ impl Active {
             rev: Arc::new(tokio::sync::Mutex::new(rev)),
             meter: Mutex::default(),
             progressed: Notify::new(),
+            lane,
+            place: Mutex::default(),
             over: watch::Sender::new(false),
         }
     }
@@ -141,6 +146,20 @@ impl Active {
             }
             tokio::time::sleep(ANNOUNCE_EVERY).await;
         }
+    }
+
+    /// Waits for a place in its lane. A task that is cancelled meanwhile needs none: it only goes back.
+    pub(super) async fn enter_lane(&self) {
+        let permit = tokio::select! {
+            permit = Arc::clone(&self.lane).acquire_owned() => permit.ok(),
+            () = self.cancel.cancelled() => None,
+        };
+        self.keep_place(permit);
+    }
+
+    /// Takes a place that was there at once, or gives the one it has to the next.
+    pub(super) fn keep_place(&self, permit: Option<OwnedSemaphorePermit>) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = permit;
     }
 
     pub(super) fn end(&self) {

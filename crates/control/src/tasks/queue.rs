@@ -14,12 +14,16 @@ const MAX_ALIVE: usize = 1_000;
 /// Short work runs beside long work, so that eight slow downloads keep nobody from starting a container.
 const SHORT_AT_ONCE: usize = 32;
 const LONG_AT_ONCE: usize = 8;
+/// Work that mostly waits for a container's init: it costs nothing while it does.
+const PATIENT_AT_ONCE: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Queue {
     alive: Mutex<Alive>,
     short: Arc<Semaphore>,
     long: Arc<Semaphore>,
+    patient: Arc<Semaphore>,
+    urgent: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +49,8 @@ impl Default for Queue {
             alive: Mutex::default(),
             short: Arc::new(Semaphore::new(SHORT_AT_ONCE)),
             long: Arc::new(Semaphore::new(LONG_AT_ONCE)),
+            patient: Arc::new(Semaphore::new(PATIENT_AT_ONCE)),
+            urgent: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         }
     }
 }
@@ -60,7 +66,7 @@ impl Queue {
     /// `Conflict` names the task that works on it already; `SlowDown` when the queue is full.
     pub(super) fn reserve(self: &Arc<Self>, id: TaskId, kind: &str, exclusive: Option<&str>) -> Result<Place> {
         let mut alive = self.alive();
-        if alive.tasks.len() + alive.reserved >= MAX_ALIVE {
+        if alive.tasks.len() + alive.reserved >= MAX_ALIVE && !is_urgent(kind) {
             return Err(Error::new(ErrorCode::SlowDown, format!("{MAX_ALIVE} tasks are waiting already")).hint("wait until some have ended"));
         }
         if let Some(what) = exclusive {
@@ -96,11 +102,20 @@ impl Queue {
         self.alive().tasks.values().cloned().collect()
     }
 
-    /// The lane of a kind: what fetches from elsewhere is long.
+    /// The lane of a kind: what fetches from elsewhere is long, what waits for an init is patient, a kill never waits.
     pub(super) fn lane(&self, kind: &str) -> Arc<Semaphore> {
-        let is_long = kind.starts_with("template.") || kind.starts_with("source.");
-        Arc::clone(if is_long { &self.long } else { &self.short })
+        Arc::clone(match kind {
+            kind if is_urgent(kind) => &self.urgent,
+            "container.stop" | "container.restart" => &self.patient,
+            kind if kind.starts_with("template.") || kind.starts_with("source.") => &self.long,
+            _ => &self.short,
+        })
     }
+}
+
+/// What is the way out of everything that waits must itself wait for nothing.
+fn is_urgent(kind: &str) -> bool {
+    kind == "container.kill"
 }
 
 impl Place {

@@ -184,7 +184,8 @@ impl Inner {
 
     fn enter(&self, row: Row, rev: Rev, place: Place) -> Arc<Active> {
         let log = Log::new(log::path(&self.dir, row.task.id));
-        let active = Arc::new(Active::new(row, rev, log, &self.around));
+        let lane = self.queue.lane(&row.task.kind);
+        let active = Arc::new(Active::new(row, rev, log, &self.around, lane));
         place.take(Arc::clone(&active));
         active.announce();
         active
@@ -203,10 +204,10 @@ impl Inner {
     }
 
     async fn run(&self, active: &Arc<Active>, job: &dyn Job, permit: Option<OwnedSemaphorePermit>) {
-        let _permit = match permit {
-            Some(permit) => Some(permit),
-            None => self.wait_for_lane(active).await,
-        };
+        match permit {
+            Some(permit) => active.keep_place(Some(permit)),
+            None => active.enter_lane().await,
+        }
         let run = Run {
             active,
             job,
@@ -216,20 +217,13 @@ impl Inner {
             () = run.to_the_end() => {}
             () = active.pass_progress_on() => {}
         }
+        active.keep_place(None);
         self.queue.release(active.id);
         self.queue.forget(active.id);
         active.announce();
         active.end();
         if self.ended.fetch_add(1, Ordering::Relaxed) % PRUNE_EVERY == PRUNE_EVERY - 1 {
             self.prune().await;
-        }
-    }
-
-    /// A task that is cancelled while it waits needs no lane: it has nothing to undo.
-    async fn wait_for_lane(&self, active: &Active) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            permit = self.queue.lane(&active.kind).acquire_owned() => permit.ok(),
-            () = active.cancel.cancelled() => None,
         }
     }
 
