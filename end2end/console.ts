@@ -1,7 +1,7 @@
 // A real console with state, run folder, bridge and port of its own, beside whatever else runs on this host.
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -22,6 +22,8 @@ export class Console {
   private child: ChildProcess | undefined;
   private port = 0;
 
+  constructor(private readonly binary = BINARY) {}
+
   get runDir(): string {
     return join(this.folder, "run");
   }
@@ -39,7 +41,7 @@ export class Console {
     mkdirSync(this.runDir, { recursive: true });
     mkdirSync(this.stateDir, { recursive: true });
     const child = spawn(
-      BINARY,
+      this.binary,
       ["serve", "--state-dir", this.stateDir, "--run-dir", this.runDir, "--instance", this.name, "--bridge", `br${this.name}`, "--listen", `127.0.0.1:${this.port}`, ...more],
       { stdio: ["ignore", "pipe", "pipe"] },
     );
@@ -79,11 +81,27 @@ export class Console {
 
   /** Runs the command line against this console. */
   berth(...args: string[]): string {
-    return execFileSync(BINARY, ["--run-dir", this.runDir, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+    return execFileSync(this.binary, ["--run-dir", this.runDir, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
   }
 
   berthJson<T>(...args: string[]): T {
     return JSON.parse(this.berth("--output", "json", ...args)) as T;
+  }
+
+  /** Brings in a template of a few bytes, enough for an engine that runs nothing. */
+  importTiny(): void {
+    const root = join(this.folder, "tiny");
+    for (const folder of ["bin", "dev", "etc", "home", "lib", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var"]) mkdirSync(join(root, folder), { recursive: true });
+    writeFileSync(join(root, "sbin/init"), "");
+    const archive = join(this.folder, "tiny.tar");
+    execFileSync("tar", ["--create", "--file", archive, "--directory", root, "."]);
+    this.berth("template", "import", archive, "--name", "tiny");
+  }
+
+  /** Ends a console whose containers are no real ones. */
+  async abandon(): Promise<void> {
+    await this.end();
+    rmSync(this.folder, { recursive: true, force: true });
   }
 
   /** Deletes every container for good, ends the console and removes its folder. */

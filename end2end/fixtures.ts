@@ -2,7 +2,7 @@
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import AxeBuilder from "@axe-core/playwright";
+import { AxeBuilder } from "@axe-core/playwright";
 import { type Browser, type Page, expect, test as base } from "@playwright/test";
 
 import { Console } from "./console.ts";
@@ -16,6 +16,8 @@ export const PASSWORD = "correct horse battery staple";
 interface World {
   console: Console;
   images: ImageServer;
+  /** For a console whose engine is the fake one, which only development builds have. */
+  scaled: Console;
 }
 
 /** One console and one image server for all tests of a file. */
@@ -25,6 +27,14 @@ export const test = base.extend<object, World>({
       const console = new Console();
       await use(console);
       await console.remove();
+    },
+    { scope: "worker", timeout: 120_000 },
+  ],
+  scaled: [
+    async ({}, use) => {
+      const console = new Console(process.env.BERTH_DEV_BINARY);
+      await use(console);
+      await console.abandon();
     },
     { scope: "worker", timeout: 120_000 },
   ],
@@ -51,26 +61,36 @@ export function listen(page: Page): string[] {
 }
 
 /** Pictures of the page at both widths in both schemes, each without an axe finding and without sideways scrolling. */
-export async function look(browser: Browser, from: Page, name: string, path: string): Promise<void> {
-  mkdirSync("artefacts/pictures", { recursive: true });
-  const state = await from.context().storageState();
-  for (const [width, height] of [[1440, 900], [390, 844]] as const) {
-    for (const colorScheme of ["light", "dark"] as const) {
-      const context = await browser.newContext({ storageState: state, viewport: { width, height }, colorScheme, baseURL: new URL(from.url()).origin });
-      const page = await context.newPage();
-      const heard = listen(page);
-      await page.goto(path);
-      await expect(page.locator("h1")).toHaveCount(1);
-      await expect(page.locator("html")).not.toHaveAttribute("data-loading", /.*/);
-      // Live values have come in.
-      await expect(page.getByText("Not known yet")).toHaveCount(0);
-      await page.screenshot({ path: join("artefacts/pictures", `${name}-${width}-${colorScheme}.png`), fullPage: true });
-      const findings = await new AxeBuilder({ page }).analyze();
-      expect.soft(findings.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`), `axe on ${name} at ${width} ${colorScheme}`).toEqual([]);
-      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      expect.soft(overflow, `${name} scrolls sideways at ${width}`).toBeLessThanOrEqual(0);
-      expect.soft(heard, `${name} at ${width}`).toEqual([]);
-      await context.close();
-    }
+export async function look(browser: Browser, from: Page, name: string, path: string, locale = "en-GB"): Promise<void> {
+  const storageState = await from.context().storageState();
+  // The account's own language would win over the browser's.
+  storageState.cookies = storageState.cookies.filter((cookie) => cookie.name !== "berth_language");
+  for (const colorScheme of ["light", "dark"] as const) {
+    const context = await browser.newContext({ storageState, colorScheme, locale, baseURL: new URL(from.url()).origin });
+    const page = await context.newPage();
+    const heard = listen(page);
+    await pictures(page, name, path, colorScheme);
+    expect.soft(heard, name).toEqual([]);
+    await context.close();
   }
+}
+
+/** The same for one page as it stands, at both widths. */
+export async function pictures(page: Page, name: string, path: string, scheme: "light" | "dark" = "light"): Promise<void> {
+  mkdirSync("artefacts/pictures", { recursive: true });
+  for (const [width, height] of [[1440, 900], [390, 844]] as const) {
+    await page.setViewportSize({ width, height });
+    await page.goto(path);
+    await expect(page.locator("h1")).toHaveCount(1);
+    await expect(page.locator("html")).not.toHaveAttribute("data-loading", /.*/);
+    // Live values have come in.
+    await expect(page.getByText(/^(Not known yet|Pas encore connu)$/)).toHaveCount(0);
+    await page.screenshot({ path: join("artefacts/pictures", `${name}-${width}-${scheme}.png`), fullPage: true });
+    const findings = await new AxeBuilder({ page }).analyze();
+    const told = findings.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`);
+    expect.soft(told, `axe on ${name} at ${width} ${scheme}`).toEqual([]);
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    expect.soft(overflow, `${name} scrolls sideways at ${width}`).toBeLessThanOrEqual(0);
+  }
+  await page.setViewportSize({ width: 1440, height: 900 });
 }

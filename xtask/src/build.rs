@@ -50,11 +50,19 @@ pub fn build(profile: Profile) -> anyhow::Result<PathBuf> {
     announce("build the browser half");
     let site = site(profile)?;
     announce("build berth");
+    binary(profile, &site, &shim)
+}
+
+/// Builds `berth` around a site and a shim and gives its path.
+///
+/// # Errors
+/// The build failed.
+pub fn binary(profile: Profile, site: &Path, shim: &Path) -> anyhow::Result<PathBuf> {
     let mut command = cargo();
     command
         .args(["build", "--package", "server", "--bin", "berth"])
-        .env("BERTH_SITE_DIR", &site)
-        .env("BERTH_SHIM_PATH", &shim);
+        .env("BERTH_SITE_DIR", site)
+        .env("BERTH_SHIM_PATH", shim);
     if profile == Profile::Release {
         command.arg("--release");
     }

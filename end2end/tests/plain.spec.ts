@@ -1,0 +1,38 @@
+// Without script: signing in, reading lists, starting and stopping work as plain pages and forms.
+
+import { PASSWORD, expect, test } from "../fixtures.ts";
+
+test("without script one signs in, reads, starts and stops", async ({ browser, console, images }) => {
+  const { url, setupLink } = await console.start();
+  const token = new URL(setupLink ?? url).hash.slice(1);
+  const made = await fetch(`${url}/api/v1/setup`, {
+    method: "POST",
+    headers: { "content-type": "application/json", "sec-fetch-site": "none" },
+    body: JSON.stringify({ token, name: "admin", password: PASSWORD }),
+  });
+  expect(made.status, await made.text()).toBeLessThan(300);
+  console.berth("source", "add", "lab", "simplestreams", images.url);
+  console.berth("create", "web", "--template", "lab:debian/12");
+
+  const context = await browser.newContext({ javaScriptEnabled: false, baseURL: url });
+  const page = await context.newPage();
+  await page.goto("/containers");
+  await expect(page).toHaveURL(/\/sign-in/);
+  await page.getByLabel("Name", { exact: true }).fill("admin");
+  await page.getByLabel("Password", { exact: true }).fill("not the right words");
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await expect(page.getByRole("alert"), "a wrong password is said").toBeVisible();
+  await page.getByLabel("Name", { exact: true }).fill("admin");
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.goto("/containers");
+  await expect(page.getByRole("row", { name: /web/ })).toContainText("stopped");
+  await page.goto("/containers/web");
+  await page.getByRole("button", { name: "Start", exact: true }).click();
+  await expect.poll(() => console.berthJson<{ state: string }[]>("list")[0]?.state, { timeout: 30_000 }).toBe("running");
+  await page.goto("/containers/web");
+  await expect(page.getByRole("meter", { name: /Memory/ }), "the last value stands in the page").toHaveAttribute("aria-valuetext", /MiB/);
+  await page.getByRole("button", { name: "Stop", exact: true }).click();
+  await expect.poll(() => console.berthJson<{ state: string }[]>("list")[0]?.state, { timeout: 60_000 }).toBe("stopped");
+  await context.close();
+});
