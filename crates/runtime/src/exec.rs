@@ -55,9 +55,9 @@ pub fn spawn(place: &Place<'_>, fields: &Fields) -> Result<Spawned> {
     } else {
         pipes().at(step, "pipe2()")?
     };
-    let joiner = match sys::clone3(0, place.unified).at(step, "clone3(CLONE_INTO_CGROUP)")? {
+    let (joiner, pidfd) = match sys::clone3(0, place.unified).at(step, "clone3(CLONE_INTO_CGROUP)")? {
         Cloned::Child => join(place.init, &tasks, &theirs, &inside, fields),
-        Cloned::Parent { pid, .. } => pid,
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop((theirs, inside));
     let mut spawned = Spawned {
@@ -66,9 +66,23 @@ pub fn spawn(place: &Place<'_>, fields: &Fields) -> Result<Spawned> {
         failure: None,
     };
     let outcome = follow(&ours, &mut spawned);
+    if outcome.is_err() {
+        // It may be stuck, frozen even, and would be waited for for ever; gone already, perhaps.
+        drop(sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
+    }
     // The joiner has ended by now, or must.
     if let Some(pid) = rustix::process::Pid::from_raw(joiner) {
         rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).ok();
+    }
+    if outcome.is_err() && spawned.pid == 0 {
+        // It may have made the command's process in its last moment.
+        while protocol::is_readable(&ours, 0).unwrap_or(false)
+            && let Ok(Some((message, _))) = protocol::receive(&ours)
+        {
+            if let Some(pid) = message.number("pid") {
+                kill(pid);
+            }
+        }
     }
     outcome?;
     spawned.streams.append(&mut streams);
@@ -109,14 +123,14 @@ fn follow(socket: &OwnedFd, spawned: &mut Spawned) -> Result<()> {
             Some("pid") => spawned.pid = message.number("pid").unwrap_or(0),
             Some("terminal") => spawned.streams.extend(descriptors.pop()),
             _ => {
-                let (code, text) = (message.number("code").unwrap_or(125), message.get("message").unwrap_or("unknown").to_owned());
+                let code = message.number("exit-code").unwrap_or(125);
                 if code == 125 {
                     if spawned.pid > 0 {
                         kill(spawned.pid);
                     }
-                    return Err(Error::failed(message.get("step").unwrap_or(step), text));
+                    return Err(protocol::told(&message));
                 }
-                spawned.failure = Some((code, text));
+                spawned.failure = Some((code, message.get("message").unwrap_or("unknown").to_owned()));
             }
         }
     }
@@ -131,6 +145,7 @@ fn kill(pid: i32) {
 
 /// In the joiner: cgroups first, then unseen by the guest, then all namespaces at once, then the command's own process.
 fn join(init: BorrowedFd<'_>, tasks: &[OwnedFd], socket: &OwnedFd, inside: &[OwnedFd], fields: &Fields) -> ! {
+    identity::ordinary_limits(None);
     let joined = (|| -> Result<()> {
         for file in tasks {
             rustix::io::write(file, b"0").at("join the cgroups", "write(\"tasks\", \"0\")")?;
@@ -150,11 +165,9 @@ fn join(init: BorrowedFd<'_>, tasks: &[OwnedFd], socket: &OwnedFd, inside: &[Own
     sys::exit_now(0)
 }
 
-fn tell(socket: &OwnedFd, code: i32, error: &Error) {
-    let message = Fields::command("failed")
-        .with("code", code)
-        .with("step", &error.step)
-        .with("message", &error.message);
+/// 125 is a failure of Berth's own; 126 and 127 are the command's.
+fn tell(socket: &OwnedFd, exit_code: i32, error: &Error) {
+    let message = protocol::failure(error).with("exit-code", exit_code);
     // Who does not hear it sees the socket close.
     drop(protocol::send(socket, &message, &[]));
 }
@@ -209,6 +222,8 @@ fn prepare(socket: &OwnedFd, inside: &[OwnedFd], fields: &Fields) -> Result<Comm
             sys::duplicate_onto(end.as_fd(), number).at("start a command in the container", "dup2()")?;
         }
     }
+    // The shim's own files are nobody else's; the command's are as its user expects.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     identity::own_keyring()?;
     identity::confine()?;
     account.become_it()?;
@@ -225,7 +240,10 @@ fn enter(directory: &str, asked_for: bool) -> Result<()> {
         Ok(()) => {}
         // A home that is not there is no reason to fail.
         Err(_) if !asked_for => rustix::process::chdir("/").at(step, "chdir(\"/\")")?,
-        Err(errno) => return Err(Error::io(step, &format!("chdir({directory:?})"), errno)),
+        Err(errno) => {
+            let refused = Error::invalid(step, format!("chdir({directory:?}) = {}", io::Error::from(errno)));
+            return Err(refused.hint("name a directory inside the container that the user may enter"));
+        }
     }
     let here = rustix::process::getcwd(Vec::new()).at(step, "getcwd()")?;
     if here.to_bytes().starts_with(b"/") {

@@ -41,15 +41,8 @@ struct Parts {
 /// Becomes the container's init. Never returns: on failure the parent is told step, call and reason, and this process ends.
 pub fn run(socket: OwnedFd) -> ! {
     if let Err(error) = become_init(&socket) {
-        let hint = error.hint.clone().unwrap_or_default();
-        let code = format!("{:?}", error.code);
-        let message = Fields::command("failed")
-            .with("step", &error.step)
-            .with("message", &error.message)
-            .with("hint", hint)
-            .with("code", code);
         // The parent that does not hear it sees the socket close without an exec.
-        drop(protocol::send(&socket, &message, &[]));
+        drop(protocol::send(&socket, &protocol::failure(&error), &[]));
     }
     sys::exit_now(1)
 }

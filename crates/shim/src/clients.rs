@@ -9,6 +9,7 @@ use runtime::exec::{self, Place};
 use runtime::shim::protocol::{self, Fields};
 use runtime::sys;
 
+use crate::delegated;
 use crate::exit::Wish;
 use crate::serve::{Exec, Shim};
 
@@ -62,7 +63,7 @@ impl Clients {
                 match protocol::receive(&client.socket) {
                     Ok(Some((request, _))) => {
                         client.is_watching |= request.get("command") == Some("watch");
-                        let (reply, descriptors) = answer(shim, &request).unwrap_or_else(|error| (crate::failure(&error), Vec::new()));
+                        let (reply, descriptors) = answer(shim, &request).unwrap_or_else(|error| (protocol::failure(&error), Vec::new()));
                         let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
                         if protocol::send(&client.socket, &reply, &borrowed).is_err() {
                             return false;
@@ -148,8 +149,10 @@ fn find<'a>(shim: &'a Shim, request: &Fields) -> Result<(i32, &'a Exec)> {
 fn start_exec(shim: &mut Shim, request: &Fields) -> Result<Reply> {
     let step = "start a command in the container";
     let init = shim.init.as_ref().ok_or_else(|| Error::conflict(step, "the container does not run"))?;
-    // A group of our own: under systemd on version 2 the top one takes no processes.
-    let leaf = shim.start.unified.as_ref().and_then(own_group);
+    let leaf = match &shim.start.unified {
+        Some(delegated) => delegated::exec_group(delegated)?,
+        None => None,
+    };
     let unified = leaf.as_ref().or(shim.start.unified.as_ref()).map(AsFd::as_fd);
     let place = Place {
         init: init.pidfd.as_fd(),
@@ -168,20 +171,7 @@ fn start_exec(shim: &mut Shim, request: &Fields) -> Result<Reply> {
     } else {
         None
     };
-    shim.execs.insert(spawned.pid, Exec { id, master });
+    let failure = spawned.failure.map(|(code, message)| format!("{message} (exit code {code})"));
+    shim.execs.insert(spawned.pid, Exec { id, master, failure });
     Ok((reply, spawned.streams))
-}
-
-fn own_group(unified: &OwnedFd) -> Option<OwnedFd> {
-    use rustix::fs::{Mode, OFlags, mkdirat, openat};
-    const NAME: &str = "berth-exec";
-    // There already after the first command.
-    mkdirat(unified, NAME, Mode::from_raw_mode(0o755)).ok();
-    openat(
-        unified,
-        NAME,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .ok()
 }

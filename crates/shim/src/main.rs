@@ -5,6 +5,7 @@
 
 mod clients;
 mod console;
+mod delegated;
 mod exit;
 mod record;
 mod serve;
@@ -26,16 +27,9 @@ fn main() {
     };
     if let Err(error) = run(&socket) {
         // The engine that does not hear it sees the socket close.
-        drop(protocol::send(&socket, &failure(&error), &[]));
+        drop(protocol::send(&socket, &protocol::failure(&error), &[]));
         std::process::exit(1);
     }
-}
-
-fn failure(error: &Error) -> Fields {
-    let message = Fields::command("failed").with("step", &error.step).with("message", &error.message);
-    message
-        .with("hint", error.hint.clone().unwrap_or_default())
-        .with("code", format!("{:?}", error.code))
 }
 
 fn run(socket: &OwnedFd) -> Result<()> {

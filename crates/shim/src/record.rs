@@ -15,6 +15,12 @@ pub fn now_ms() -> i64 {
     now.tv_sec * 1000 + now.tv_nsec / 1_000_000
 }
 
+/// Milliseconds since the host's boot, suspended ones too: for everything that is measured.
+pub fn boot_ms() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec * 1000 + now.tv_nsec / 1_000_000
+}
+
 /// Start time of a process in clock ticks since boot (proc_pid_stat(5), field 22): with the boot's id and the pid it names
 /// a process for good.
 pub fn start_time(pid: i32) -> String {

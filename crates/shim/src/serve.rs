@@ -14,6 +14,7 @@ use runtime::sys;
 
 use crate::clients::Clients;
 use crate::console::Console;
+use crate::delegated;
 use crate::exit::{self, Wish};
 use crate::record::{self, Exit};
 use crate::start::{Init, Start};
@@ -24,6 +25,8 @@ pub struct Exec {
     pub id: String,
     /// The terminal, for its size.
     pub master: Option<OwnedFd>,
+    /// Why it never ran, told with its end.
+    pub failure: Option<String>,
 }
 
 /// Everything of one container.
@@ -40,6 +43,7 @@ pub struct Shim {
     clients: Clients,
     starts: VecDeque<i64>,
     oom_kills_before: u64,
+    /// In time since boot: a clock that is set must neither hurry nor hold a restart.
     restart_at_ms: Option<i64>,
     _lock: OwnedFd,
 }
@@ -74,14 +78,23 @@ impl Shim {
                 return Err(error);
             }
         };
-        rustix::io::ioctl_fionbio(&init.master, true).at("take over the console", "ioctl(FIONBIO)")?;
         self.started_ms = record::now_ms();
-        exit::is_loop(&mut self.starts, self.started_ms);
+        exit::is_loop(&mut self.starts, record::boot_ms());
         self.wish = Wish::None;
         self.oom_kills_before = self.oom_kills();
-        record::write_state(&self.start.shims, self.start.id(), init.pid, self.started_ms)?;
+        if let Err(error) = self.take_over(&init) {
+            // An init that nobody knows of must not stay.
+            self.start.abandon(&init);
+            self.remove_files();
+            return Err(error);
+        }
         self.init = Some(init);
         Ok(())
+    }
+
+    fn take_over(&self, init: &Init) -> Result<()> {
+        rustix::io::ioctl_fionbio(&init.master, true).at("take over the console", "ioctl(FIONBIO)")?;
+        record::write_state(&self.start.shims, self.start.id(), init.pid, self.started_ms)
     }
 
     /// Pid of init, 0 when none runs.
@@ -94,15 +107,16 @@ impl Shim {
         loop {
             self.wait()?;
             self.console_traffic();
+            // Requests first: whoever asked for a kill before init died must be known when its end is judged.
+            self.requests();
             if self.children()? && self.restart_at_ms.is_none() && self.init.is_none() {
                 self.remove_files();
                 return Ok(());
             }
-            if self.restart_at_ms.is_some_and(|at| record::now_ms() >= at) && !self.restart() {
+            if self.restart_at_ms.is_some_and(|at| record::boot_ms() >= at) && !self.restart() {
                 self.remove_files();
                 return Ok(());
             }
-            self.requests();
         }
     }
 
@@ -121,7 +135,7 @@ impl Shim {
         ready.extend(master.map(|master| PollFd::from_borrowed_fd(master, wanted)));
         let others: Vec<BorrowedFd<'_>> = self.console.sockets().into_iter().chain(self.clients.sockets()).collect();
         ready.extend(others.into_iter().map(|socket| PollFd::from_borrowed_fd(socket, PollFlags::IN)));
-        let pause = self.restart_at_ms.map(|at| (at - record::now_ms()).max(0));
+        let pause = self.restart_at_ms.map(|at| (at - record::boot_ms()).max(0));
         let timeout = pause.map(|ms| Timespec {
             tv_sec: ms / 1000,
             tv_nsec: ms % 1000 * 1_000_000,
@@ -158,7 +172,9 @@ impl Shim {
                 init_ended = true;
             } else if let Some(exec) = self.execs.remove(&pid) {
                 let code = if status & 0x7F == 0 { status >> 8 & 0xFF } else { 128 + (status & 0x7F) };
-                self.clients.tell(&Fields::command("exec-exited").with("exec", exec.id).with("code", code));
+                let event = Fields::command("exec-exited").with("exec", exec.id).with("code", code);
+                let event = exec.failure.iter().fold(event, |event, failure| event.with("message", failure));
+                self.clients.tell(&event);
             }
         }
         Ok(init_ended)
@@ -172,7 +188,7 @@ impl Shim {
         let policy = self.start.fields.get("restart").unwrap_or("no").to_owned();
         let pause = exit::restart_in_ms(&exit, &policy, self.wish, &self.starts);
         self.write_down(&exit);
-        let is_loop = pause.is_some() && exit::is_loop(&mut self.starts.clone(), record::now_ms());
+        let is_loop = pause.is_some() && exit::is_loop(&mut self.starts.clone(), record::boot_ms());
         if is_loop {
             let message = "it ended more than 10 times within a minute".to_owned();
             self.write_down(&Exit {
@@ -181,7 +197,7 @@ impl Shim {
                 ..exit
             });
         }
-        self.restart_at_ms = pause.filter(|_| !is_loop).map(|pause| record::now_ms() + pause);
+        self.restart_at_ms = pause.filter(|_| !is_loop).map(|pause| record::boot_ms() + pause);
         self.announce();
     }
 
@@ -254,7 +270,7 @@ impl Shim {
             Some(group) => (Some(group), "memory.oom_control"),
             None => (self.start.unified.as_ref().map(AsFd::as_fd), "memory.events"),
         };
-        let text = group.and_then(|group| read(group, file)).unwrap_or_default();
+        let text = group.and_then(|group| delegated::read(group, file)).unwrap_or_default();
         text.lines()
             .find_map(|line| line.strip_prefix("oom_kill "))
             .and_then(|count| count.trim().parse().ok())
@@ -277,13 +293,6 @@ impl Shim {
             unlinkat(&self.start.shims, format!("{}.{kind}", self.start.id()), AtFlags::empty()).ok();
         }
     }
-}
-
-fn read(group: BorrowedFd<'_>, name: &str) -> Option<String> {
-    let file = rustix::fs::openat(group, name, rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty()).ok()?;
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut std::fs::File::from(file), &mut text).ok()?;
-    Some(text)
 }
 
 /// Binds by a short relative name: a socket's path has at most 107 bytes, and the folder is known by descriptor.

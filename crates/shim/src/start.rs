@@ -8,10 +8,12 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use runtime::error::{At, Error, Result};
-use runtime::init;
+use runtime::init::{self, identity};
 use runtime::net::veth::{self, Nic};
 use runtime::shim::protocol::{self, Fields};
 use runtime::sys::{self, Cloned};
+
+use crate::delegated;
 
 /// What every run of the container needs, kept for the shim's life.
 #[derive(Debug)]
@@ -98,6 +100,9 @@ impl Start {
 
     /// Makes one run; on failure nothing of it is left.
     pub fn launch(&self, is_first: bool) -> Result<Init> {
+        if !is_first && let Some(unified) = &self.unified {
+            delegated::clear(unified)?;
+        }
         let step = "make the container's process";
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
         let cloned = sys::clone3(NAMESPACES as u64, self.unified.as_ref().map(AsFd::as_fd)).map_err(|error| self.clone_error(error))?;
@@ -139,6 +144,14 @@ impl Start {
         }
     }
 
+    /// Ends a run that has begun and cannot go on.
+    pub fn abandon(&self, init: &Init) {
+        // Gone already, perhaps.
+        drop(sys::pidfd_signal(init.pidfd.as_fd(), libc::SIGKILL));
+        reap(init.pid);
+        self.remove_links();
+    }
+
     /// Takes the host ends of the links away.
     pub fn remove_links(&self) {
         for nic in self.nics() {
@@ -153,6 +166,8 @@ impl Start {
 
     fn prepare(&self, pid: i32, socket: &OwnedFd, is_first: bool) -> Result<(OwnedFd, OwnedFd)> {
         self.map_ids(pid)?;
+        // From inside it would fail: after the change of ids the files of /proc are the host root's.
+        identity::ordinary_limits(rustix::process::Pid::from_raw(pid));
         let tasks: Vec<OwnedFd> = self
             .v1
             .iter()
@@ -219,7 +234,7 @@ impl Start {
             Cloned::Child => {
                 drop(ours);
                 if let Err(error) = inside(network, &nics, base) {
-                    drop(protocol::send(&theirs, &crate::failure(&error), &[]));
+                    drop(protocol::send(&theirs, &protocol::failure(&error), &[]));
                 }
                 sys::exit_now(0)
             }
@@ -227,7 +242,7 @@ impl Start {
                 drop(theirs);
                 let told = protocol::receive(&ours).at("set up the network", "recvmsg()")?;
                 reap(pid);
-                told.map_or(Ok(()), |(message, _)| Err(told_error(&message)))
+                told.map_or(Ok(()), |(message, _)| Err(protocol::told(&message)))
             }
         }
     }
@@ -298,20 +313,7 @@ fn follow(socket: &OwnedFd) -> Result<(OwnedFd, OwnedFd)> {
                 let mut ends = descriptors.into_iter();
                 console = ends.next().zip(ends.next());
             }
-            Some((message, _)) => return Err(told_error(&message)),
+            Some((message, _)) => return Err(protocol::told(&message)),
         }
     }
-}
-
-fn told_error(message: &Fields) -> Error {
-    let mut error = Error::failed(message.get("step").unwrap_or("start"), message.get("message").unwrap_or("unknown"));
-    error.hint = message.get("hint").filter(|hint| !hint.is_empty()).map(str::to_owned);
-    error.code = match message.get("code") {
-        Some("Unsupported") => model::ErrorCode::Unsupported,
-        Some("Invalid") => model::ErrorCode::Invalid,
-        Some("NoSpace") => model::ErrorCode::NoSpace,
-        Some("Conflict") => model::ErrorCode::Conflict,
-        _ => model::ErrorCode::Failed,
-    };
-    error
 }

@@ -49,7 +49,9 @@ fn id(text: &str) -> Option<u32> {
 
 fn parse(wanted: &str, passwd: &str, group: &str) -> Result<Account> {
     let step = "find the user inside the container";
-    let unknown = |what: &str, name: &str| Error::invalid(step, format!("the container has no {what} `{name}`"));
+    let unknown = |what: &str, name: &str| {
+        Error::invalid(step, format!("the container has no {what} `{name}`")).hint("name one of /etc/passwd or /etc/group inside, or a number")
+    };
     let (user, wanted_group) = wanted.split_once(':').map_or((wanted, None), |(user, group)| (user, Some(group)));
     let is_number = user.bytes().all(|byte| byte.is_ascii_digit() || byte == b'+');
     let entry = passwd

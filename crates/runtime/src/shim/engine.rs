@@ -22,6 +22,8 @@ pub enum ShimSource {
 
 /// A start or an answer that takes longer hangs.
 const PATIENCE_MS: i64 = 40_000;
+/// What a shim answers without any work takes no longer than this; one that does hangs, and nobody may hang with it.
+const SHORT_PATIENCE_MS: i64 = 2000;
 
 /// Writes the shim once to `<state-dir>/bin/berth-shim-<sha256>`; an older one stays while a shim runs from it.
 ///
@@ -64,7 +66,7 @@ pub fn start(program: &Path, message: &Fields, descriptors: &[BorrowedFd<'_>]) -
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let child = sys::with_descriptors(&mut command, vec![theirs]).at(step, &format!("execve({})", program.display()))?;
-    protocol::send(&ours, message, descriptors).at(step, "sendmsg()")?;
+    protocol::send(&ours, message, descriptors).map_err(|error| not_sent(step, error))?;
     let answer = hear(&ours, step);
     reap_later(child);
     answer
@@ -89,24 +91,18 @@ fn hear(socket: &OwnedFd, step: &str) -> Result<Fields> {
         .at(step, "recvmsg()")?
         .ok_or_else(|| Error::failed(step, "the shim ended without a word"))?;
     if answer.get("command") == Some("failed") {
-        Err(told(&answer))
+        Err(protocol::told(&answer))
     } else {
         Ok(answer)
     }
 }
 
-fn told(answer: &Fields) -> Error {
-    let mut error = Error::failed(answer.get("step").unwrap_or("ask the shim"), answer.get("message").unwrap_or("unknown"));
-    error.hint = answer.get("hint").filter(|hint| !hint.is_empty()).map(str::to_owned);
-    error.code = match answer.get("code") {
-        Some("Unsupported") => model::ErrorCode::Unsupported,
-        Some("Invalid") => model::ErrorCode::Invalid,
-        Some("NoSpace") => model::ErrorCode::NoSpace,
-        Some("Conflict") => model::ErrorCode::Conflict,
-        Some("NotFound") => model::ErrorCode::NotFound,
-        _ => model::ErrorCode::Failed,
-    };
-    error
+/// A message that cannot be sent as it is was wrong; everything else failed.
+fn not_sent(step: &str, error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::InvalidInput {
+        return Error::invalid(step, error.to_string()).hint("leave something out, or hand it over in a file inside the container");
+    }
+    Error::io(step, "sendmsg()", error)
 }
 
 /// A connection to a running shim.
@@ -116,10 +112,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects; `None` when no shim listens there.
+    /// Connects; `None` when no shim listens there, or one that does not even take connections any more.
     #[must_use]
     pub fn open(shims: &Path, id: &str) -> Option<Self> {
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).ok()?;
+        // Before the connect: with a full backlog it would wait for ever.
+        let patience = std::time::Duration::from_millis(SHORT_PATIENCE_MS.unsigned_abs());
+        rustix::net::sockopt::set_socket_timeout(&socket, rustix::net::sockopt::Timeout::Send, Some(patience)).ok()?;
         // By the folder's descriptor: a socket's path has at most 107 bytes.
         let folder = crate::init::host_folder(shims).ok()?;
         let path = format!("/proc/self/fd/{}/{id}.sock", folder.as_raw_fd());
@@ -130,18 +129,30 @@ impl Connection {
     /// Asks; gives the answer and its descriptors.
     ///
     /// # Errors
-    /// The shim refuses, is gone, or does not answer.
+    /// The shim refuses, is gone, or does not answer; `Invalid` when the request is too long or holds a NUL.
     pub fn ask(&self, request: &Fields) -> Result<(Fields, Vec<OwnedFd>)> {
+        self.ask_within(request, PATIENCE_MS)
+    }
+
+    /// As [`Connection::ask`], of a shim that may hang: for what it answers at once.
+    ///
+    /// # Errors
+    /// As [`Connection::ask`].
+    pub fn ask_shortly(&self, request: &Fields) -> Result<(Fields, Vec<OwnedFd>)> {
+        self.ask_within(request, SHORT_PATIENCE_MS)
+    }
+
+    fn ask_within(&self, request: &Fields, within_ms: i64) -> Result<(Fields, Vec<OwnedFd>)> {
         let step = "ask the shim";
-        protocol::send(&self.socket, request, &[]).at(step, "sendmsg()")?;
-        if !protocol::is_readable(&self.socket, PATIENCE_MS).at(step, "poll()")? {
-            return Err(Error::failed(step, "no answer within 40 s"));
+        protocol::send(&self.socket, request, &[]).map_err(|error| not_sent(step, error))?;
+        if !protocol::is_readable(&self.socket, within_ms).at(step, "poll()")? {
+            return Err(Error::failed(step, format!("no answer within {} s", within_ms / 1000)));
         }
         let (answer, descriptors) = protocol::receive(&self.socket)
             .at(step, "recvmsg()")?
             .ok_or_else(|| Error::failed(step, "it ended"))?;
         if answer.get("command") == Some("failed") {
-            Err(told(&answer))
+            Err(protocol::told(&answer))
         } else {
             Ok((answer, descriptors))
         }

@@ -6,7 +6,10 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use model::ErrorCode;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+
+use crate::error::Error;
 
 /// The version that `hello` answers. A command's meaning never changes; a new meaning is a new command.
 pub const VERSION: u32 = 1;
@@ -26,11 +29,10 @@ impl Fields {
         Self::default().with("command", name)
     }
 
-    /// With one more field. Keys and values hold no NUL; one that does is cut there.
+    /// With one more field. Keys and values hold no NUL: [`send`] refuses a message with one.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl std::fmt::Display) -> Self {
-        let value = value.to_string();
-        self.0.push((key.to_owned(), value.split('\0').next().unwrap_or_default().to_owned()));
+        self.0.push((key.to_owned(), value.to_string()));
         self
     }
 
@@ -72,17 +74,56 @@ impl Fields {
     }
 }
 
+/// An error as a message; [`told`] makes it one again at the other end.
+#[must_use]
+pub fn failure(error: &Error) -> Fields {
+    // What went wrong may quote the guest's own words; a message without them is better than none.
+    let clean = |text: &str| text.replace('\0', "\u{fffd}");
+    let message = Fields::command("failed")
+        .with("step", clean(&error.step))
+        .with("message", clean(&error.message));
+    let message = message.with("code", format!("{:?}", error.code));
+    error.hint.iter().fold(message, |message, hint| message.with("hint", clean(hint)))
+}
+
+/// The error of a message that [`failure`] made.
+#[must_use]
+pub fn told(message: &Fields) -> Error {
+    let mut error = Error::failed(message.get("step").unwrap_or("ask the shim"), message.get("message").unwrap_or("unknown"));
+    error.hint = message.get("hint").filter(|hint| !hint.is_empty()).map(str::to_owned);
+    error.code = match message.get("code") {
+        Some("Unsupported") => ErrorCode::Unsupported,
+        Some("Invalid") => ErrorCode::Invalid,
+        Some("NoSpace") => ErrorCode::NoSpace,
+        Some("Conflict") => ErrorCode::Conflict,
+        Some("NotFound") => ErrorCode::NotFound,
+        _ => ErrorCode::Failed,
+    };
+    error
+}
+
+fn refuse(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
 /// Sends one packet.
 ///
 /// # Errors
-/// The other end is gone or does not read.
+/// The other end is gone or does not read; `InvalidInput` when the message holds a NUL or is longer than [`MAX_MESSAGE`]:
+/// a command that is cut must never run.
 pub fn send(socket: impl AsFd, fields: &Fields, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
+    if fields.0.iter().any(|(key, value)| key.contains('\0') || value.contains('\0')) {
+        return Err(refuse("a part of the request holds a NUL"));
+    }
     let bytes = fields.encode();
+    if bytes.len() > MAX_MESSAGE {
+        return Err(refuse("the request is longer than 128 KiB"));
+    }
     rustix::net::sendmsg(socket, &[io::IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
@@ -90,7 +131,7 @@ pub fn send(socket: impl AsFd, fields: &Fields, descriptors: &[BorrowedFd<'_>]) 
 /// Receives one packet; `None` when the other end is gone.
 ///
 /// # Errors
-/// The socket fails.
+/// The socket fails, or the packet or its descriptors did not fit and were cut.
 pub fn receive(socket: impl AsFd) -> io::Result<Option<(Fields, Vec<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -103,6 +144,9 @@ pub fn receive(socket: impl AsFd) -> io::Result<Option<(Fields, Vec<OwnedFd>)>> 
     };
     if got.bytes == 0 {
         return Ok(None);
+    }
+    if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the message was cut on its way"));
     }
     let mut descriptors = Vec::new();
     for message in ancillary.drain() {
@@ -147,7 +191,37 @@ mod tests {
     fn garbage_is_no_message_and_no_panic() {
         assert_eq!(Fields::decode(b"key without end").0, []);
         assert_eq!(Fields::decode(&[0xFF, 0, 0xFE, 0]).0.len(), 1);
-        assert_eq!(Fields::default().with("a", "b\0c").get("a"), Some("b"));
+    }
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+    }
+
+    #[test]
+    fn what_would_arrive_cut_is_not_sent() {
+        let (one, two) = pair();
+        for value in ["rm -rf /tmp/x\0y".to_owned(), "x".repeat(MAX_MESSAGE)] {
+            let refused = send(&one, &Fields::command("exec").with("arg", value), &[]).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        }
+        send(&one, &Fields::command("exec").with("arg", "x".repeat(MAX_MESSAGE - 64)), &[]).unwrap();
+        assert!(receive(&two).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_arrives_cut_is_an_error() {
+        let (one, two) = pair();
+        rustix::net::sockopt::set_socket_send_buffer_size(&one, 4 * MAX_MESSAGE).unwrap();
+        let long = vec![b'x'; MAX_MESSAGE + 1];
+        rustix::net::send(&one, &long, SendFlags::NOSIGNAL).unwrap();
+        assert_eq!(receive(&two).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn an_error_keeps_its_code_and_hint_on_the_way() {
+        let error = Error::invalid("find the user", "no user `x`").hint("name another");
+        assert_eq!(told(&failure(&error)), error);
     }
 
     #[test]
