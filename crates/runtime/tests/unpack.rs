@@ -689,6 +689,10 @@ fn cuts_flips_and_junk_are_found_by_every_compressor() {
             let at = 32 + (whole.len() - 32) * step / 8;
             flipped[at] ^= 1 << step;
             std::fs::write(&path, &flipped).unwrap();
+            if still_reads(program, &path, &plain) {
+                // Such as another distance back into a row of zeros.
+                continue;
+            }
             assert!(world.unpack(&path).is_err(), "{program} with byte {at} changed");
             world.assert_clean();
         }
@@ -696,6 +700,12 @@ fn cuts_flips_and_junk_are_found_by_every_compressor() {
         assert!(world.unpack(&path).is_err(), "{program} and junk");
         world.assert_clean();
     }
+}
+
+/// Whether the compressor's own program reads the same as before from a damaged file.
+fn still_reads(program: &str, damaged: &Path, plain: &Path) -> bool {
+    let output = Command::new(program).args(["--decompress", "--stdout"]).stdin(File::open(damaged).unwrap()).output();
+    output.is_ok_and(|output| output.status.success() && output.stdout == std::fs::read(plain).unwrap())
 }
 
 fn an_archive_of_several_members_is_read_whole() {
