@@ -45,13 +45,16 @@ test("the first load of any page is light", async ({ browser, console }) => {
   const origin = new URL(page.url()).origin;
   const state = await context.storageState();
   await context.close();
-  for (const path of ["/", "/containers", "/create", "/templates", "/account"]) {
+  const pages = ["/", "/containers", "/containers/c1", "/create", "/templates", "/sources", "/tasks", "/trash", "/account", "/containers/c1/terminal"];
+  for (const path of pages) {
     const fresh = await browser.newContext({ storageState: state });
     const first = await fresh.newPage();
     let bytes = 0;
     const hosts = new Set<string>();
+    const libraries: string[] = [];
     first.on("response", async (response) => {
       hosts.add(new URL(response.url()).origin);
+      if (response.url().includes("xterm")) libraries.push(response.url());
       if (response.url().includes("/api/v1/events")) return;
       bytes += (await response.request().sizes().catch(() => ({ responseBodySize: 0 }))).responseBodySize;
     });
@@ -59,6 +62,7 @@ test("the first load of any page is light", async ({ browser, console }) => {
     await expect(first.getByText("Live", { exact: true }).first()).toBeVisible();
     expect(bytes, `${path} takes ${bytes} bytes`).toBeLessThanOrEqual(BUDGET_BYTES);
     expect([...hosts]).toEqual([origin]);
+    expect(libraries.length > 0, `the terminal's libraries on ${path}`).toBe(path.endsWith("/terminal"));
     await fresh.close();
   }
 });
