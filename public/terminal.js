@@ -9,6 +9,9 @@
 
 const ACK_EVERY = 64 * 1024;
 const LARGEST_DELAY = 10_000;
+const MOST_TRIES = 8;
+/** Line ends are control characters too. */
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const encoder = new TextEncoder();
 
 let libraries;
@@ -71,6 +74,7 @@ class BerthTerminal extends HTMLElement {
   #ended = false;
   #timer;
   #isReplaying = false;
+  #isStale = false;
 
   async connectedCallback() {
     const { Terminal, FitAddon } = await load(this);
@@ -97,8 +101,7 @@ class BerthTerminal extends HTMLElement {
     this.#terminal.onResize(() => this.#sendSize());
     this.#terminal.attachCustomKeyEventHandler((event) => this.#key(event));
     this.addEventListener("paste", (event) => this.#pasted(event), { capture: true });
-    // The container's output cannot write to the clipboard or rename the page: no handler answers OSC 52 and titles.
-    this.#terminal.parser.registerOscHandler(52, () => true);
+    this.#swallowQueries();
     this.#sizes = new ResizeObserver(() => {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#fit?.fit(), 100);
@@ -121,7 +124,23 @@ class BerthTerminal extends HTMLElement {
     this.#terminal = undefined;
   }
 
-  /** Types text that the page asked about first (a paste of several lines). */
+  /**
+   * What a container prints can neither write to the clipboard nor make the terminal type an answer that it chose: colour
+   * and setting queries are taken and left unanswered, titles are heard by nobody. Where the cursor is and what kind of
+   * terminal this is stay answered, since shells and editors cannot do without.
+   */
+  #swallowQueries() {
+    const { parser } = this.#terminal;
+    parser.registerOscHandler(52, () => true);
+    // A query has `?` where a colour would stand; several may come in one sequence.
+    for (const colours of [4, 5, 10, 11, 12]) parser.registerOscHandler(colours, (text) => text.includes("?"));
+    // DECRQSS: settings. DECRQM: modes, of the standard and private ones. Window reports are off in xterm itself.
+    parser.registerDcsHandler({ intermediates: "$", final: "q" }, () => true);
+    parser.registerCsiHandler({ intermediates: "$", final: "p" }, () => true);
+    parser.registerCsiHandler({ prefix: "?", intermediates: "$", final: "p" }, () => true);
+  }
+
+  /** Types text that the page asked about first (several lines, or control characters). */
   paste(text) {
     this.#terminal?.paste(text);
     this.#terminal?.focus();
@@ -137,10 +156,8 @@ class BerthTerminal extends HTMLElement {
     this.#socket = socket;
     this.#taken = this.#acked = 0;
     socket.onopen = () => {
-      // The scrollback is replayed on every attach, so what is drawn already goes first. Answers of the terminal to
-      // queries inside the replay must not be typed into the shell.
-      this.#terminal.reset();
-      this.#isReplaying = true;
+      // Answers of the terminal to queries inside the replay must not be typed into the shell.
+      this.#isReplaying = this.#isStale = true;
       this.#tries = 0;
       this.#control({ type: "ack", bytes: 0 });
       this.#sendSize();
@@ -150,7 +167,14 @@ class BerthTerminal extends HTMLElement {
     socket.onclose = ({ code, reason }) => this.#onClose(code, reason);
   }
 
+  /** The scrollback is replayed on every attach, so what is drawn already goes, but only once the new one comes. */
+  #clearOnce() {
+    if (this.#isStale) this.#terminal?.reset();
+    this.#isStale = false;
+  }
+
   #onOutput(data) {
+    this.#clearOnce();
     const bytes = new Uint8Array(data, 1);
     this.#terminal?.write(bytes, () => {
       this.#taken += bytes.length;
@@ -169,30 +193,37 @@ class BerthTerminal extends HTMLElement {
       return;
     }
     if (message.type === "exit") {
-      this.#ended = true;
+      this.#finish();
       this.#say("ended", message.code, message.reason ?? message.message ?? "");
     }
-    // Everything that was replayed has been parsed once this empty write is.
-    if (message.type === "replayed") this.#terminal?.write("", () => (this.#isReplaying = false));
+    if (message.type === "replayed") {
+      this.#clearOnce();
+      // Everything that was replayed has been parsed once this empty write is.
+      this.#terminal?.write("", () => (this.#isReplaying = false));
+    }
     if (message.type === "ping") this.#control({ type: "pong" });
   }
 
   #onClose(code, reason) {
     if (this.#ended || !this.isConnected) return;
-    // 1008: refused by policy (signed out, not allowed); 4xxx: the server says that there is nothing to come back to.
-    if (code === 1008 || code >= 4000) {
-      this.#ended = true;
-      this.#say("refused", code, reason);
-      return;
-    }
     this.#tries += 1;
-    if (this.#tries > 8) {
-      this.#ended = true;
+    // 1008: the sign-in ended or does not permit this; 4xxx: the server says that there is nothing to come back to.
+    if (code === 1008 || code >= 4000 || this.#tries > MOST_TRIES) {
+      this.#finish();
       this.#say("refused", code, reason);
       return;
     }
     this.#say("lost");
     setTimeout(() => this.#connect(), Math.min(LARGEST_DELAY, 300 * 2 ** this.#tries) * (0.75 + Math.random() / 2));
+  }
+
+  /** Nothing is typed any more; what was printed stays, out of full-screen programs and their hold on the mouse. */
+  #finish() {
+    this.#ended = true;
+    if (!this.#terminal) return;
+    this.#terminal.options.disableStdin = true;
+    this.#terminal.options.cursorBlink = false;
+    this.#terminal.write("\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1049l\x1b[?25l");
   }
 
   #type(bytes) {
@@ -227,11 +258,11 @@ class BerthTerminal extends HTMLElement {
     return !(event.ctrlKey && event.shiftKey && event.code === "KeyV");
   }
 
-  /** More than one line is asked about first. */
+  /** More than one line, and any control character, is asked about first. */
   #pasted(event) {
     const text = event.clipboardData?.getData("text/plain") ?? "";
+    if (!CONTROL.test(text)) return;
     const lines = text.split(/\r\n|\r|\n/).length;
-    if (lines < 2) return;
     event.preventDefault();
     event.stopPropagation();
     this.dispatchEvent(new CustomEvent("terminal-paste", { bubbles: true, detail: { text, lines } }));
