@@ -20,9 +20,10 @@ impl Announcer {
         }
     }
 
-    /// Says a sentence once.
+    /// Says a sentence once; also when it is the one that was said last.
     pub fn say(self, text: impl Into<String>) {
-        self.text.set(text.into());
+        let next = anew(&self.text.get_untracked(), text.into());
+        self.text.set(next);
     }
 
     /// A page with this title and heading is shown now.
@@ -39,6 +40,11 @@ impl Announcer {
     }
 }
 
+/// A live region speaks when its text changes: the same sentence again ends with a space of no width.
+fn anew(before: &str, text: String) -> String {
+    if before == text { text + "\u{200b}" } else { text }
+}
+
 /// The announcer of this tab.
 #[must_use]
 pub fn use_announcer() -> Announcer {
@@ -50,4 +56,18 @@ pub fn use_announcer() -> Announcer {
 pub fn LiveRegion() -> impl IntoView {
     let announcer = use_announcer();
     view! { <div class="visually-hidden" role="status" aria-live="polite">{move || announcer.text.get()}</div> }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::anew;
+
+    #[test]
+    fn the_same_sentence_twice_is_two_texts() {
+        let first = anew("", "Tasks".to_owned());
+        let second = anew(&first, "Tasks".to_owned());
+        let third = anew(&second, "Tasks".to_owned());
+        assert!(first != second && second != third);
+        assert_eq!(third, "Tasks");
+    }
 }
