@@ -8,6 +8,7 @@ use super::announcer::LiveRegion;
 use super::browser;
 use super::button::Button;
 use super::icon::{Glyph, Icon};
+use super::menu::Fold;
 use super::toast::{ToastList, use_toasts};
 use crate::api::session::{SIGN_OUT_PATH, sign_out};
 use crate::format::use_locale;
@@ -198,14 +199,15 @@ fn Banners() -> impl IntoView {
 #[component]
 fn BottomBar() -> impl IntoView {
     let locale = use_locale();
+    let fold = Fold::new();
     let main = || RUN.iter().chain(SUPPLY.iter().take(1));
     let rest = || SUPPLY.iter().skip(1).chain(KEEP);
     view! {
         <nav class="bottom-bar" aria-label=locale.t(text::NAVIGATION)>
             {main().map(|entry| view! { <NavLink entry=entry/> }).collect_view()}
-            <details class="menu bottom-bar__more">
+            <details class="menu bottom-bar__more" node_ref=fold.element on:keydown=move |event| fold.on_key(&event) on:focusout=move |event| fold.on_blur(&event)>
                 <summary><Glyph icon=Icon::More/><span>{locale.t(text::MORE)}</span></summary>
-                <div class="menu__list">{rest().map(|entry| view! { <NavLink entry=entry/> }).collect_view()}</div>
+                <div class="menu__list" on:click=move |_| fold.close()>{rest().map(|entry| view! { <NavLink entry=entry/> }).collect_view()}</div>
             </details>
         </nav>
     }
