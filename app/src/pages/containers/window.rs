@@ -6,9 +6,8 @@ use leptos::prelude::*;
 const MARGIN: usize = 6;
 /// Rows that the server draws, which fill a tall screen.
 const FIRST: usize = 40;
-/// Heights by style/components/_container-table.scss: a row, and a card on a phone.
+/// The height of a row until one was measured: by style/components/_container-table.scss.
 const ROW_PX: f64 = 40.0;
-const CARD_PX: f64 = 116.0;
 
 /// The drawn part of a list, in rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +45,7 @@ pub fn use_window(body: NodeRef<leptos::html::Tbody>, count: Signal<usize>) -> W
         let Some(element) = body.get_untracked() else { return };
         let top = element.get_bounding_client_rect().top();
         let view = window().inner_height().ok().and_then(|height| height.as_f64()).unwrap_or(800.0);
-        let is_narrow = window().inner_width().ok().and_then(|width| width.as_f64()).is_some_and(|width| width < 600.0);
-        let height = if is_narrow { CARD_PX } else { ROW_PX };
-        if row_px.get_untracked() > height || row_px.get_untracked() < height {
+        if let Some(height) = height_of_a_row(&element).filter(|height| (row_px.get_untracked() - height).abs() > 0.1) {
             row_px.set(height);
         }
         position.set(Some((top, view)));
@@ -71,6 +68,12 @@ pub fn use_window(body: NodeRef<leptos::html::Tbody>, count: Signal<usize>) -> W
         Some((top, view)) => drawn(top, view, row_px.get(), count.get()),
     });
     Window { drawn, row_px }
+}
+
+/// A row as it is drawn: 40 px, or more with larger letters; a card on a phone.
+fn height_of_a_row(body: &web_sys::Element) -> Option<f64> {
+    let row = body.query_selector("tr:not(.spacer)").ok().flatten()?;
+    Some(row.get_bounding_client_rect().height()).filter(|height| *height > 1.0)
 }
 
 /// The height that undrawn rows would take, as an attribute of an empty drawing: style attributes are not allowed.
