@@ -85,6 +85,8 @@ class BerthTerminal extends HTMLElement {
       cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
       fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"),
       fontSize: 13,
+      // What a container prints may be no valid sequence; that is no error of the page.
+      logLevel: "off",
       minimumContrastRatio: 4.5,
       scrollback: 5000,
       screenReaderMode: false,

@@ -111,10 +111,12 @@ impl ChartData {
             .map(|limit| limit.value)
             .filter(|limit| *limit <= highest * LIMIT_REACH)
             .fold(0.0, f64::max);
+        let top = axis_top(highest.max(limit), unit.is_binary(), before);
         Window {
             from_ms: self.from_ms,
             to_ms: self.to_ms,
-            top: axis_top(highest.max(limit), unit.is_binary(), before),
+            // More than all of the time there is not.
+            top: if unit == Unit::Share { top.min(1.0) } else { top },
             gap_ms: self.step_ms.max(1000) * 5 / 2,
         }
     }
@@ -209,6 +211,12 @@ mod tests {
         assert!(data.window(Unit::Cores, None).top >= 2.0);
         data.limits = vec![LimitLine { value: 64.0, is_soft: false }];
         assert!(data.window(Unit::Cores, None).top < 2.0);
+    }
+
+    #[test]
+    fn a_share_never_has_more_than_all_on_its_axis() {
+        assert!((data(vec![Some(1.0)]).window(Unit::Share, None).top - 1.0).abs() < f64::EPSILON);
+        assert!(data(vec![Some(0.02)]).window(Unit::Share, None).top < 0.2);
     }
 
     #[test]
