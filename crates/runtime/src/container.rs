@@ -25,7 +25,7 @@ use crate::net::veth::Nic;
 use crate::rootfs::Folders;
 use crate::shim::engine::{self, Connection, ShimSource};
 use crate::shim::protocol::Fields;
-use crate::{stop, watch};
+use crate::{console_log, stop, watch};
 
 /// Where a runtime lives.
 #[derive(Clone, Debug)]
@@ -342,15 +342,15 @@ impl Runtime {
     /// # Errors
     /// The container was never started.
     pub fn console_log(&self, id: ContainerId) -> Result<OwnedFd> {
-        use rustix::fs::{Mode, OFlags, openat};
-        let folder = self.folders.container(id)?;
-        openat(&folder, "console.log", OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| {
-            Error {
-                code: model::ErrorCode::NotFound,
-                ..Error::io("open the console's log", "openat(\"console.log\")", errno)
-            }
-            .hint("start the container: its console has not printed yet")
-        })
+        console_log::open(&self.folders.container(id)?)
+    }
+
+    /// The console's logs, the older one first, each standing where what was printed at or after the moment begins.
+    ///
+    /// # Errors
+    /// As [`Runtime::console_log`], or the disk fails.
+    pub fn console_log_since(&self, id: ContainerId, since: Timestamp) -> Result<Vec<OwnedFd>> {
+        console_log::since(&self.folders.container(id)?, since)
     }
 
     /// Moves or removes the container's folder.

@@ -9,6 +9,8 @@ pub mod cgroup;
 #[cfg(feature = "engine")]
 pub mod companion;
 #[cfg(feature = "engine")]
+mod console_log;
+#[cfg(feature = "engine")]
 pub mod container;
 pub mod error;
 pub mod exec;

@@ -12,10 +12,14 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use runtime::error::{At, Result};
 
+use crate::record::now_ms;
+
 /// Scrollback that an attach replays.
 const RING_BYTES: usize = 64 << 10;
 /// The log is begun anew at this size; one older file stays.
 const LOG_BYTES: u64 = 1 << 20;
+/// A line of `console.times` at most this often.
+const TIMES_MS: i64 = 1000;
 /// Typed ahead at most this much.
 const PENDING_BYTES: usize = 16 << 10;
 
@@ -23,10 +27,59 @@ const PENDING_BYTES: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub struct Console {
     ring: VecDeque<u8>,
-    log: Option<(File, u64)>,
+    log: Option<Log>,
     viewers: Vec<Viewer>,
     /// Typed and not yet taken by the terminal.
     pending: VecDeque<u8>,
+}
+
+/// `console.log`, and `console.times` which says when what was printed: a line `<milliseconds> <offset>` for each second
+/// in which something was.
+#[derive(Debug)]
+struct Log {
+    file: File,
+    size: u64,
+    times: File,
+    times_size: u64,
+    timed_ms: i64,
+}
+
+impl Log {
+    fn open(folder: &OwnedFd) -> Option<Self> {
+        let flags = OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = |name: &str| {
+            let file = File::from(openat(folder, name, flags, Mode::from_raw_mode(0o600)).ok()?);
+            let size = file.metadata().ok()?.len();
+            Some((file, size))
+        };
+        let ((file, size), (times, times_size)) = (open("console.log")?, open("console.times")?);
+        Some(Self {
+            file,
+            size,
+            times,
+            times_size,
+            timed_ms: i64::MIN,
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        self.size.max(self.times_size) >= LOG_BYTES
+    }
+
+    /// A full disk must not stop the container; the ring has the newest lines.
+    fn write(&mut self, bytes: &[u8], now_ms: i64) {
+        // A clock that was set back begins a new line too.
+        if now_ms.saturating_sub(self.timed_ms) >= TIMES_MS || now_ms < self.timed_ms {
+            let line = format!("{now_ms} {}\n", self.size);
+            if self.times.write_all(line.as_bytes()).is_ok() {
+                self.times_size += line.len() as u64;
+                self.timed_ms = now_ms;
+            }
+        }
+        if self.file.write_all(bytes).is_ok() {
+            self.size += bytes.len() as u64;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -40,7 +93,7 @@ impl Console {
         self.ring.extend(bytes);
         let excess = self.ring.len().saturating_sub(RING_BYTES);
         self.ring.drain(..excess);
-        self.write_log(folder, bytes);
+        self.write_log(folder, bytes, now_ms());
         self.viewers.retain(
             |viewer| match rustix::net::send(&viewer.socket, bytes, rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL) {
                 // Full: this viewer loses these bytes.
@@ -50,26 +103,19 @@ impl Console {
         );
     }
 
-    fn write_log(&mut self, folder: &OwnedFd, bytes: &[u8]) {
-        if self.log.as_ref().is_none_or(|(_, size)| *size >= LOG_BYTES) {
-            self.log = self.next_log(folder);
-        }
-        if let Some((file, size)) = &mut self.log {
-            // A full disk must not stop the container; the ring has the newest lines.
-            if file.write_all(bytes).is_ok() {
-                *size += bytes.len() as u64;
+    fn write_log(&mut self, folder: &OwnedFd, bytes: &[u8], now_ms: i64) {
+        if self.log.as_ref().is_some_and(Log::is_full) {
+            for name in ["console.log", "console.times"] {
+                renameat(folder, name, folder, format!("{name}.1")).ok();
             }
+            self.log = None;
         }
-    }
-
-    fn next_log(&self, folder: &OwnedFd) -> Option<(File, u64)> {
-        if self.log.is_some() {
-            renameat(folder, "console.log", folder, "console.log.1").ok();
+        if self.log.is_none() {
+            self.log = Log::open(folder);
         }
-        let flags = OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(openat(folder, "console.log", flags, Mode::from_raw_mode(0o600)).ok()?);
-        let size = file.metadata().ok()?.len();
-        Some((file, size))
+        if let Some(log) = &mut self.log {
+            log.write(bytes, now_ms);
+        }
     }
 
     /// A socket that first carries the scrollback and then the console both ways.
@@ -131,5 +177,32 @@ impl Console {
                 Err(_) => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_when_and_both_files_are_begun_anew_together() {
+        let at = std::env::temp_dir().join(format!("berth-shim-console-{}", std::process::id()));
+        std::fs::create_dir_all(&at).expect("a folder");
+        let folder = OwnedFd::from(File::open(&at).expect("the folder opens"));
+        let read = |name: &str| std::fs::read_to_string(at.join(name)).expect("it is there");
+        let mut console = Console::default();
+        for (ms, text) in [(5_000, "a"), (5_999, "bc"), (6_000, "d"), (4_000, "e")] {
+            console.write_log(&folder, text.as_bytes(), ms);
+        }
+        assert_eq!(
+            (read("console.log").as_str(), read("console.times").as_str()),
+            ("abcde", "5000 0\n6000 3\n4000 4\n")
+        );
+        let large = "x".repeat(usize::try_from(LOG_BYTES).expect("it is small"));
+        console.write_log(&folder, large.as_bytes(), 9_000);
+        console.write_log(&folder, b"new", 9_001);
+        assert_eq!((read("console.log").as_str(), read("console.times").as_str()), ("new", "9001 0\n"));
+        assert!(read("console.log.1").starts_with("abcdexxx") && read("console.times.1").ends_with("9000 5\n"));
+        std::fs::remove_dir_all(&at).expect("the folder goes");
     }
 }
