@@ -62,7 +62,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// Counters of the host and of every running container, from cached descriptors.
     fn sample(&self) -> Sample;
     /// Every container that the engine knows of, running or with an exit to tell. After a start of the console this adopts shims.
-    fn observe(&self) -> Vec<Observed>;
+    /// An error is not the same as none.
+    fn observe(&self) -> Outcome<Vec<Observed>>;
     /// Where things that happen by themselves are reported; replaces an earlier sink.
     fn watch(&self, sink: std::sync::mpsc::Sender<EngineEvent>);
     /// Unpacks an archive (format by magic) into `layers/<digest>/`, confined. Progress lines go to `progress`; closing its other end cancels.

@@ -33,6 +33,9 @@ const UNWATCHED: Duration = Duration::from_secs(30 * 60);
 /// Sessions at once, of all users.
 const MAX_SESSIONS: usize = 512;
 
+/// What fits into the one message that carries a command to its container, with room for the rest of it.
+const MAX_REQUEST: usize = 96 << 10;
+
 /// What a session sends to whoever is attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -116,6 +119,7 @@ impl Execs {
         if self.all().len() >= MAX_SESSIONS {
             return Err(Error::new(model::ErrorCode::SlowDown, format!("{MAX_SESSIONS} terminals are open")).hint("close some of them"));
         }
+        check_request(&request)?;
         let exec = ExecId(uuid::Uuid::new_v4());
         let session = Arc::new(Session::new(exec, id, caller, &request, self.clock.now()));
         // Known before it runs: its end may be told before the call returns.
@@ -214,4 +218,26 @@ impl Execs {
             session.hang_up(&self.engine);
         }
     }
+}
+
+/// A command that would arrive cut must never run.
+fn check_request(request: &ExecRequest) -> Result<()> {
+    let env = request.env.iter().flat_map(|(key, value)| [key, value]);
+    let parts: Vec<&String> = request.command.iter().chain(env).chain(&request.user).chain(&request.cwd).collect();
+    if parts.iter().any(|part| part.contains('\0')) {
+        return Err(Error::invalid(
+            "command",
+            "a part of the command holds a NUL byte, which no program can be given",
+        ));
+    }
+    // Each part travels with its name.
+    let bytes: usize = parts.iter().map(|part| part.len() + 8).sum();
+    if bytes > MAX_REQUEST {
+        let error = Error::invalid(
+            "command",
+            format!("the command and its environment are {bytes} bytes long, and {MAX_REQUEST} is the most"),
+        );
+        return Err(error.hint("put what is long into a file inside the container, or send it as input"));
+    }
+    Ok(())
 }

@@ -270,3 +270,53 @@ async fn a_terminal_is_attached_again_with_its_scrollback() {
     let other = Caller::socket("bert");
     assert_eq!(execs.attach(&other, "web", exec).await.unwrap_err().code(), ErrorCode::NotFound);
 }
+
+#[tokio::test]
+async fn a_run_that_went_down_with_the_host_is_told_so_and_can_start_again() {
+    let mut world = World::new().await;
+    world.create("web", true).await;
+    // The fake's time lies before this host's boot.
+    world.engine.lose(world.id("web").await);
+    world.restart().await;
+    let detail = world.control.containers.show(&anna(), "web").await.unwrap();
+    assert_eq!(detail.summary.state, ContainerState::Stopped);
+    assert_eq!(detail.exits.last().map(|exit| exit.reason), Some(ExitReason::HostDown));
+    assert!(detail.pending_restart.is_empty() && detail.summary.started_at.is_none());
+    let again = world.control.containers.start(&anna(), "web", None).await.unwrap();
+    assert_eq!(world.end(again).await.state, TaskState::Done);
+    world.restart().await;
+    assert_eq!(world.state("web").await, ContainerState::Running);
+    assert_eq!(world.control.containers.show(&anna(), "web").await.unwrap().exits.len(), detail.exits.len());
+}
+
+#[tokio::test]
+async fn a_run_without_a_record_of_its_end_has_ended_all_the_same() {
+    let mut world = World::new().await;
+    world.create("web", true).await;
+    world.end(world.control.containers.kill(&anna(), "web", None).await.unwrap()).await;
+    // An older record than this start: what is looked at now holds all the same.
+    world.engine.set_now(Clock::System.now());
+    world.end(world.control.containers.start(&anna(), "web", None).await.unwrap()).await;
+    world.engine.lose(world.id("web").await);
+    world.restart().await;
+    let detail = world.control.containers.show(&anna(), "web").await.unwrap();
+    assert_eq!(detail.summary.state, ContainerState::Stopped);
+    let last = detail.exits.last().unwrap();
+    assert_eq!((last.reason, last.code, last.message.is_some()), (ExitReason::Exited, 255, true));
+    assert_eq!(detail.exits.len(), 2);
+}
+
+#[tokio::test]
+async fn a_command_that_would_arrive_cut_is_refused_before_it_runs() {
+    let world = World::new().await;
+    world.create("web", true).await;
+    for argument in ["a\0b".to_owned(), "x".repeat(200_000)] {
+        let request = ExecRequest {
+            command: vec!["rm".into(), argument],
+            ..ExecRequest::default()
+        };
+        let refused = world.control.exec.open(&anna(), "web", request).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Invalid, "{refused}");
+    }
+    assert!(world.control.exec.list(&anna(), "web").await.unwrap().is_empty());
+}

@@ -1,6 +1,7 @@
 //! Control groups of containers: where they live, their limits, what they count, and stopping everything in them.
 
 pub mod counters;
+pub mod devices;
 mod file;
 pub mod freezer;
 pub mod group;

@@ -125,7 +125,7 @@ impl Companion<'_> {
             pidfd,
             fingerprint: fingerprint.to_owned(),
         };
-        let remembered = self.enter_groups(pid).and_then(|()| {
+        let remembered = enter_groups(self.layout, self.instance, &self.name, pid).and_then(|()| {
             let record = Record {
                 boot: boot(),
                 pid,
@@ -146,21 +146,6 @@ impl Companion<'_> {
         Ok(living)
     }
 
-    /// In every hierarchy: a service manager that ends the console's groups must not find it in any of them.
-    fn enter_groups(&self, pid: i32) -> Result<()> {
-        for group in self.groups() {
-            let file = group.join("cgroup.procs");
-            std::fs::create_dir_all(&group).at("make the cgroups", &format!("mkdir({})", group.display()))?;
-            std::fs::write(&file, pid.to_string()).at("make the cgroups", &format!("write({}, \"{pid}\")", file.display()))?;
-        }
-        Ok(())
-    }
-
-    /// Not cpuset: on version 1 a fresh group of it takes nobody until it is filled, and nothing is limited here.
-    fn groups(&self) -> impl Iterator<Item = PathBuf> {
-        let usable = self.layout.all().filter(|hierarchy| !hierarchy.controllers.iter().any(|name| name == "cpuset"));
-        usable.map(|hierarchy| hierarchy.root.join(instance_directory(self.instance)).join(&self.name))
-    }
 
     /// Ends it and removes its groups and folder; one that is not there has ended already.
     ///
@@ -169,9 +154,7 @@ impl Companion<'_> {
     pub fn remove(&self) -> Result<()> {
         let stopped = self.stop();
         let mut first = stopped;
-        for group in self.groups() {
-            first = first.and(remove_group(&group));
-        }
+        first = first.and(remove_groups(self.layout, self.instance, &self.name, ENDS_WITHIN));
         match std::fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 first.and(Err(error).at("remove a companion", &format!("rmdir({})", self.folder.display())))
@@ -213,9 +196,38 @@ impl Companion<'_> {
     }
 }
 
+/// Moves a process into groups of a name below the instance's own, in every hierarchy: a service manager that ends the
+/// console's groups must not find it in any of them.
+///
+/// # Errors
+/// The groups cannot be made or entered.
+pub fn enter_groups(layout: &Layout, instance: Option<&str>, name: &str, pid: i32) -> Result<()> {
+    for group in groups(layout, instance, name) {
+        let file = group.join("cgroup.procs");
+        std::fs::create_dir_all(&group).at("make the cgroups", &format!("mkdir({})", group.display()))?;
+        std::fs::write(&file, pid.to_string()).at("make the cgroups", &format!("write({}, \"{pid}\")", file.display()))?;
+    }
+    Ok(())
+}
+
+/// Removes such groups; goes on after a failure.
+///
+/// # Errors
+/// Processes are still in them when the time is up.
+pub fn remove_groups(layout: &Layout, instance: Option<&str>, name: &str, within: Duration) -> Result<()> {
+    let deadline = Instant::now() + within;
+    let removed = groups(layout, instance, name).map(|group| remove_group(&group, deadline));
+    removed.fold(Ok(()), Result::and)
+}
+
+/// Not cpuset: on version 1 a fresh group of it takes nobody until it is filled, and nothing is limited here.
+fn groups(layout: &Layout, instance: Option<&str>, name: &str) -> impl Iterator<Item = PathBuf> {
+    let usable = layout.all().filter(|hierarchy| !hierarchy.controllers.iter().any(|name| name == "cpuset"));
+    usable.map(move |hierarchy| hierarchy.root.join(instance_directory(instance)).join(name))
+}
+
 /// rmdir answers EBUSY for a moment after the last process ended.
-fn remove_group(group: &Path) -> Result<()> {
-    let deadline = Instant::now() + ENDS_WITHIN;
+fn remove_group(group: &Path, deadline: Instant) -> Result<()> {
     loop {
         match std::fs::remove_dir(group) {
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),

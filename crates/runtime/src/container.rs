@@ -46,6 +46,10 @@ pub struct Runtime {
     program: PathBuf,
     disk: Option<(u32, u32)>,
     running: Mutex<HashMap<ContainerId, Running>>,
+    /// CPUs of containers that run or are being started: chosen beside those of the others.
+    cpus: Mutex<HashMap<ContainerId, Vec<u32>>>,
+    /// Start, kill and removal of one container, one at a time.
+    busy: Mutex<HashMap<ContainerId, Arc<Mutex<()>>>>,
     host: Mutex<crate::host::Reader>,
     events: Arc<watch::Watch>,
 }
@@ -55,9 +59,11 @@ pub struct Runtime {
 struct Running {
     reader: Reader,
     limits: Limits,
-    cpus: Vec<u32>,
     nics: Vec<(String, String)>,
 }
+
+/// The group of the shims: the end of the console's own groups must not be theirs.
+const SHIMS: &str = "shims";
 
 impl Runtime {
     /// Opens the folders, finds the cgroups, installs the shim.
@@ -65,6 +71,15 @@ impl Runtime {
     /// # Errors
     /// `Unsupported` when this host cannot carry containers; it names what is missing.
     pub fn open(config: Config) -> Result<Self> {
+        Self::open_on(config, Layout::detect()?)
+    }
+
+    /// The same on a layout of the caller's choice: a test uses a part of what this host has.
+    ///
+    /// # Errors
+    /// As [`Runtime::open`].
+    pub fn open_on(config: Config, layout: Layout) -> Result<Self> {
+        raise_open_files();
         let folders = Folders::make(&config.state_dir)?;
         let step = "make the run directory";
         for folder in [config.run_dir.clone(), config.run_dir.join("shims"), config.run_dir.join("stage")] {
@@ -76,7 +91,6 @@ impl Runtime {
         }
         crate::host::require(&config.state_dir)?;
         crate::unpack::sweep(&folders);
-        let layout = Layout::detect()?;
         let program = engine::install(&config.shim, &config.state_dir)?;
         let disk = crate::cgroup::layout::disk_of(&config.state_dir);
         let events = Arc::new(watch::Watch::new(config.run_dir.join("shims"))?);
@@ -88,6 +102,8 @@ impl Runtime {
             program,
             disk,
             running: Mutex::default(),
+            cpus: Mutex::default(),
+            busy: Mutex::default(),
             host,
             events,
         })
@@ -105,8 +121,22 @@ impl Runtime {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn look(&self, id: ContainerId) -> Result<Option<Group>> {
+        Group::look(&self.layout, self.instance(), &id.to_string())
+    }
+
     fn group(&self, id: ContainerId) -> Result<Group> {
-        Group::open(&self.layout, self.instance(), &id.to_string()).ok_or_else(|| Error::conflict("find the container's cgroups", "the container does not run"))
+        self.look(id)?
+            .ok_or_else(|| Error::conflict("find the container's cgroups", "the container does not run"))
+    }
+
+    fn busy(&self, id: ContainerId) -> Arc<Mutex<()>> {
+        let mut all = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(id).or_default())
+    }
+
+    fn chosen_cpus(&self) -> MutexGuard<'_, HashMap<ContainerId, Vec<u32>>> {
+        self.cpus.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connection(&self, id: ContainerId) -> Result<Connection> {
@@ -128,9 +158,9 @@ impl Runtime {
     pub fn start(&self, request: &StartRequest) -> Result<Started> {
         let begun = Instant::now();
         let id = request.id.to_string();
-        if Connection::open(&self.shims(), &id).is_some() {
-            return Err(Error::conflict("start the container", "it runs already"));
-        }
+        let busy = self.busy(request.id);
+        let _held = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refuse_running(request.id)?;
         let folder = self.folders.container(request.id)?;
         let layers: Vec<OwnedFd> = request.layers.iter().map(|digest| self.folders.layer(digest)).collect::<Result<_>>()?;
         let group = Group::create(&self.layout, self.instance(), &id, request.base_id)?;
@@ -138,16 +168,17 @@ impl Runtime {
         let answer = match answer {
             Ok(answer) => answer,
             Err(mut error) => {
+                self.running().remove(&request.id);
+                self.chosen_cpus().remove(&request.id);
                 if let Err(left) = group.remove() {
                     error.message = format!("{} (and then: {left})", error.message);
                 }
                 return Err(error);
             }
         };
-        if self.folders.is_new(request.id) {
-            self.folders.started(request.id)?;
-        }
+        self.remember_start(request);
         self.events.follow(request.id);
+        self.events.follow_memory(request.id, &group);
         let at = Timestamp::from_ms(answer.number("at").unwrap_or(0));
         let took_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         Ok(Started {
@@ -157,8 +188,34 @@ impl Runtime {
         })
     }
 
+    /// Init runs by now: what cannot be noted is said and fails nothing.
+    fn remember_start(&self, request: &StartRequest) {
+        let is_new = self.folders.is_new(request.id);
+        let noted = if is_new { self.folders.started(request.id) } else { Ok(()) };
+        if let Err(error) = noted.and(self.folders.note_hostname(request.id, &request.hostname)) {
+            tracing::error!(container.id = %request.id, %error, "a start could not be noted in the container's folder");
+        }
+    }
+
+    /// A shim whose container has ended is about to end itself: that is waited for.
+    fn refuse_running(&self, id: ContainerId) -> Result<()> {
+        let shims = self.shims();
+        let Some(shim) = Connection::open(&shims, &id.to_string()) else { return Ok(()) };
+        let ends = shim
+            .ask_shortly(&Fields::command("hello"))
+            .map_or(true, |(status, _)| status.get("state") == Some("ended"));
+        drop(shim);
+        if ends {
+            watch::wait_for_end(&shims, id);
+            if Connection::open(&shims, &id.to_string()).is_none() {
+                return Ok(());
+            }
+        }
+        Err(Error::conflict("start the container", "it runs already"))
+    }
+
     fn start_in(&self, request: &StartRequest, group: &Group, folder: &OwnedFd, layers: &[OwnedFd]) -> Result<Fields> {
-        let cpus = self.cpus(request.id, &request.limits)?;
+        let cpus = self.choose_cpus(request.id, &request.limits)?;
         limits::apply(group, &request.limits, None, &cpus, self.disk)?;
         let message = self.start_message(request, group);
         let shims = host_folder(&self.shims())?;
@@ -166,12 +223,13 @@ impl Runtime {
         all.extend(layers.iter().map(AsFd::as_fd));
         all.extend(group.birthplace());
         all.extend(group.v1.iter().map(|(_, group)| group.as_fd()));
-        let answer = engine::start(&self.program, &message, &all)?;
+        let answer = engine::start(&self.program, &message, &all, |pid| {
+            crate::companion::enter_groups(&self.layout, self.instance(), SHIMS, pid)
+        })?;
         let nics = request.nics.iter().map(|nic| (nic.name.clone(), nic.host_name.clone())).collect();
         let running = Running {
             reader: Reader::open(group, self.disk),
             limits: request.limits.clone(),
-            cpus,
             nics,
         };
         self.running().insert(request.id, running);
@@ -197,11 +255,17 @@ impl Runtime {
             .iter()
             .fold(message, |message, (key, value)| message.with("env", format!("{key}={value}")));
         message = request.nics.iter().fold(message, |message, nic| message.with("nic", Nic::from(nic).encode()));
-        if let Some(lxcfs) = crate::lxcfs::ensure(&self.config.run_dir, self.instance()) {
+        if let Some(lxcfs) = crate::lxcfs::ensure(&self.config.run_dir, &self.layout, self.instance()) {
             message = message.with("lxcfs", lxcfs.display());
         }
+        // Without DHCP nobody tells the container whom to ask for names.
+        if request.nics.iter().all(|nic| nic.fixed_ipv4) {
+            let servers: std::collections::BTreeSet<_> = request.nics.iter().filter_map(|nic| nic.gateway4).collect();
+            message = servers.iter().fold(message, |message, server| message.with("resolver", server));
+        }
         if !self.folders.is_new(request.id) {
-            return message;
+            let last = self.folders.last_hostname(request.id);
+            return last.iter().fold(message, |message, last| message.with("last-hostname", last));
         }
         let first = self.folders.first_boot(request.id).unwrap_or_default();
         message = message.with("first-hostname", &request.hostname);
@@ -212,8 +276,8 @@ impl Runtime {
         first.ssh_keys.iter().fold(message, |message, key| message.with("first-key", key))
     }
 
-    /// CPUs for a container, beside those of the others.
-    fn cpus(&self, id: ContainerId, wanted: &Limits) -> Result<Vec<u32>> {
+    /// Chooses CPUs for a container beside those of the others, and takes them: the next one chooses beside these.
+    fn choose_cpus(&self, id: ContainerId, wanted: &Limits) -> Result<Vec<u32>> {
         let text = std::fs::read_to_string("/sys/devices/system/cpu/online").at("find the host's CPUs", "read(\"/sys/devices/system/cpu/online\")")?;
         let online = model::limits::parse_cpu_list(text.trim()).map_err(|error| Error::failed("find the host's CPUs", error.to_string()))?;
         if let Some(cpu) = wanted
@@ -225,13 +289,11 @@ impl Runtime {
             let error = Error::invalid("give the container CPUs", format!("this host has no CPU {cpu}"));
             return Err(error.hint(format!("its CPUs are {}", text.trim())));
         }
-        let others: Vec<Vec<u32>> = self
-            .running()
-            .iter()
-            .filter(|(other, _)| **other != id)
-            .map(|(_, running)| running.cpus.clone())
-            .collect();
-        Ok(limits::cpus(wanted, &online, &others))
+        let mut chosen = self.chosen_cpus();
+        let others: Vec<Vec<u32>> = chosen.iter().filter(|(other, _)| **other != id).map(|(_, cpus)| cpus.clone()).collect();
+        let cpus = limits::cpus(wanted, &online, &others);
+        chosen.insert(id, cpus.clone());
+        Ok(cpus)
     }
 
     /// Changes the limits of a running container, all or none.
@@ -240,12 +302,17 @@ impl Runtime {
     /// The container does not run, or a limit is refused.
     pub fn set_limits(&self, id: ContainerId, wanted: &Limits) -> Result<()> {
         let group = self.group(id)?;
-        let cpus = self.cpus(id, wanted)?;
+        let cpus_before = self.chosen_cpus().get(&id).cloned();
+        let cpus = self.choose_cpus(id, wanted)?;
         let before = self.running().get(&id).map(|running| running.limits.clone());
-        limits::apply(&group, wanted, before.as_ref(), &cpus, self.disk)?;
+        if let Err(error) = limits::apply(&group, wanted, before.as_ref(), &cpus, self.disk) {
+            let mut chosen = self.chosen_cpus();
+            chosen.remove(&id);
+            chosen.extend(cpus_before.map(|cpus| (id, cpus)));
+            return Err(error);
+        }
         if let Some(running) = self.running().get_mut(&id) {
             running.limits = wanted.clone();
-            running.cpus = cpus;
         }
         Ok(())
     }
@@ -265,12 +332,18 @@ impl Runtime {
 
     fn kill(&self, id: ContainerId) -> Result<()> {
         let connection = Connection::open(&self.shims(), &id.to_string());
-        if let Some(connection) = &connection {
-            connection.ask(&Fields::command("wish-kill"))?;
+        if let Some(connection) = &connection
+            && let Err(error) = connection.ask_shortly(&Fields::command("wish-kill"))
+        {
+            // It reads the wish before it judges the end; a shim that hangs must not keep anybody from killing.
+            tracing::warn!(container.id = %id, %error, "its shim does not answer; its processes are killed all the same");
         }
-        if let Some(group) = Group::open(&self.layout, self.instance(), &id.to_string()) {
+        // Before the lock: a start that hangs ends by this.
+        if let Some(group) = self.look(id)? {
             group.kill()?;
         }
+        let busy = self.busy(id);
+        let _held = busy.lock().unwrap_or_else(PoisonError::into_inner);
         if connection.is_some() {
             watch::wait_for_end(&self.shims(), id);
         }
@@ -278,15 +351,41 @@ impl Runtime {
         Ok(())
     }
 
-    /// Removes what a container that has ended left in the cgroups.
-    pub(crate) fn tidy(&self, id: ContainerId) {
+    /// Removes what a container that has ended left in the cgroups, unless somebody works on it, who does it then.
+    pub(crate) fn tidy_unless_busy(&self, id: ContainerId) {
+        let busy = self.busy(id);
+        if let Ok(_held) = busy.try_lock() {
+            self.tidy(id);
+        }
+    }
+
+    fn tidy(&self, id: ContainerId) {
+        let Ok(group) = self.look(id) else { return };
+        if group.as_ref().is_some_and(|group| group.is_populated() != Some(false)) {
+            return;
+        }
         self.running().remove(&id);
-        if let Some(group) = Group::open(&self.layout, self.instance(), &id.to_string())
-            && group.is_populated() == Some(false)
+        self.chosen_cpus().remove(&id);
+        self.events.forget_memory(id);
+        if let Some(group) = group
             && let Err(error) = group.remove()
         {
             tracing::warn!(container.id = %id, %error, "the cgroups of an ended container stay for now");
         }
+    }
+
+    /// With the last container deleted: ends lxcfs and removes the group of the shims.
+    ///
+    /// # Errors
+    /// Something lives on, or cannot be removed.
+    pub fn retire(&self) -> Result<()> {
+        let ended = crate::lxcfs::retire(&self.config.run_dir, &self.layout, self.instance());
+        ended.and(crate::companion::remove_groups(
+            &self.layout,
+            self.instance(),
+            SHIMS,
+            std::time::Duration::from_secs(3),
+        ))
     }
 
     /// Runs a command inside.
@@ -311,11 +410,7 @@ impl Runtime {
         ] {
             message = value.into_iter().fold(message, |message, value| message.with(key, value));
         }
-        let (answer, streams) = self.connection(id)?.ask(&message)?;
-        if let Some(code) = answer.number("code") {
-            self.events.note_failure(exec, code, answer.get("message").unwrap_or_default());
-        }
-        Ok(streams)
+        Ok(self.connection(id)?.ask(&message)?.1)
     }
 
     /// Tells a command or the console its size, or sends a command a signal.
@@ -358,7 +453,10 @@ impl Runtime {
     /// # Errors
     /// The container runs, or the disk fails.
     pub fn remove(&self, id: ContainerId, removal: Removal) -> Result<()> {
-        if Connection::open(&self.shims(), &id.to_string()).is_some() {
+        let busy = self.busy(id);
+        let _held = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_alive = self.look(id)?.is_some_and(|group| group.is_populated() != Some(false));
+        if is_alive || Connection::open(&self.shims(), &id.to_string()).is_some() {
             return Err(Error::conflict("remove the container", "it runs").hint("stop or kill it first"));
         }
         self.tidy(id);
@@ -393,38 +491,46 @@ impl Runtime {
     }
 
     /// Every container that has a folder, as it is now; adopts shims of an earlier console.
-    pub fn observe(&self) -> Vec<Observed> {
-        let ids = self.folders.ids();
-        ids.into_iter().map(|id| self.observe_one(id)).collect()
+    ///
+    /// # Errors
+    /// The folders cannot be read: an empty list would mean that nothing exists.
+    pub fn observe(&self) -> Result<Vec<Observed>> {
+        let ids = self.folders.ids()?;
+        Ok(ids.into_iter().map(|id| self.observe_one(id)).collect())
     }
 
-    /// One container as it is now.
+    /// One container as it is now; what cannot be read is `Unknown`, never `Stopped`.
     pub fn observe_one(&self, id: ContainerId) -> Observed {
-        let status = Connection::open(&self.shims(), &id.to_string()).and_then(|shim| shim.ask(&Fields::command("hello")).ok());
+        let status = Connection::open(&self.shims(), &id.to_string()).and_then(|shim| shim.ask_shortly(&Fields::command("hello")).ok());
         // Read after the answer: a run is recorded as ended before the next one can be seen.
         let exits = self.folders.exits(id);
-        let group = Group::open(&self.layout, self.instance(), &id.to_string());
-        let is_frozen = group.as_ref().is_some_and(Group::is_frozen);
+        let group = self.look(id);
+        let is_frozen = matches!(&group, Ok(Some(group)) if group.is_frozen());
         let Some((status, _)) = status else {
-            let is_alive = group.as_ref().and_then(Group::is_populated) == Some(true);
-            let state = if is_alive {
-                if is_frozen { ContainerState::Frozen } else { ContainerState::Running }
-            } else {
-                ended_state(&exits)
+            let is_alive = match &group {
+                Ok(None) => Some(false),
+                Ok(Some(group)) => group.is_populated(),
+                Err(_) => None,
             };
-            if !is_alive {
-                self.tidy(id);
+            let state = match is_alive {
+                Some(true) if is_frozen => ContainerState::Frozen,
+                Some(true) => ContainerState::Running,
+                Some(false) => ended_state(&exits),
+                None => ContainerState::Unknown,
+            };
+            if is_alive == Some(false) {
+                self.tidy_unless_busy(id);
             }
             return Observed {
                 id,
                 state,
-                degraded: is_alive,
+                degraded: is_alive == Some(true),
                 pid: None,
                 started_at: None,
                 exits,
             };
         };
-        self.adopt(id, group.as_ref());
+        self.adopt(id, group.ok().flatten().as_ref());
         self.events.follow_found(id);
         let state = match status.get("state") {
             Some("running") if is_frozen => ContainerState::Frozen,
@@ -456,20 +562,19 @@ impl Runtime {
             .map(|nic| (nic.name.clone(), nic.host_name.clone()))
             .collect();
         let limits = manifest.map(|manifest| manifest.spec.limits).unwrap_or_default();
-        let cpus = limits
-            .cpuset
-            .as_deref()
-            .and_then(|list| model::limits::parse_cpu_list(list).ok())
-            .unwrap_or_default();
+        if let Some(cpus) = limits::cpus_of(group) {
+            self.chosen_cpus().insert(id, cpus);
+        }
         all.insert(
             id,
             Running {
                 reader: Reader::open(group, self.disk),
                 limits,
-                cpus,
                 nics,
             },
         );
+        drop(all);
+        self.events.follow_memory(id, group);
     }
 
     /// Where things that happen by themselves are reported.
@@ -519,6 +624,17 @@ impl Runtime {
     #[must_use]
     pub fn run_dir(&self) -> &Path {
         &self.config.run_dir
+    }
+}
+
+/// A dozen files of each container stay open for its counters; the usual soft limit is made for programs that use
+/// select(2). Containers are given the usual one again.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit { current: maximum, maximum };
+    if let Err(errno) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(error = %std::io::Error::from(errno), "the limit of open files stays low: few containers can be measured");
     }
 }
 

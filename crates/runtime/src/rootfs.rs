@@ -3,16 +3,21 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use model::ContainerId;
 use model::engine::{FirstBoot, Manifest, Removal};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Result};
 use crate::init::host_folder;
+
+mod tree;
+
+pub use tree::remove_tree;
+use tree::disk_use;
 
 /// The folders that are root's alone, below the state directory.
 #[derive(Clone, Debug)]
@@ -20,6 +25,8 @@ pub struct Folders {
     pub state: PathBuf,
 }
 
+/// The host name that Berth wrote into the container last.
+const HOSTNAME: &str = "hostname";
 const FIRST_BOOT: &str = "first-boot.json";
 const MANIFEST: &str = "manifest.json";
 
@@ -98,16 +105,22 @@ impl Folders {
     /// Every manifest that can be read.
     #[must_use]
     pub fn manifests(&self) -> Vec<Manifest> {
-        self.ids()
-            .into_iter()
+        let ids = self.ids().unwrap_or_else(|error| {
+            tracing::error!(%error, "the manifests of containers cannot be read");
+            Vec::new()
+        });
+        ids.into_iter()
             .filter_map(|id| serde_json::from_slice(&read_file(&self.container(id).ok()?, MANIFEST)?).ok())
             .collect()
     }
 
     /// Containers that have a folder.
-    #[must_use]
-    pub fn ids(&self) -> Vec<ContainerId> {
-        names(&self.state.join("containers")).iter().filter_map(|name| name.parse().ok()).collect()
+    ///
+    /// # Errors
+    /// The folder cannot be read: that is not the same as none.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        let names = try_names(&self.state.join("containers"))?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
     /// Layers that are complete.
@@ -127,6 +140,23 @@ impl Folders {
     pub fn is_new(&self, id: ContainerId) -> bool {
         self.container(id)
             .is_ok_and(|own| openat(&own, "started", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).is_err())
+    }
+
+    /// The host name that the container was started with last.
+    #[must_use]
+    pub fn last_hostname(&self, id: ContainerId) -> Option<String> {
+        String::from_utf8(read_file(&self.container(id).ok()?, HOSTNAME)?).ok()
+    }
+
+    /// Notes the host name of a start.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn note_hostname(&self, id: ContainerId, name: &str) -> Result<()> {
+        if self.last_hostname(id).as_deref() == Some(name) {
+            return Ok(());
+        }
+        write_file(&self.container(id)?, HOSTNAME, name.as_bytes())
     }
 
     /// Notes that the first start has happened: its data are gone.
@@ -159,12 +189,22 @@ impl Folders {
         }
     }
 
-    /// Removes a layer.
+    /// Removes a layer. It leaves its place whole first: what is half removed must never count as complete.
     ///
     /// # Errors
     /// The disk fails.
     pub fn remove_layer(&self, digest: &model::Digest) -> Result<()> {
-        remove_tree(host_folder(&self.state.join("layers"))?.as_fd(), digest.as_str())
+        let step = "remove a layer";
+        let (layers, staging) = (host_folder(&self.state.join("layers"))?, host_folder(&self.state.join("staging"))?);
+        let aside = format!("removed-{}", digest.as_str());
+        // Of an earlier try that was interrupted.
+        remove_tree(staging.as_fd(), &aside)?;
+        match renameat(&layers, digest.as_str(), &staging, aside.as_str()) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other.at(step, &format!("renameat({:?})", digest.as_str()))?,
+        }
+        rustix::fs::fsync(&layers).at(step, "fsync(layers)")?;
+        remove_tree(staging.as_fd(), &aside)
     }
 
     /// Bytes that the container's own layers take on disk.
@@ -183,7 +223,7 @@ impl Folders {
             Mode::empty(),
         )
         .at("measure the container", "openat(\"layers\")")?;
-        used_bytes(layers.as_fd())
+        Ok(disk_use(layers.as_fd())?.bytes)
     }
 
     /// Exits that the shims of a container recorded, oldest first.
@@ -200,13 +240,19 @@ impl Folders {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let Ok(folder) = host_folder(folder) else { return Vec::new() };
-    let Ok(entries) = Dir::read_from(&folder) else { return Vec::new() };
-    entries
-        .filter_map(std::result::Result::ok)
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| !name.starts_with('.'))
-        .collect()
+    try_names(folder).unwrap_or_default()
+}
+
+fn try_names(folder: &Path) -> Result<Vec<String>> {
+    let step = "list a folder of the state directory";
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&host_folder(folder)?).at(step, "getdents()")? {
+        let name = entry.at(step, "getdents()")?.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 fn subfolder(parent: &OwnedFd, name: &str, mode: Mode) -> Result<OwnedFd> {
@@ -259,68 +305,4 @@ fn rename(from: &OwnedFd, to: &OwnedFd, name: &str) -> Result<()> {
     }
     rustix::fs::fsync(from).at(step, "fsync()")?;
     rustix::fs::fsync(to).at(step, "fsync()")
-}
-
-/// Removes a tree below a folder, never leaving it.
-///
-/// # Errors
-/// The disk fails.
-pub fn remove_tree(parent: BorrowedFd<'_>, name: &str) -> Result<()> {
-    let name = std::ffi::CString::new(name).map_err(|_| Error::invalid("remove a folder", "its name holds a NUL"))?;
-    remove_below(parent, &name)
-}
-
-/// Names below come from guests: any bytes.
-fn remove_below(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<()> {
-    let step = "remove a folder";
-    match unlinkat(parent, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(errno) => return Err(Error::io(step, &format!("unlinkat({name:?})"), errno)),
-    }
-    let folder = openat(
-        parent,
-        name,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .at(step, &format!("openat({name:?})"))?;
-    for entry in Dir::read_from(&folder).at(step, "getdents()")? {
-        let entry = entry.at(step, "getdents()")?;
-        let child = entry.file_name();
-        if child == c"." || child == c".." {
-            continue;
-        }
-        if entry.file_type() == FileType::Directory {
-            remove_below(folder.as_fd(), child)?;
-        } else {
-            unlinkat(&folder, child, AtFlags::empty()).at(step, &format!("unlinkat({child:?})"))?;
-        }
-    }
-    unlinkat(parent, name, AtFlags::REMOVEDIR).at(step, &format!("unlinkat({name:?}, AT_REMOVEDIR)"))
-}
-
-/// Bytes on disk of everything below, links not followed, hard links counted as often as they stand.
-fn used_bytes(folder: BorrowedFd<'_>) -> Result<u64> {
-    let step = "measure the container";
-    let mut total = 0;
-    for entry in Dir::read_from(folder).at(step, "getdents()")? {
-        let entry = entry.at(step, "getdents()")?;
-        if entry.file_name() == c"." || entry.file_name() == c".." {
-            continue;
-        }
-        let stat = rustix::fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).at(step, "fstatat()")?;
-        total += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            let below = openat(
-                folder,
-                entry.file_name(),
-                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .at(step, "openat()")?;
-            total += used_bytes(below.as_fd())?;
-        }
-    }
-    Ok(total)
 }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use model::ContainerId;
 use model::engine::{EngineEvent, ExecExit};
-use model::id::ExecId;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
+use crate::cgroup::Group;
+use crate::cgroup::oom::OomWatch;
 use crate::container::Runtime;
 use crate::error::{At, Result};
 use crate::shim::engine::Connection;
@@ -19,6 +20,12 @@ use crate::shim::protocol::{self, Fields};
 
 /// How long a shim may take to end after its container.
 const END: Duration = Duration::from_secs(10);
+/// A kill is counted at most this long after the limit was hit.
+const COUNTED_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
 
 /// Followed shims, and where events go.
 #[derive(Debug)]
@@ -26,7 +33,24 @@ pub struct Watch {
     shims: PathBuf,
     wake: OwnedFd,
     followed: Mutex<HashMap<ContainerId, Arc<Connection>>>,
-    failures: Mutex<HashMap<ExecId, String>>,
+    memory: Mutex<HashMap<ContainerId, Memory>>,
+}
+
+/// Where kills for lack of memory in a container are heard of.
+#[derive(Debug)]
+struct Memory {
+    watch: Arc<OomWatch>,
+    /// Kills that were told, or had happened before.
+    told: u64,
+    /// Version 1 says that the limit was hit, and counts a moment later.
+    look_until: Option<Instant>,
+}
+
+/// Who has something to tell.
+#[derive(Debug, Default)]
+struct Heard {
+    shims: Vec<(ContainerId, Arc<Connection>)>,
+    memory: Vec<ContainerId>,
 }
 
 impl Watch {
@@ -40,7 +64,7 @@ impl Watch {
             shims,
             wake,
             followed: Mutex::default(),
-            failures: Mutex::default(),
+            memory: Mutex::default(),
         })
     }
 
@@ -53,10 +77,46 @@ impl Watch {
         let Some(connection) = Connection::open(&self.shims, &id.to_string()) else {
             return;
         };
-        if connection.ask(&Fields::command("watch")).is_ok() {
+        if connection.ask_shortly(&Fields::command("watch")).is_ok() {
             self.followed().insert(id, Arc::new(connection));
-            // A full counter is a wake-up already.
-            rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).ok();
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        // A full counter is a wake-up already.
+        rustix::io::write(&self.wake, &1_u64.to_ne_bytes()).ok();
+    }
+
+    fn memory(&self) -> MutexGuard<'_, HashMap<ContainerId, Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listens for kills for lack of memory in a container's groups, from now on.
+    pub fn follow_memory(&self, id: ContainerId, group: &Group) {
+        let watch = match (group.v1("memory"), &group.unified) {
+            (Some(memory), _) => OomWatch::v1(memory),
+            (None, Some(unified)) => OomWatch::v2(unified.as_fd()),
+            (None, None) => return,
+        };
+        match watch.and_then(|watch| Ok((watch.kills()?, watch))) {
+            Ok((told, watch)) => {
+                let memory = Memory {
+                    watch: Arc::new(watch),
+                    told: told.unwrap_or(0),
+                    look_until: None,
+                };
+                self.memory().insert(id, memory);
+                self.wake();
+            }
+            Err(error) => tracing::warn!(container.id = %id, %error, "kills for lack of memory in this container will not be told"),
+        }
+    }
+
+    /// Stops listening: the groups are to be removed.
+    pub fn forget_memory(&self, id: ContainerId) {
+        if self.memory().remove(&id).is_some() {
+            self.wake();
         }
     }
 
@@ -66,14 +126,6 @@ impl Watch {
         if !is_known {
             self.follow(id);
         }
-    }
-
-    /// Why a command never ran, to be told with its exit.
-    pub fn note_failure(&self, exec: ExecId, code: i32, message: &str) {
-        self.failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(exec, format!("{message} (exit code {code})"));
     }
 
     /// Starts the thread that reports to `sink` for as long as the runtime lives.
@@ -87,9 +139,14 @@ impl Watch {
 
     fn run(&self, runtime: &Weak<Runtime>, sink: &Sender<EngineEvent>) {
         loop {
-            let ready = self.wait();
+            let heard = self.wait();
             let Some(runtime) = runtime.upgrade() else { return };
-            for (id, connection) in ready {
+            for id in heard.memory {
+                if !self.report_memory(&runtime, sink, id) {
+                    return;
+                }
+            }
+            for (id, connection) in heard.shims {
                 let event = connection.event();
                 if event.is_none() {
                     let mut followed = self.followed();
@@ -105,17 +162,56 @@ impl Watch {
         }
     }
 
-    fn wait(&self) -> Vec<(ContainerId, Arc<Connection>)> {
+    fn wait(&self) -> Heard {
         let all: Vec<(ContainerId, Arc<Connection>)> = self.followed().iter().map(|(id, connection)| (*id, Arc::clone(connection))).collect();
+        let memory: Vec<(ContainerId, Arc<OomWatch>, bool)> = self
+            .memory()
+            .iter()
+            .map(|(id, memory)| (*id, Arc::clone(&memory.watch), memory.look_until.is_some()))
+            .collect();
         let mut ready = vec![PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN)];
         ready.extend(all.iter().map(|(_, connection)| PollFd::from_borrowed_fd(connection.socket(), PollFlags::IN)));
+        ready.extend(memory.iter().map(|(_, watch, _)| {
+            let (descriptor, flags) = watch.poll_on();
+            PollFd::from_borrowed_fd(descriptor, flags)
+        }));
+        let timeout = memory.iter().any(|(_, _, looks)| *looks).then_some(LOOK_AGAIN);
         // An interrupted wait finds nothing ready and begins anew.
-        if poll(&mut ready, None).is_err() {
-            return Vec::new();
+        if poll(&mut ready, timeout.as_ref()).is_err() {
+            return Heard::default();
         }
         rustix::io::read(&self.wake, &mut [0; 8]).ok();
-        let heard: Vec<bool> = ready.iter().skip(1).map(|entry| !entry.revents().is_empty()).collect();
-        all.into_iter().zip(heard).filter(|(_, heard)| *heard).map(|(found, _)| found).collect()
+        let mut heard = ready.iter().skip(1).map(|entry| !entry.revents().is_empty());
+        let heard_shims: Vec<bool> = heard.by_ref().take(all.len()).collect();
+        let heard_memory: Vec<bool> = heard.collect();
+        let shims = all.into_iter().zip(heard_shims).filter(|(_, heard)| *heard).map(|(found, _)| found);
+        let memory = memory.into_iter().zip(heard_memory).filter(|((_, _, looks), heard)| *looks || *heard);
+        Heard {
+            shims: shims.collect(),
+            memory: memory.map(|((id, _, _), _)| id).collect(),
+        }
+    }
+
+    /// Tells of a kill inside, unless it was init that died: that is told as the container's end. False when nobody listens
+    /// any more.
+    fn report_memory(&self, runtime: &Runtime, sink: &Sender<EngineEvent>, id: ContainerId) -> bool {
+        let total = {
+            let mut all = self.memory();
+            let Some(memory) = all.get_mut(&id) else { return true };
+            let Ok(Some(kills)) = memory.watch.kills() else {
+                // The group is gone, or does not count.
+                all.remove(&id);
+                return true;
+            };
+            if kills <= memory.told {
+                let until = *memory.look_until.get_or_insert_with(|| Instant::now() + COUNTED_WITHIN);
+                memory.look_until = Some(until).filter(|until| Instant::now() < *until);
+                return true;
+            }
+            (memory.told, memory.look_until) = (kills, None);
+            kills
+        };
+        !runtime.observe_one(id).state.is_live() || sink.send(EngineEvent::OomKill { id, total }).is_ok()
     }
 
     /// Passes an event on; false when nobody listens any more.
@@ -124,7 +220,7 @@ impl Watch {
             let Some(exec) = event.get("exec").and_then(|exec| exec.parse().ok()) else {
                 return true;
             };
-            let message = self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&exec);
+            let message = event.get("message").map(str::to_owned);
             return sink
                 .send(EngineEvent::ExecExited(ExecExit {
                     exec,
@@ -134,7 +230,7 @@ impl Watch {
                 .is_ok();
         }
         if event.is_none() {
-            runtime.tidy(id);
+            runtime.tidy_unless_busy(id);
         }
         sink.send(EngineEvent::Changed(runtime.observe_one(id))).is_ok()
     }

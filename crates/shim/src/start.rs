@@ -195,7 +195,10 @@ impl Start {
             .with("top", self.fields.get("top").unwrap_or("1"));
         message = device_names.iter().fold(message, |message, name| message.with("device", name));
         message = file_names.iter().fold(message, |message, name| message.with("proc-file", name));
-        let wanted = |key: &str| matches!(key, "hostname" | "uuid" | "env" | "nesting" | "cgroup-view" | "stage") || is_first && key.starts_with("first-");
+        let wanted = |key: &str| {
+            matches!(key, "hostname" | "uuid" | "env" | "nesting" | "cgroup-view" | "stage" | "resolver")
+                || is_first && (key.starts_with("first-") || key == "last-hostname")
+        };
         message.0.extend(self.fields.0.iter().filter(|(key, _)| wanted(key)).cloned());
         let all: Vec<BorrowedFd<'_>> = tasks
             .iter()

@@ -7,20 +7,32 @@ use futures::StreamExt as _;
 use model::ContainerId;
 use model::container::{Action, ExitReason, ExitRecord};
 use model::engine::{EngineEvent, Observed};
-use model::{ContainerState, Timestamp};
+use model::ContainerState;
 use tokio::sync::mpsc;
 
 use super::board::Live;
 use super::{Containers, lifecycle, takes_limits};
 use crate::caller::Caller;
+use crate::clock::Clock;
 use crate::engine;
 use crate::error::Result;
 use crate::exec::Execs;
 
 /// Containers that are brought up at once after the host has booted.
 const AUTOSTARTS_AT_ONCE: usize = 4;
+/// The exit code of a run whose end nobody saw.
+const UNKNOWN_CODE: i32 = 255;
 /// Where the boot of the host is remembered that autostart was done for.
 const BOOT: &str = "/berth/v1/setting/host-boot";
+
+/// How an observation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Looked at just now: it holds, whatever was recorded.
+    Fresh,
+    /// As an event, which may have been overtaken while it waited.
+    Event,
+}
 
 impl Containers {
     /// Compares what the store says with what the engine sees, and follows the engine from then on.
@@ -30,13 +42,13 @@ impl Containers {
     pub async fn adopt(self: &Arc<Self>, execs: Arc<Execs>) -> Result<()> {
         let mut news = watch(self);
         // Followed first, looked at second: nothing falls in between.
-        let observed = engine::call(&self.parts.engine, |engine| Ok(engine.observe())).await?;
+        let observed = engine::call(&self.parts.engine, |engine| engine.observe()).await?;
         let known: std::collections::HashSet<ContainerId> = observed.iter().map(|observed| observed.id).collect();
         for seen in observed {
             if self.board.get(seen.id).is_none() {
                 tracing::warn!(container.id = %seen.id, "the engine knows a container that the store does not; it is left alone");
             }
-            self.learn(seen).await?;
+            self.learn(seen, News::Fresh).await?;
         }
         for row in self.board.rows() {
             self.settle_after_absence(row.id, known.contains(&row.id)).await?;
@@ -54,11 +66,8 @@ impl Containers {
     /// What an absence of the console left to say: a run that nobody saw end, limits that were being changed.
     async fn settle_after_absence(&self, id: ContainerId, is_known: bool) -> Result<()> {
         let Some(live) = self.board.get(id) else { return Ok(()) };
-        let ran = live.stat.started_at.is_some() && live.stat.run.is_some();
-        if ran && !is_known {
-            let mut seen = lifecycle::gone(id);
-            seen.exits = vec![host_down(self.parts.clock.now())];
-            return self.learn(seen).await;
+        if live.stat.run.is_some() && !is_known {
+            return self.learn(lifecycle::gone(id), News::Fresh).await;
         }
         let limits = live.row.spec.limits.clone();
         if takes_limits(&live) && live.stat.run.as_ref().is_some_and(|run| run.limits != limits) {
@@ -79,7 +88,7 @@ impl Containers {
         match event {
             EngineEvent::Changed(observed) => {
                 let (id, is_live) = (observed.id, observed.state.is_live());
-                if let Err(error) = self.learn(observed).await {
+                if let Err(error) = self.learn(observed, News::Event).await {
                     tracing::error!(container.id = %id, %error, "what happened to a container could not be recorded");
                 }
                 if !is_live {
@@ -95,11 +104,11 @@ impl Containers {
     }
 
     /// Takes in what the engine saw of one container.
-    pub(super) async fn learn(&self, observed: Observed) -> Result<()> {
+    pub(super) async fn learn(&self, observed: Observed, news: News) -> Result<()> {
         let id = observed.id;
         let changed = self.board.change(id, |live| {
             let before = live.stat.clone();
-            take_in(live, observed);
+            take_in(live, observed, news, &self.parts.clock);
             before != live.stat
         });
         if changed == Some(true) { self.save_stat(id).await } else { Ok(()) }
@@ -173,11 +182,14 @@ fn watch(containers: &Containers) -> mpsc::UnboundedReceiver<EngineEvent> {
     receiver
 }
 
-fn take_in(live: &mut Live, mut observed: Observed) {
+fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
     let exits = std::mem::take(&mut observed.exits);
     live.stat.learn(&exits);
-    if is_stale(live, &observed, &exits) {
+    if is_stale(live, &observed, &exits, news) {
         return;
+    }
+    if news == News::Fresh && has_ended(&observed) {
+        live.stat.learn(&unrecorded_end(live, clock));
     }
     match observed.state {
         ContainerState::Stopped | ContainerState::Error => {
@@ -194,18 +206,34 @@ fn take_in(live: &mut Live, mut observed: Observed) {
 }
 
 /// Whether this is news of a run before the present one, overtaken by the answer to a start.
-fn is_stale(live: &Live, observed: &Observed, exits: &[ExitRecord]) -> bool {
-    let ended = matches!(observed.state, ContainerState::Stopped | ContainerState::Error);
+fn is_stale(live: &Live, observed: &Observed, exits: &[ExitRecord], news: News) -> bool {
     let last = exits.last().map(|exit| exit.at);
-    ended && (live.doing == Some(ContainerState::Starting) || last.is_some_and(|last| live.stat.started_at.is_some_and(|start| last < start)))
+    let is_overtaken = || last.is_some_and(|last| live.stat.started_at.is_some_and(|start| last < start));
+    has_ended(observed) && (live.doing == Some(ContainerState::Starting) || news == News::Event && is_overtaken())
 }
 
-fn host_down(at: Timestamp) -> ExitRecord {
-    ExitRecord {
-        at,
-        reason: ExitReason::HostDown,
-        code: 137,
-        oom_kills: 0,
-        message: None,
+fn has_ended(observed: &Observed) -> bool {
+    matches!(observed.state, ContainerState::Stopped | ContainerState::Error)
+}
+
+/// The end of a run that is over without a word: the host went down, or its shim did not live to write it down.
+fn unrecorded_end(live: &Live, clock: &Clock) -> Vec<ExitRecord> {
+    let Some(started_at) = live.stat.started_at.filter(|_| live.stat.run.is_some()) else {
+        return Vec::new();
+    };
+    // After a reboot inside the run went on.
+    let is_end = |exit: &ExitRecord| exit.at >= started_at && exit.reason != ExitReason::Reboot;
+    if live.stat.exits.last().is_some_and(is_end) {
+        return Vec::new();
     }
+    let now = clock.now();
+    let booted_ms = now.ms.saturating_sub(i64::try_from(clock.boot().as_millis()).unwrap_or(i64::MAX));
+    let host_went_down = started_at.ms < booted_ms;
+    vec![ExitRecord {
+        at: now,
+        reason: if host_went_down { ExitReason::HostDown } else { ExitReason::Exited },
+        code: if host_went_down { 137 } else { UNKNOWN_CODE },
+        oom_kills: 0,
+        message: (!host_went_down).then(|| "how it ended is not known: its shim was gone before".to_owned()),
+    }]
 }

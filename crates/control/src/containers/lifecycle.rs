@@ -12,6 +12,7 @@ use model::task::Task;
 use model::{ContainerId, ContainerState, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::adopt::News;
 use super::board::Live;
 use super::{Ask, Containers, Target, changed_meanwhile, is_live, phase, refuse};
 use crate::caller::Caller;
@@ -231,9 +232,9 @@ impl Containers {
         if tokio::time::timeout(NEWS_DEADLINE, ended).await.is_ok() {
             return Ok(());
         }
-        let observed = engine::call(&self.parts.engine, |engine| Ok(engine.observe())).await?;
+        let observed = engine::call(&self.parts.engine, |engine| engine.observe()).await?;
         let seen = observed.into_iter().find(|observed| observed.id == id).unwrap_or_else(|| gone(id));
-        self.learn(seen).await?;
+        self.learn(seen, News::Fresh).await?;
         match self.board.get(id).filter(is_live) {
             None => Ok(()),
             Some(live) => Err(refuse(&live, "it was killed, but processes are left")),

@@ -21,6 +21,9 @@ use super::{Engine, ExecStreams};
 
 type Outcome<T> = std::result::Result<T, EngineError>;
 
+/// Its time begins here.
+const EPOCH_MS: i64 = 1_700_000_000_000;
+
 /// What the fake knows.
 #[derive(Debug, Default)]
 pub struct Fake {
@@ -109,6 +112,18 @@ impl Fake {
         self.lock().end(id, reason, code);
     }
 
+    /// The container ends and nobody writes down how, nor tells: its shim or the host was gone.
+    pub fn lose(&self, id: ContainerId) {
+        if let Some(folder) = self.lock().folders.get_mut(&id) {
+            folder.run = None;
+        }
+    }
+
+    /// What time it is for what is started from now on.
+    pub fn set_now(&self, now: Timestamp) {
+        self.lock().seconds = (now.ms - EPOCH_MS) / 1000;
+    }
+
     /// A command prints and ends.
     pub fn finish_exec(&self, id: ContainerId, exec: ExecId, printed: &[u8], code: i32) {
         let mut inner = self.lock();
@@ -164,7 +179,7 @@ impl Inner {
 
     fn now(&mut self) -> Timestamp {
         self.seconds += 1;
-        Timestamp::from_ms(1_700_000_000_000 + self.seconds * 1000)
+        Timestamp::from_ms(EPOCH_MS + self.seconds * 1000)
     }
 
     fn running(&mut self, id: ContainerId) -> Outcome<&mut Run> {
@@ -376,13 +391,11 @@ impl Engine for Fake {
         }
     }
 
-    fn observe(&self) -> Vec<Observed> {
-        self.lock()
-            .folders
-            .iter()
-            .filter(|(_, folder)| !folder.trashed)
-            .map(|(id, folder)| observed(*id, folder))
-            .collect()
+    fn observe(&self) -> Outcome<Vec<Observed>> {
+        let mut inner = self.lock();
+        inner.check("observe")?;
+        let folders = inner.folders.iter().filter(|(_, folder)| !folder.trashed);
+        Ok(folders.map(|(id, folder)| observed(*id, folder)).collect())
     }
 
     fn watch(&self, sink: Sender<EngineEvent>) {

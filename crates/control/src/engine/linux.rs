@@ -120,8 +120,8 @@ impl Engine for Linux {
         self.runtime.sample()
     }
 
-    fn observe(&self) -> Vec<Observed> {
-        self.runtime.observe()
+    fn observe(&self) -> Outcome<Vec<Observed>> {
+        Ok(self.runtime.observe()?)
     }
 
     fn watch(&self, sink: std::sync::mpsc::Sender<EngineEvent>) {
@@ -153,7 +153,6 @@ impl Engine for Linux {
     }
 
     fn retire(&self) -> Outcome<()> {
-        runtime::lxcfs::retire(self.runtime.run_dir());
-        Ok(())
+        Ok(self.runtime.retire()?)
     }
 }

@@ -14,6 +14,8 @@ use super::{file, parse};
 pub struct Reader {
     mode: Mode,
     cpu: Option<File>,
+    /// Without a unified hierarchy: `cpuacct.usage` and `cpuacct.stat`.
+    cpuacct: [Option<File>; 2],
     throttling: Option<File>,
     memory: Option<File>,
     memory_stat: Option<File>,
@@ -41,6 +43,11 @@ impl Reader {
         Self {
             mode: group.mode,
             cpu: unified("cpu.stat"),
+            cpuacct: if group.unified.is_some() {
+                [None, None]
+            } else {
+                ["cpuacct.usage", "cpuacct.stat"].map(|name| v1("cpuacct", name))
+            },
             throttling: if is_v2 { None } else { v1("cpu", "cpu.stat") },
             memory: either("memory.current", "memory", "memory.usage_in_bytes"),
             memory_stat: either("memory.stat", "memory", "memory.stat"),
@@ -80,6 +87,12 @@ impl Reader {
     fn processor(&self, text: &mut String, counters: &mut Counters) {
         if let Some(text) = read_into(&self.cpu, text) {
             counters.cpu = parse::cpu_stat(text);
+        }
+        let [usage, stat] = &self.cpuacct;
+        if let Some(usage) = read_into(usage, text).cloned()
+            && let Some(stat) = read_into(stat, text)
+        {
+            parse::cpuacct(&usage, stat, &mut counters.cpu);
         }
         if let Some(text) = read_into(&self.throttling, text) {
             parse::cpu_stat_v1(text, &mut counters.cpu);

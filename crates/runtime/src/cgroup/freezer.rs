@@ -154,6 +154,24 @@ pub fn kill_v1(freezer: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Version 1: whether processes live in the group or below.
+///
+/// # Errors
+/// The group is gone.
+pub fn is_populated_v1(group: BorrowedFd<'_>) -> io::Result<bool> {
+    if parse::pids(&file::read(group, "cgroup.procs")?).next().is_some() {
+        return Ok(true);
+    }
+    for child in file::children(group)? {
+        match file::open_below(group, &child) {
+            Ok(child) if is_populated_v1(child.as_fd())? => return Ok(true),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
 /// Sends SIGKILL to everyone in the group and below; how many there were.
 fn kill_listed(directory: BorrowedFd<'_>) -> io::Result<usize> {
     let text = file::read(directory, "cgroup.procs")?;

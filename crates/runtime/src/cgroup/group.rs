@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, Gid, Mode as Permissions, Uid, chownat, mkdirat, unlin
 use rustix::io::Errno;
 
 use super::layout::{Hierarchy, Layout, Mode, instance_directory};
-use super::{file, freezer};
+use super::{devices, file, freezer};
 use crate::error::{At, Error, Result};
 
 /// Controllers that containers use on version 2.
@@ -46,53 +46,80 @@ impl Group {
     /// # Errors
     /// A left-over still holds processes, or the kernel refuses.
     pub fn create(layout: &Layout, instance: Option<&str>, id: &str, base_id: u32) -> Result<Self> {
-        let step = "make the cgroups";
-        if let Some(old) = Self::open(layout, instance, id) {
+        if let Some(old) = Self::look(layout, instance, id)? {
             old.refuse_populated()?;
             old.remove()?;
         }
+        Self::make(layout, instance, id, base_id).map_err(|mut error| {
+            for hierarchy in layout.all() {
+                if let Err(left) = remove_tree(&directory(hierarchy, instance, id)) {
+                    error.message = format!("{} (and then: rmdir = {left})", error.message);
+                }
+            }
+            error
+        })
+    }
+
+    fn make(layout: &Layout, instance: Option<&str>, id: &str, base_id: u32) -> Result<Self> {
         for hierarchy in layout.all() {
             make(hierarchy, instance, id, layout.mode)?;
         }
-        let group = Self::open(layout, instance, id).ok_or_else(|| Error::failed(step, "a group vanished while it was made"))?;
+        let group = Self::look(layout, instance, id)?.ok_or_else(|| Error::failed("make the cgroups", "a group vanished while it was made"))?;
         group.fill_cpuset(layout, instance)?;
+        devices::confine(&group)?;
         group.delegate(base_id)?;
         Ok(group)
     }
 
-    /// Opens the groups of a container; `None` when there are none.
+    /// Opens the groups of a container; `None` when there are none, or they cannot be opened.
     #[must_use]
     pub fn open(layout: &Layout, instance: Option<&str>, id: &str) -> Option<Self> {
-        let open = |hierarchy: &Hierarchy| file::open_directory(&directory(hierarchy, instance, id)).ok();
-        let unified = layout.unified.as_ref().and_then(open);
-        let payload = if layout.mode == Mode::V2 {
-            unified.as_ref().and_then(|outer| file::open_below(outer.as_fd(), "payload").ok())
-        } else {
-            None
+        Self::look(layout, instance, id).ok().flatten()
+    }
+
+    /// Opens the groups of a container; `None` only when there are none.
+    ///
+    /// # Errors
+    /// They cannot be opened: nothing is known about the container then.
+    pub fn look(layout: &Layout, instance: Option<&str>, id: &str) -> Result<Option<Self>> {
+        let step = "find the container's cgroups";
+        let absent = |error: std::io::Error, what: &str| match error.kind() {
+            io::ErrorKind::NotFound => Ok(None),
+            _ => Err(Error::io(step, &format!("open({what})"), error)),
         };
-        let v1: Vec<(String, OwnedFd)> = layout
-            .v1
-            .iter()
-            .filter_map(|hierarchy| Some((hierarchy.controllers.join(","), open(hierarchy)?)))
-            .collect();
+        let open = |hierarchy: &Hierarchy| {
+            let path = directory(hierarchy, instance, id);
+            file::open_directory(&path)
+                .map(Some)
+                .or_else(|error| absent(error, &path.display().to_string()))
+        };
+        let unified = layout.unified.as_ref().map(open).transpose()?.flatten();
+        let payload = match &unified {
+            Some(outer) if layout.mode == Mode::V2 => file::open_below(outer.as_fd(), "payload")
+                .map(Some)
+                .or_else(|error| absent(error, "payload"))?,
+            _ => None,
+        };
+        let mut v1 = Vec::new();
+        for hierarchy in &layout.v1 {
+            v1.extend(open(hierarchy)?.map(|group| (hierarchy.controllers.join(","), group)));
+        }
         let paths = layout.all().map(|hierarchy| directory(hierarchy, instance, id)).collect();
-        (unified.is_some() || !v1.is_empty()).then_some(Self {
+        Ok((unified.is_some() || !v1.is_empty()).then_some(Self {
             mode: layout.mode,
             unified,
             payload,
             v1,
             paths,
-        })
+        }))
     }
 
     fn refuse_populated(&self) -> Result<()> {
-        match &self.unified {
-            Some(unified) if freezer::is_populated(unified.as_fd()).unwrap_or(true) => {
-                let error = Error::conflict("make the cgroups", "a group of this container still holds processes");
-                Err(error.hint("kill the container first: something of its last run is alive"))
-            }
-            _ => Ok(()),
+        if self.is_populated() == Some(false) {
+            return Ok(());
         }
+        let error = Error::conflict("make the cgroups", "a group of this container still holds processes");
+        Err(error.hint("kill the container first: something of its last run is alive"))
     }
 
     /// The version 1 directory of a controller.
@@ -201,10 +228,11 @@ impl Group {
     pub fn is_populated(&self) -> Option<bool> {
         match &self.unified {
             Some(unified) => freezer::is_populated(unified.as_fd()).ok(),
-            None => self
-                .v1("freezer")
-                .and_then(|group| file::read(group, "cgroup.procs").ok())
-                .map(|procs| !procs.trim().is_empty()),
+            // Every hierarchy of version 1 has all of the container's processes.
+            None => {
+                let any = || self.v1.first().map(|(_, group)| group.as_fd());
+                self.v1("freezer").or_else(any).and_then(|group| freezer::is_populated_v1(group).ok())
+            }
         }
     }
 

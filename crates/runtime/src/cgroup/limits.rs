@@ -1,6 +1,6 @@
 //! Limits as the files of each cgroup version want them: a pure list of writes, and the act of writing it, all or none.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use model::Limits;
 use model::limits::{DEFAULT_CPU_WEIGHT, format_cpu_list, parse_cpu_list};
@@ -52,6 +52,13 @@ pub fn cpus(limits: &Limits, online: &[u32], others: &[Vec<u32>]) -> Vec<u32> {
     by_load
 }
 
+/// The CPUs that a group has, whoever gave them to it.
+#[must_use]
+pub fn cpus_of(group: &Group) -> Option<Vec<u32>> {
+    let place = group.v1("cpuset").or(group.unified.as_ref().map(AsFd::as_fd))?;
+    parse_cpu_list(file::read(place, "cpuset.cpus").ok()?.trim()).ok()
+}
+
 fn or_max(value: Option<u64>) -> String {
     value.map_or_else(|| "max".to_owned(), |value| value.to_string())
 }
@@ -68,93 +75,162 @@ fn quota_usec(cpus: f64) -> u64 {
     quota.max(1000)
 }
 
-fn writes_v2(limits: &Limits, cpus: &[u32], disk: Option<(u32, u32)>) -> Vec<Write> {
+/// What the limits shall be, what they were, and what they need of the host.
+#[derive(Clone, Copy, Debug)]
+struct Wish<'a> {
+    limits: &'a Limits,
+    before: Option<&'a Limits>,
+    cpus: &'a [u32],
+    disk: Option<(u32, u32)>,
+}
+
+impl Wish<'_> {
+    /// Whether a limit is asked for now, or is to be lifted: then the write must succeed.
+    fn concerns(&self, is_set: impl Fn(&Limits) -> bool) -> bool {
+        is_set(self.limits) || self.before.is_some_and(is_set)
+    }
+
+    /// What no file of this host could carry.
+    fn refuse_impossible(&self, mode: Mode) -> Result<()> {
+        let step = "set the limits";
+        if self.disk.is_none() && (self.limits.io_read_bps.is_some() || self.limits.io_write_bps.is_some()) {
+            let error = Error::unsupported(step, "the disk under the state directory is not known, so that reading and writing cannot be limited");
+            return Err(error.hint("leave the io limits out, or put the state directory on a file system of one disk"));
+        }
+        if mode != Mode::V2 && self.limits.swap_bytes.is_some() && self.limits.memory_bytes.is_none() {
+            let error = Error::unsupported(step, "this host limits memory and swap together only (cgroup version 1)");
+            return Err(error.hint("give a memory limit too, or boot with cgroup version 2"));
+        }
+        Ok(())
+    }
+}
+
+fn writes_v2(wish: &Wish<'_>) -> Vec<Write> {
+    let limits = wish.limits;
     let quota = limits
         .cpus
         .map_or_else(|| format!("max {PERIOD_USEC}"), |cpus| format!("{} {PERIOD_USEC}", quota_usec(cpus)));
     let mut writes = vec![
-        write("cpu", "cpu.max", quota, limits.cpus.is_some()),
-        write("cpu", "cpu.weight", limits.cpu_weight.unwrap_or(DEFAULT_CPU_WEIGHT), false),
-        write("cpuset", "cpuset.cpus", format_cpu_list(cpus), limits.cpuset.is_some()),
-        write("memory", "memory.max", or_max(limits.memory_bytes), limits.memory_bytes.is_some()),
-        write("memory", "memory.high", or_max(limits.memory_high_bytes), limits.memory_high_bytes.is_some()),
-        write("memory", "memory.swap.max", or_max(limits.swap_bytes), limits.swap_bytes.is_some()),
-        write("pids", "pids.max", or_max(limits.pids), limits.pids.is_some()),
+        write("cpu", "cpu.max", quota, wish.concerns(|limits| limits.cpus.is_some())),
+        write("cpu", "cpu.weight", limits.cpu_weight.unwrap_or(DEFAULT_CPU_WEIGHT), wish.concerns(has_weight)),
+        write("cpuset", "cpuset.cpus", format_cpu_list(wish.cpus), wish.concerns(has_cpus)),
+        write("memory", "memory.max", or_max(limits.memory_bytes), wish.concerns(|limits| limits.memory_bytes.is_some())),
+        write(
+            "memory",
+            "memory.high",
+            or_max(limits.memory_high_bytes),
+            wish.concerns(|limits| limits.memory_high_bytes.is_some()),
+        ),
+        write("memory", "memory.swap.max", or_max(limits.swap_bytes), wish.concerns(|limits| limits.swap_bytes.is_some())),
+        write("pids", "pids.max", or_max(limits.pids), wish.concerns(|limits| limits.pids.is_some())),
     ];
-    if let Some((major, minor)) = disk {
+    if let Some((major, minor)) = wish.disk {
         let value = format!("{major}:{minor} rbps={} wbps={}", or_max(limits.io_read_bps), or_max(limits.io_write_bps));
-        writes.push(write("io", "io.max", value, limits.io_read_bps.is_some() || limits.io_write_bps.is_some()));
+        writes.push(write("io", "io.max", value, wish.concerns(has_rates)));
     }
     writes
 }
 
+fn has_weight(limits: &Limits) -> bool {
+    limits.cpu_weight.is_some_and(|weight| weight != DEFAULT_CPU_WEIGHT)
+}
+
+/// A quota is a number of CPUs too: without them `nproc` would show the host's.
+fn has_cpus(limits: &Limits) -> bool {
+    limits.cpuset.is_some() || limits.cpus.is_some()
+}
+
+fn has_rates(limits: &Limits) -> bool {
+    limits.io_read_bps.is_some() || limits.io_write_bps.is_some()
+}
+
 /// Memory and memory+swap must be written in the order that keeps the second at least as large as the first at each moment.
-fn writes_v1(limits: &Limits, cpus: &[u32], disk: Option<(u32, u32)>, memory_shrinks: bool) -> Vec<Write> {
+fn writes_v1(wish: &Wish<'_>, memory_shrinks: bool) -> Vec<Write> {
+    let limits = wish.limits;
     let unlimited = |value: Option<u64>| value.map_or_else(|| "-1".to_owned(), |value| value.to_string());
-    let both = limits.memory_bytes.zip(limits.swap_bytes).map(|(memory, swap)| memory.saturating_add(swap));
-    let memory = write("memory", "memory.limit_in_bytes", unlimited(limits.memory_bytes), limits.memory_bytes.is_some());
-    let with_swap = write("memory", "memory.memsw.limit_in_bytes", unlimited(both), both.is_some());
+    let both = |limits: &Limits| limits.memory_bytes.zip(limits.swap_bytes).map(|(memory, swap)| memory.saturating_add(swap));
+    let has_memory = wish.concerns(|limits| limits.memory_bytes.is_some());
+    let memory = write("memory", "memory.limit_in_bytes", unlimited(limits.memory_bytes), has_memory);
+    let has_both = wish.concerns(|limits| both(limits).is_some());
+    let with_swap = write("memory", "memory.memsw.limit_in_bytes", unlimited(both(limits)), has_both);
     let shares = u64::from(limits.cpu_weight.unwrap_or(DEFAULT_CPU_WEIGHT)) * 1024 / u64::from(DEFAULT_CPU_WEIGHT);
     let quota = limits.cpus.map_or_else(|| "-1".to_owned(), |cpus| quota_usec(cpus).to_string());
+    let has_quota = wish.concerns(|limits| limits.cpus.is_some());
     let mut writes = vec![
-        write("cpu", "cpu.shares", shares.clamp(2, 262_144), false),
-        write("cpu", "cpu.cfs_period_us", PERIOD_USEC, limits.cpus.is_some()),
-        write("cpu", "cpu.cfs_quota_us", quota, limits.cpus.is_some()),
-        write("cpuset", "cpuset.cpus", format_cpu_list(cpus), limits.cpuset.is_some()),
+        write("cpu", "cpu.shares", shares.clamp(2, 262_144), wish.concerns(has_weight)),
+        write("cpu", "cpu.cfs_period_us", PERIOD_USEC, has_quota),
+        write("cpu", "cpu.cfs_quota_us", quota, has_quota),
+        write("cpuset", "cpuset.cpus", format_cpu_list(wish.cpus), wish.concerns(has_cpus)),
         write(
             "memory",
             "memory.soft_limit_in_bytes",
             unlimited(limits.memory_high_bytes),
-            limits.memory_high_bytes.is_some(),
+            wish.concerns(|limits| limits.memory_high_bytes.is_some()),
         ),
-        write("pids", "pids.max", or_max(limits.pids), limits.pids.is_some()),
+        write("pids", "pids.max", or_max(limits.pids), wish.concerns(|limits| limits.pids.is_some())),
     ];
     writes.extend(if memory_shrinks { [memory, with_swap] } else { [with_swap, memory] });
-    if let Some((major, minor)) = disk {
-        for (file, bps) in [
-            ("blkio.throttle.read_bps_device", limits.io_read_bps),
-            ("blkio.throttle.write_bps_device", limits.io_write_bps),
+    if let Some((major, minor)) = wish.disk {
+        let read = wish.concerns(|limits| limits.io_read_bps.is_some());
+        let written = wish.concerns(|limits| limits.io_write_bps.is_some());
+        for (file, bps, is_needed) in [
+            ("blkio.throttle.read_bps_device", limits.io_read_bps, read),
+            ("blkio.throttle.write_bps_device", limits.io_write_bps, written),
         ] {
-            writes.push(write("blkio", file, format!("{major}:{minor} {}", bps.unwrap_or(NO_THROTTLE)), bps.is_some()));
+            writes.push(write("blkio", file, format!("{major}:{minor} {}", bps.unwrap_or(NO_THROTTLE)), is_needed));
         }
     }
     writes
 }
 
-/// Writes the limits of a group; when one is refused those before it are put back.
+/// Writes the limits of a group; when one is refused those before it are put back. A limit that is asked for or lifted and
+/// cannot be written is an error, never ignored.
 ///
 /// # Errors
 /// Names the limit, the file and the reason.
 pub fn apply(group: &Group, limits: &Limits, before: Option<&Limits>, cpus: &[u32], disk: Option<(u32, u32)>) -> Result<()> {
+    let wish = Wish { limits, before, cpus, disk };
+    wish.refuse_impossible(group.mode)?;
     let shrinks = |old: Option<u64>, new: Option<u64>| new.is_some_and(|new| old.is_none_or(|old| new < old));
     // A group without limits so far is one that may use everything.
     let memory_shrinks = shrinks(before.and_then(|before| before.memory_bytes), limits.memory_bytes);
     let plan = match group.mode {
-        Mode::V2 => writes_v2(limits, cpus, disk),
-        Mode::Hybrid | Mode::V1 => writes_v1(limits, cpus, disk, memory_shrinks),
+        Mode::V2 => writes_v2(&wish),
+        Mode::Hybrid | Mode::V1 => writes_v1(&wish, memory_shrinks),
     };
     let mut undo: Vec<(BorrowedFd<'_>, &'static str, String)> = Vec::new();
     for write in &plan {
-        let places: Vec<BorrowedFd<'_>> = if group.mode == Mode::V2 {
-            group.limited().collect()
-        } else {
-            group.v1(write.controller).into_iter().collect()
-        };
-        for place in places {
-            let old = file::read(place, write.file).unwrap_or_default();
-            match put(place, write) {
-                Ok(()) => undo.push((place, write.file, old)),
-                Err(error) => {
-                    for (place, name, old) in undo.into_iter().rev() {
-                        // Best effort: the error that is told is the first one.
-                        drop(file::write(place, name, old.trim()));
-                    }
-                    return Err(error);
-                }
+        if let Err(error) = put_everywhere(group, write, &mut undo) {
+            for (place, name, old) in undo.into_iter().rev() {
+                // Best effort: the error that is told is the first one.
+                drop(file::write(place, name, old.trim()));
             }
+            return Err(error);
         }
     }
     Ok(())
+}
+
+fn put_everywhere<'a>(group: &'a Group, write: &Write, undo: &mut Vec<(BorrowedFd<'a>, &'static str, String)>) -> Result<()> {
+    let places: Vec<BorrowedFd<'a>> = if group.mode == Mode::V2 {
+        group.limited().collect()
+    } else {
+        group.v1(write.controller).into_iter().collect()
+    };
+    if places.is_empty() && write.is_needed {
+        return Err(absent(write));
+    }
+    for place in places {
+        let old = file::read(place, write.file).unwrap_or_default();
+        put(place, write)?;
+        undo.push((place, write.file, old));
+    }
+    Ok(())
+}
+
+fn absent(write: &Write) -> Error {
+    let error = Error::unsupported("set the limits", format!("this host has no {}", write.file));
+    error.hint(format!("the kernel's {} controller is not available here", write.controller))
 }
 
 fn put(place: BorrowedFd<'_>, write: &Write) -> Result<()> {
@@ -163,8 +239,7 @@ fn put(place: BorrowedFd<'_>, write: &Write) -> Result<()> {
         Ok(()) => Ok(()),
         // A file that this kernel lacks matters only when its limit was asked for.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !write.is_needed => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::unsupported(step, format!("this host has no {}", write.file))
-            .hint(format!("the kernel's {} controller is not available here", write.controller))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(absent(write)),
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) && write.controller == "memory" => {
             Err(Error::conflict(step, format!("write({:?}, {:?}) = {error}", write.file, write.value))
                 .hint("the container uses more than that now; stop something in it first"))
@@ -186,6 +261,57 @@ mod tests {
         writes.iter().find(|write| write.file == file).unwrap().value.clone()
     }
 
+    fn wish(limits: &Limits) -> Wish<'_> {
+        Wish {
+            limits,
+            before: None,
+            cpus: &[0],
+            disk: Some((8, 0)),
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_or_lifted_must_be_written_and_defaults_need_not() {
+        let (none, all) = (
+            Limits::default(),
+            Limits {
+                cpus: Some(1.0),
+                cpu_weight: Some(50),
+                memory_bytes: Some(1 << 30),
+                memory_high_bytes: Some(1 << 29),
+                swap_bytes: Some(0),
+                io_read_bps: Some(1 << 20),
+                io_write_bps: Some(1 << 20),
+                ..Limits::default()
+            },
+        );
+        let needed = |limits, before| {
+            let wish = Wish { before, ..wish(limits) };
+            let writes = writes_v2(&wish).into_iter().chain(writes_v1(&wish, false));
+            writes.filter(|write| write.is_needed).map(|write| write.file).collect::<Vec<_>>()
+        };
+        assert_eq!(needed(&none, None), ["pids.max", "pids.max"]);
+        assert_eq!(needed(&all, None).len(), 18);
+        assert_eq!(needed(&none, Some(&all)), needed(&all, None));
+    }
+
+    #[test]
+    fn what_no_file_of_this_host_carries_is_refused_with_the_way_out() {
+        let swap = Limits {
+            swap_bytes: Some(1 << 20),
+            ..Limits::default()
+        };
+        let refused = wish(&swap).refuse_impossible(Mode::Hybrid).unwrap_err();
+        assert!(refused.code == model::ErrorCode::Unsupported && refused.hint.is_some());
+        assert_eq!(wish(&swap).refuse_impossible(Mode::V2), Ok(()));
+        let io = Limits {
+            io_read_bps: Some(1 << 20),
+            ..Limits::default()
+        };
+        assert!(Wish { disk: None, ..wish(&io) }.refuse_impossible(Mode::V2).is_err());
+        assert_eq!(wish(&io).refuse_impossible(Mode::V1), Ok(()));
+    }
+
     #[test]
     fn quota_is_ten_milliseconds_of_a_hundred_at_a_tenth_of_a_core() {
         let limits = Limits {
@@ -193,10 +319,10 @@ mod tests {
             cpu_weight: Some(10),
             ..Limits::default()
         };
-        let writes = writes_v2(&limits, &[0], Some((8, 0)));
+        let writes = writes_v2(&wish(&limits));
         assert_eq!(find(&writes, "cpu.max"), "10000 100000");
         assert_eq!(find(&writes, "cpu.weight"), "10");
-        let writes = writes_v1(&limits, &[0], None, false);
+        let writes = writes_v1(&wish(&limits), false);
         assert_eq!(find(&writes, "cpu.cfs_quota_us"), "10000");
         assert_eq!(find(&writes, "cpu.shares"), "102");
     }
@@ -204,11 +330,11 @@ mod tests {
     #[test]
     fn unset_means_unlimited_and_the_usual_weight() {
         let limits = Limits::default();
-        let writes = writes_v2(&limits, &[0, 1], Some((8, 0)));
+        let writes = writes_v2(&wish(&limits));
         assert_eq!(find(&writes, "cpu.max"), "max 100000");
         assert_eq!(find(&writes, "memory.high"), "max");
         assert_eq!(find(&writes, "io.max"), "8:0 rbps=max wbps=max");
-        assert_eq!(find(&writes_v1(&limits, &[0], None, false), "cpu.shares"), "1024");
+        assert_eq!(find(&writes_v1(&wish(&limits), false), "cpu.shares"), "1024");
     }
 
     #[test]
@@ -219,7 +345,7 @@ mod tests {
             ..Limits::default()
         };
         let order = |shrinks| {
-            writes_v1(&limits, &[0], None, shrinks)
+            writes_v1(&wish(&limits), shrinks)
                 .iter()
                 .map(|write| write.file)
                 .filter(|file| file.ends_with("limit_in_bytes") && !file.contains("soft"))

@@ -225,8 +225,27 @@ pub fn furnish(views: &Views, devices: &[Bound], proc_files: &[Bound], nesting: 
     }
     if !nesting {
         mask(views)?;
+        boot_id(views, &run)?;
     }
     Ok(pts)
+}
+
+/// A boot id of this start's own: journals and leases of the guest tell its boots apart by it. The file goes away at once;
+/// what is bound stays.
+fn boot_id(views: &Views, run: &OwnedFd) -> Result<()> {
+    const NAME: &str = ".boot-id";
+    let step = "give the container a boot id";
+    let random = openat(&views.proc, "sys/kernel/random/uuid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(step, "openat(\"random/uuid\")")?;
+    let mut text = [0; 64];
+    let length = rustix::io::read(&random, &mut text).at(step, "read(\"random/uuid\")")?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(run, NAME, flags, Mode::from_raw_mode(0o444)).at(step, "openat(O_CREAT)")?;
+    rustix::io::write(&file, &text[..length]).at(step, "write()")?;
+    let bound = open_tree(run, NAME, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC).at(step, "open_tree()")?;
+    let path = "sys/kernel/random/boot_id";
+    let target = openat(&views.proc, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).at(step, "openat(\"boot_id\")")?;
+    attach(step, &bound, target.as_fd(), path)?;
+    rustix::fs::unlinkat(run, NAME, rustix::fs::AtFlags::empty()).at(step, "unlinkat()")
 }
 
 fn devices_folder(root: BorrowedFd<'_>, devices: &[Bound]) -> Result<OwnedFd> {

@@ -51,11 +51,12 @@ pub fn install(source: &ShimSource, state: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Starts a shim with a message and its descriptors; returns what it answers once init has been executed.
+/// Starts a shim with a message and its descriptors; returns what it answers once init has been executed. `settle` gives
+/// the shim's process its place on the host before it does anything.
 ///
 /// # Errors
 /// The step that failed, in the shim's or the child's words.
-pub fn start(program: &Path, message: &Fields, descriptors: &[BorrowedFd<'_>]) -> Result<Fields> {
+pub fn start(program: &Path, message: &Fields, descriptors: &[BorrowedFd<'_>], settle: impl FnOnce(i32) -> Result<()>) -> Result<Fields> {
     let step = "start the shim";
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
     let mut command = Command::new(program);
@@ -66,8 +67,11 @@ pub fn start(program: &Path, message: &Fields, descriptors: &[BorrowedFd<'_>]) -
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let child = sys::with_descriptors(&mut command, vec![theirs]).at(step, &format!("execve({})", program.display()))?;
-    protocol::send(&ours, message, descriptors).map_err(|error| not_sent(step, error))?;
-    let answer = hear(&ours, step);
+    // A shim that hears nothing but the end of its socket ends too.
+    let answer = settle(i32::try_from(child.id()).unwrap_or(0))
+        .and_then(|()| protocol::send(&ours, message, descriptors).map_err(|error| not_sent(step, error)))
+        .and_then(|()| hear(&ours, step));
+    drop(ours);
     reap_later(child);
     answer
 }
