@@ -1,10 +1,13 @@
 // A real console with state, run folder, bridge and port of its own, beside whatever else runs on this host.
 
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
+
+const execute = promisify(execFile);
 
 const BINARY = process.env.BERTH_BINARY ?? join(process.cwd(), "../target/release/berth");
 
@@ -38,6 +41,7 @@ export class Console {
 
   /** Starts `berth serve` and waits until it listens; again after a stop or kill, at the same port. */
   async start(more: string[] = []): Promise<Started> {
+    mkdirSync("artefacts", { recursive: true });
     mkdirSync(this.runDir, { recursive: true });
     mkdirSync(this.stateDir, { recursive: true });
     const child = spawn(
@@ -46,7 +50,10 @@ export class Console {
       { stdio: ["ignore", "pipe", "pipe"] },
     );
     this.child = child;
-    child.stderr.on("data", (chunk: Buffer) => this.log.push(chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => {
+      this.log.push(chunk.toString());
+      appendFileSync(`artefacts/${this.name}.log`, chunk);
+    });
     return await new Promise<Started>((resolve, reject) => {
       createInterface({ input: child.stdout }).on("line", (line) => {
         this.log.push(`${line}\n`);
@@ -79,23 +86,26 @@ export class Console {
     this.child = undefined;
   }
 
-  /** Runs the command line against this console. */
-  berth(...args: string[]): string {
-    return execFileSync(this.binary, ["--run-dir", this.runDir, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  /** Runs the command line against this console; the image server of this very process goes on answering meanwhile. Gives
+   * what it prints, without the last line's end. */
+  async berth(...args: string[]): Promise<string> {
+    const running = execute(this.binary, ["--run-dir", this.runDir, ...args], { encoding: "utf8" });
+    running.child.stdin?.end();
+    return (await running).stdout.trim();
   }
 
-  berthJson<T>(...args: string[]): T {
-    return JSON.parse(this.berth("--output", "json", ...args)) as T;
+  async berthJson<T>(...args: string[]): Promise<T> {
+    return JSON.parse(await this.berth("--output", "json", ...args)) as T;
   }
 
   /** Brings in a template of a few bytes, enough for an engine that runs nothing. */
-  importTiny(): void {
+  async importTiny(): Promise<void> {
     const root = join(this.folder, "tiny");
     for (const folder of ["bin", "dev", "etc", "home", "lib", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "var"]) mkdirSync(join(root, folder), { recursive: true });
     writeFileSync(join(root, "sbin/init"), "");
     const archive = join(this.folder, "tiny.tar");
     execFileSync("tar", ["--create", "--file", archive, "--directory", root, "."]);
-    this.berth("template", "import", archive, "--name", "tiny");
+    await this.berth("template", "import", archive, "--name", "tiny");
   }
 
   /** Ends a console whose containers are no real ones. */
@@ -107,10 +117,10 @@ export class Console {
   /** Deletes every container for good, ends the console and removes its folder. */
   async remove(): Promise<void> {
     if (this.child !== undefined) {
-      for (const container of this.berthJson<{ name: string }[]>("list")) {
-        this.berth("delete", "--force", "--purge", container.name);
+      for (const container of await this.berthJson<{ name: string }[]>("list")) {
+        await this.berth("delete", "--force", "--purge", container.name);
       }
-      this.berth("trash", "empty");
+      await this.berth("trash", "empty");
       await this.end();
     }
     rmSync(this.folder, { recursive: true, force: true });

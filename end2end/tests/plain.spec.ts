@@ -11,8 +11,8 @@ test("without script one signs in, reads, starts and stops", async ({ browser, c
     body: JSON.stringify({ token, name: "admin", password: PASSWORD }),
   });
   expect(made.status, await made.text()).toBeLessThan(300);
-  console.berth("source", "add", "lab", "simplestreams", images.url);
-  console.berth("create", "web", "--template", "lab:debian/12");
+  await console.berth("source", "add", "lab", "simplestreams", images.url);
+  await console.berth("create", "web", "--template", "lab:debian/12");
 
   const context = await browser.newContext({ javaScriptEnabled: false, baseURL: url });
   const page = await context.newPage();
@@ -29,10 +29,10 @@ test("without script one signs in, reads, starts and stops", async ({ browser, c
   await expect(page.getByRole("row", { name: /web/ })).toContainText("stopped");
   await page.goto("/containers/web");
   await page.getByRole("button", { name: "Start", exact: true }).click();
-  await expect.poll(() => console.berthJson<{ state: string }[]>("list")[0]?.state, { timeout: 30_000 }).toBe("running");
+  await expect.poll(async () => (await console.berthJson<{ state: string }[]>("list"))[0]?.state, { timeout: 30_000 }).toBe("running");
   await page.goto("/containers/web");
   await expect(page.getByRole("meter", { name: /Memory/ }), "the last value stands in the page").toHaveAttribute("aria-valuetext", /MiB/);
   await page.getByRole("button", { name: "Stop", exact: true }).click();
-  await expect.poll(() => console.berthJson<{ state: string }[]>("list")[0]?.state, { timeout: 60_000 }).toBe("stopped");
+  await expect.poll(async () => (await console.berthJson<{ state: string }[]>("list"))[0]?.state, { timeout: 60_000 }).toBe("stopped");
   await context.close();
 });

@@ -14,16 +14,16 @@ test("a thousand containers stay smooth", async ({ browser, scaled: console }) =
     headers: { "content-type": "application/json", "sec-fetch-site": "none" },
     body: JSON.stringify({ token, name: "admin", password: PASSWORD }),
   });
-  const bearer = console.berth("--quiet", "token", "create", "maker", "--role", "operator").trim();
+  const bearer = await console.berth("--quiet", "token", "create", "maker", "--role", "operator");
   const headers = { "content-type": "application/json", authorization: `Bearer ${bearer}` };
-  console.importTiny();
+  await console.importTiny();
   const make = async (n: number) => {
     const spec = { name: `c${String(n).padStart(4, "0")}`, template: "local:tiny", start: true, tags: [n % 2 === 0 ? "even" : "odd"] };
     const answer = await fetch(`${url}/api/v1/containers`, { method: "POST", headers, body: JSON.stringify(spec) });
     expect(answer.status, await answer.text()).toBe(202);
   };
   for (let n = 0; n < COUNT; n += 20) await Promise.all(Array.from({ length: 20 }, (_, k) => make(n + k)));
-  await expect.poll(() => console.berthJson<{ state: string }[]>("list").filter((one) => one.state === "running").length, { timeout: 180_000 }).toBe(COUNT);
+  await expect.poll(async () => (await console.berthJson<{ state: string }[]>("list")).filter((one) => one.state === "running").length, { timeout: 180_000 }).toBe(COUNT);
 
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, baseURL: url });
   const page = await context.newPage();

@@ -14,20 +14,22 @@ interface Container {
 const NAMES = Array.from({ length: 20 }, (_, n) => `c${n}`);
 const BUDGET_BYTES = 300 * 1024;
 
+test.describe.configure({ mode: "serial" });
+
 test("twenty containers outlive a console that is killed", async ({ console, images }) => {
   test.setTimeout(300_000);
   await console.start();
-  console.berth("source", "add", "lab", "simplestreams", images.url);
-  console.berth("template", "download", "lab:debian/12");
-  for (const name of NAMES) console.berth("create", name, "--template", "lab:debian/12", "--memory", "256M", "--start");
-  const before = console.berthJson<Container[]>("list");
+  await console.berth("source", "add", "lab", "simplestreams", images.url);
+  await console.berth("template", "download", "lab:debian/12");
+  for (const name of NAMES) await console.berth("create", name, "--template", "lab:debian/12", "--memory", "256M", "--start");
+  const before = await console.berthJson<Container[]>("list");
   expect(before.map((one) => one.state)).toEqual(NAMES.map(() => "running"));
   await console.end("SIGKILL");
   for (const one of before) expect(readFileSync(`/proc/${one.pid}/stat`, "utf8")).toContain(`${one.pid} (`);
   await console.start();
-  const after = console.berthJson<Container[]>("list");
+  const after = await console.berthJson<Container[]>("list");
   expect(after.map((one) => [one.name, one.state, one.pid])).toEqual(before.map((one) => [one.name, one.state, one.pid]));
-  expect(console.berth("exec", "c7", "--", "cat", "/proc/1/comm").trim()).toBe("systemd");
+  expect(await console.berth("exec", "c7", "--", "cat", "/proc/1/comm")).toBe("systemd");
   // The parent of each container's first process is its shim.
   const shims = before.map((one) => Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${one.pid}/status`, "utf8"))?.[1]));
   const pss = shims.map((pid) => Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1]));
@@ -35,7 +37,7 @@ test("twenty containers outlive a console that is killed", async ({ console, ima
 });
 
 test("the first load of any page is light", async ({ browser, console }) => {
-  const link = console.berth("setup-link").match(/http\S+/)?.[0] ?? "";
+  const link = (await console.berth("setup-link")).match(/http\S+/)?.[0] ?? "";
   const context = await browser.newContext();
   const page = await context.newPage();
   await page.goto(link);
