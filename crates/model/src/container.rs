@@ -69,7 +69,7 @@ impl ContainerState {
     ///
     /// # Errors
     /// The reason, for a tooltip or a 409.
-    pub fn allows(self, action: Action) -> Result<(), &'static str> {
+    pub fn allows(self, action: Action) -> Result<(), Refusal> {
         use Action as A;
         let legal = match action {
             A::Start => matches!(self, Self::Stopped | Self::Error),
@@ -89,20 +89,76 @@ impl ContainerState {
         if legal { Ok(()) } else { Err(self.refusal(action)) }
     }
 
-    fn refusal(self, action: Action) -> &'static str {
+    fn refusal(self, action: Action) -> Refusal {
         match (self, action) {
-            (Self::Frozen, Action::Exec) => "the container is frozen; unfreeze it first",
-            (Self::Frozen, Action::Stop | Action::Restart) => "the container is frozen; unfreeze it first, or kill it",
-            (Self::Running, Action::Start) => "the container runs already",
-            (Self::Stopped | Self::Error, _) => "the container is stopped",
-            (Self::Creating, _) => "the container is still being created",
-            (Self::Deleting, _) => "the container is being deleted",
-            (Self::Unknown, _) => "Berth cannot tell what state the container is in",
-            (Self::Stopping, _) => "the container is stopping; kill it if it does not end",
-            (_, Action::Delete) => "the container runs; stop it first, or delete it by force",
-            (_, Action::Rename) => "the container runs; stop it first",
-            _ => "the container is not in a state for this",
+            (Self::Frozen, Action::Exec) => Refusal::Frozen,
+            (Self::Frozen, Action::Stop | Action::Restart) => Refusal::FrozenCannotStop,
+            (Self::Running, Action::Start) => Refusal::Runs,
+            (Self::Stopped | Self::Error, _) => Refusal::Stopped,
+            (Self::Creating, _) => Refusal::Creating,
+            (Self::Deleting, _) => Refusal::Deleting,
+            (Self::Unknown, _) => Refusal::Unknown,
+            (Self::Stopping, _) => Refusal::Stopping,
+            (_, Action::Delete) => Refusal::RunsCannotDelete,
+            (_, Action::Rename) => Refusal::RunsCannotRename,
+            _ => Refusal::OtherState,
         }
+    }
+}
+
+/// Why an action is not legal in a state. Its text is English; pages say it in the visitor's language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    Frozen,
+    FrozenCannotStop,
+    Runs,
+    Stopped,
+    Creating,
+    Deleting,
+    Unknown,
+    Stopping,
+    RunsCannotDelete,
+    RunsCannotRename,
+    OtherState,
+}
+
+impl Refusal {
+    pub const ALL: [Self; 11] = [
+        Self::Frozen,
+        Self::FrozenCannotStop,
+        Self::Runs,
+        Self::Stopped,
+        Self::Creating,
+        Self::Deleting,
+        Self::Unknown,
+        Self::Stopping,
+        Self::RunsCannotDelete,
+        Self::RunsCannotRename,
+        Self::OtherState,
+    ];
+
+    /// The reason in English.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Frozen => "the container is frozen; unfreeze it first",
+            Self::FrozenCannotStop => "the container is frozen; unfreeze it first, or kill it",
+            Self::Runs => "the container runs already",
+            Self::Stopped => "the container is stopped",
+            Self::Creating => "the container is still being created",
+            Self::Deleting => "the container is being deleted",
+            Self::Unknown => "Berth cannot tell what state the container is in",
+            Self::Stopping => "the container is stopping; kill it if it does not end",
+            Self::RunsCannotDelete => "the container runs; stop it first, or delete it by force",
+            Self::RunsCannotRename => "the container runs; stop it first",
+            Self::OtherState => "the container is not in a state for this",
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -331,6 +387,7 @@ mod tests {
 
     #[test]
     fn frozen_container_refuses_exec_with_the_way_out() {
-        assert_eq!(ContainerState::Frozen.allows(Action::Exec), Err("the container is frozen; unfreeze it first"));
+        assert_eq!(ContainerState::Frozen.allows(Action::Exec), Err(Refusal::Frozen));
+        assert!(Refusal::Frozen.to_string().contains("unfreeze it first"));
     }
 }

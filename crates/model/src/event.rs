@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::ContainerSummary;
 use crate::id::ContainerId;
 use crate::task::Task;
+use crate::time::Timestamp;
 
 /// One thing that happened, before it is filtered for a viewer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,6 +57,9 @@ pub struct ContainerChange {
     /// What happened, when it is worth a mark on a graph: `start stop exit oom reboot limits freeze unfreeze`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
+    /// When that happened, where a record says so; else the event tells it as it happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// Everything that changed in one second.

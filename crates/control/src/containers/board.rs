@@ -261,6 +261,7 @@ impl Board {
             name: live.row.spec.name.to_string(),
             summary: None,
             mark: None,
+            at: None,
         };
         self.announce(inner, id, gone);
     }
@@ -329,5 +330,15 @@ fn change(live: &Live, mark: Option<&'static str>) -> ContainerChange {
         name: live.row.spec.name.to_string(),
         summary: Some(Box::new(live.summary())),
         mark: mark.map(str::to_owned),
+        at: mark.and_then(|mark| moment(live, mark)),
+    }
+}
+
+/// When what a mark stands for happened, by the records of the run: a stream that comes back hears of it later.
+fn moment(live: &Live, mark: &str) -> Option<Timestamp> {
+    match mark {
+        "start" | "reboot" => live.observed.as_ref().and_then(|observed| observed.started_at),
+        "stop" | "exit" | "oom" => live.stat.exits.last().map(|exit| exit.at),
+        _ => None,
     }
 }
