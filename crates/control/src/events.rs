@@ -144,6 +144,7 @@ mod tests {
             name: name.into(),
             summary: None,
             mark: None,
+            at: None,
         })
     }
 

@@ -14,7 +14,7 @@ use model::engine::{
 };
 use model::error::ErrorCode;
 use model::id::ExecId;
-use model::metrics::{Counters, Sample};
+use model::metrics::{Counters, MemoryCounters, Sample};
 use model::{ContainerId, ContainerState, Digest, Limits, Timestamp};
 
 use super::{Engine, ExecStreams};
@@ -79,6 +79,18 @@ fn refuse(code: ErrorCode, step: &str, message: &str) -> EngineError {
 
 fn broken(error: impl std::fmt::Display) -> EngineError {
     refuse(ErrorCode::Failed, "fake", &error.to_string())
+}
+
+/// What everything that runs uses.
+fn counters() -> Counters {
+    Counters {
+        memory: MemoryCounters {
+            used_bytes: Some(64 << 20),
+            current_bytes: Some(80 << 20),
+            ..MemoryCounters::default()
+        },
+        ..Counters::default()
+    }
 }
 
 impl Fake {
@@ -386,7 +398,7 @@ impl Engine for Fake {
         let inner = self.lock();
         let running = inner.folders.iter().filter(|(_, folder)| folder.run.is_some());
         Sample {
-            containers: running.map(|(id, _)| (*id, Counters::default())).collect(),
+            containers: running.map(|(id, _)| (*id, counters())).collect(),
             ..Sample::default()
         }
     }
