@@ -10,6 +10,7 @@ pub mod charts;
 pub mod containers;
 pub mod frame;
 pub mod people;
+pub mod reasons;
 pub mod rules;
 pub mod supply;
 pub mod upkeep;

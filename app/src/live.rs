@@ -14,6 +14,7 @@ use model::task::Task;
 pub mod metrics;
 pub mod stream;
 
+use crate::api::containers::Listing;
 use metrics::{Feed, Meters};
 
 /// What the live badge says.
@@ -39,6 +40,12 @@ impl Badge {
     pub fn is_fresh(self) -> bool {
         matches!(self, Self::Live | Self::Connecting)
     }
+
+    /// Whether the stream brings values.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Live | Self::Delayed(_))
+    }
 }
 
 /// One container with its newest picture and its last minute.
@@ -49,6 +56,15 @@ pub struct Row {
     pub meters: ArcRwSignal<Meters>,
 }
 
+impl Row {
+    /// Values that the page was made with; what the stream said since is newer.
+    pub fn seed_values(&self, values: &[Option<f64>]) {
+        if self.meters.with_untracked(|meters| meters.cpu.is_empty()) {
+            self.meters.update(|meters| meters.begin_with(values));
+        }
+    }
+}
+
 /// An event worth a mark on the graphs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -56,6 +72,12 @@ pub struct Mark {
     pub kind: String,
     pub at_ms: i64,
 }
+
+/// Ended tasks that are remembered.
+const KEPT_TASKS: usize = 200;
+
+/// Changes when something was brought about: missed stretches, the newest end of a task, and how many have ended.
+pub type Outcomes = (u32, i64, usize);
 
 /// The stores of this tab.
 #[derive(Clone, Copy, Debug)]
@@ -98,8 +120,21 @@ impl Live {
         }
     }
 
+    /// Puts a fetched list with its newest values into the store.
+    pub fn seed(self, listing: Listing) {
+        self.seed_containers(listing.containers);
+        self.rows.with_untracked(|rows| {
+            for row in rows.values() {
+                let values = row.summary.with_untracked(|summary| listing.values.get(summary.name.as_str()));
+                if let Some(values) = values {
+                    row.seed_values(values);
+                }
+            }
+        });
+    }
+
     /// Puts a fetched list into the store: rows that exist keep their minute of values.
-    pub fn seed_containers(self, list: Vec<ContainerSummary>) {
+    fn seed_containers(self, list: Vec<ContainerSummary>) {
         self.rows.update(|rows| {
             let known: std::collections::BTreeSet<_> = list.iter().map(|summary| summary.id).collect();
             rows.retain(|id, _| known.contains(id));
@@ -141,8 +176,20 @@ impl Live {
         } else {
             self.tasks.update(|tasks| {
                 tasks.insert(task.id, ArcRwSignal::new(task));
+                forget_old(tasks);
             });
         }
+    }
+
+    /// Tasks that were under way when they were heard of last, and those that somebody waits for.
+    #[must_use]
+    pub fn unfinished(self) -> Vec<TaskId> {
+        let mut ids: Vec<TaskId> = self.tasks.with_untracked(|tasks| {
+            let is_open = |task: &&ArcRwSignal<Task>| task.with_untracked(|task| !task.state.is_over());
+            tasks.values().filter(is_open).map(|task| task.with_untracked(|task| task.id)).collect()
+        });
+        self.when_over.with_value(|waiting| ids.extend(waiting.keys().copied()));
+        ids
     }
 
     /// Runs something when the task is over; now, when it is already.
@@ -160,9 +207,29 @@ impl Live {
 
     /// Changes when a task of such a kind is over, and after `resync`: then a list that it changed is fetched again.
     #[must_use]
-    pub fn outcomes(self, is_of_kind: fn(&str) -> bool) -> Memo<(u32, usize)> {
-        let is_over = move |task: &ArcRwSignal<Task>| task.with(|task| task.state.is_over() && is_of_kind(&task.kind));
-        Memo::new(move |_| (self.resyncs.get(), self.tasks.with(|tasks| tasks.values().filter(|task| is_over(task)).count())))
+    pub fn outcomes(self, is_of_kind: fn(&str) -> bool) -> Memo<Outcomes> {
+        let end = move |task: &ArcRwSignal<Task>| task.with(|task| (task.state.is_over() && is_of_kind(&task.kind)).then_some(task.ended_at));
+        Memo::new(move |_| {
+            let ends: Vec<_> = self.tasks.with(|tasks| tasks.values().filter_map(end).collect());
+            let newest = ends.iter().flatten().map(|at| at.ms).max().unwrap_or(0);
+            (self.resyncs.get(), newest, ends.len())
+        })
+    }
+
+    /// Whether a task of such a kind is under way.
+    #[must_use]
+    pub fn is_doing(self, is_of_kind: fn(&str) -> bool) -> Memo<bool> {
+        let is_under_way = move |task: &ArcRwSignal<Task>| task.with(|task| !task.state.is_over() && is_of_kind(&task.kind));
+        Memo::new(move |_| self.tasks.with(|tasks| tasks.values().any(is_under_way)))
+    }
+
+    /// The newest task on a target of which this holds, tracked.
+    #[must_use]
+    pub fn newest_task(self, target: &str, is_wanted: fn(&Task) -> bool) -> Option<Task> {
+        self.tasks.with(|tasks| {
+            let wanted = tasks.values().map(ArcRwSignal::get).filter(|task| task.target == target && is_wanted(task));
+            wanted.max_by_key(|task| task.created_at)
+        })
     }
 
     /// The newest news of a task, tracked.
@@ -171,15 +238,17 @@ impl Live {
         self.tasks.with(|tasks| tasks.get(&id).map(ArcRwSignal::get))
     }
 
-    fn apply_container(self, change: ContainerChange, at_ms: i64) {
+    /// `now_ms` stands for the moment of an event that does not carry its own.
+    fn apply_container(self, change: ContainerChange, now_ms: i64) {
         if let Some(kind) = change.mark {
+            let at_ms = change.at.map_or(now_ms, |at| at.ms);
             let mark = Mark {
                 container: change.name.clone(),
                 kind,
                 at_ms,
             };
             self.marks.update(|marks| {
-                marks.retain(|old| old.at_ms > at_ms - 3_600_000);
+                marks.retain(|old| old.at_ms > now_ms - 3_600_000);
                 marks.push(mark);
             });
         }
@@ -188,6 +257,20 @@ impl Live {
             None => self.rows.update(|rows| {
                 rows.remove(&change.id);
             }),
+        }
+    }
+}
+
+/// Ended tasks beyond the newest ones are forgotten; who shows one still holds it.
+fn forget_old(tasks: &mut BTreeMap<TaskId, ArcRwSignal<Task>>) {
+    let mut ended: Vec<(i64, TaskId)> = tasks
+        .values()
+        .filter_map(|task| task.with_untracked(|task| Some((task.ended_at.filter(|_| task.state.is_over())?.ms, task.id))))
+        .collect();
+    if ended.len() > KEPT_TASKS {
+        ended.sort_unstable();
+        for (_, id) in &ended[..ended.len() - KEPT_TASKS] {
+            tasks.remove(id);
         }
     }
 }
@@ -212,4 +295,82 @@ fn put(rows: &mut BTreeMap<ContainerId, Row>, summary: ContainerSummary) {
 #[must_use]
 pub fn use_live() -> Live {
     use_context::<Live>().unwrap_or_else(|| Live::new(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Timestamp;
+    use model::task::{Progress, TaskState};
+
+    use super::*;
+
+    fn task(number: usize, kind: &str, state: TaskState) -> Task {
+        let at = Timestamp::from_ms(i64::try_from(number).unwrap());
+        Task {
+            id: format!("00000000-0000-4000-8000-{number:012}").parse().unwrap(),
+            kind: kind.into(),
+            target: "images".into(),
+            state,
+            progress: Progress::default(),
+            user: "anna".into(),
+            created_at: at,
+            ended_at: state.is_over().then_some(at),
+            error: None,
+            cancellable: false,
+        }
+    }
+
+    #[test]
+    fn old_ends_are_forgotten_and_what_runs_never_is() {
+        let owner = Owner::new();
+        owner.with(|| {
+            let live = Live::new(0);
+            live.seed_task(task(0, "container.start", TaskState::Running));
+            for number in 1..=KEPT_TASKS + 3 {
+                live.seed_task(task(number, "container.start", TaskState::Done));
+            }
+            let known: Vec<i64> = live
+                .tasks
+                .with_untracked(|tasks| tasks.values().map(|task| task.get_untracked().created_at.ms).collect());
+            assert_eq!(known.len(), KEPT_TASKS + 1);
+            assert_eq!(known.get(..2), Some([0, 4].as_slice()));
+        });
+    }
+
+    #[test]
+    fn a_mark_stands_where_it_happened_not_where_it_was_heard_of() {
+        let owner = Owner::new();
+        owner.with(|| {
+            let live = Live::new(0);
+            let change = |at| ContainerChange {
+                id: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+                name: "web".into(),
+                summary: None,
+                mark: Some("oom".into()),
+                at,
+            };
+            live.apply_container(change(Some(Timestamp::from_ms(5000))), 9000);
+            live.apply_container(change(None), 9000);
+            let times: Vec<i64> = live.marks.with_untracked(|marks| marks.iter().map(|mark| mark.at_ms).collect());
+            assert_eq!(times, [5000, 9000]);
+        });
+    }
+
+    #[test]
+    fn a_list_learns_of_each_end_and_that_something_is_under_way() {
+        let owner = Owner::new();
+        owner.with(|| {
+            let live = Live::new(0);
+            let (outcomes, is_reading) = (live.outcomes(|kind| kind == "source.refresh"), live.is_doing(|kind| kind == "source.refresh"));
+            let before = outcomes.get_untracked();
+            live.seed_task(task(1, "container.start", TaskState::Done));
+            assert_eq!(outcomes.get_untracked(), before);
+            live.seed_task(task(2, "source.refresh", TaskState::Running));
+            assert!(is_reading.get_untracked());
+            assert_eq!(live.unfinished().len(), 1);
+            live.seed_task(task(2, "source.refresh", TaskState::Failed));
+            assert!(!is_reading.get_untracked());
+            assert_ne!(outcomes.get_untracked(), before);
+        });
+    }
 }

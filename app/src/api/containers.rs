@@ -1,9 +1,10 @@
 //! What pages do with containers.
 
+use std::collections::BTreeMap;
+
 use leptos::prelude::*;
 use model::container::{ContainerDetail, ContainerSummary, CreateRequest, UpdateRequest};
 use model::id::{ContainerId, ExecId};
-use model::metrics::Stats;
 use model::task::Task;
 use serde::{Deserialize, Serialize};
 use server_fn::codec::Json;
@@ -23,14 +24,43 @@ pub struct TerminalInfo {
     pub exit: Option<i32>,
 }
 
+/// Newest values by the columns of [`model::metrics::SERIES`]; empty = nothing was sampled.
+pub type Values = Vec<Option<f64>>;
+
+/// The list as a page begins with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Listing {
+    pub containers: Vec<ContainerSummary>,
+    /// By name, of what was sampled in the last second.
+    pub values: BTreeMap<String, Values>,
+}
+
+/// One container as its page begins with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Opened {
+    pub detail: ContainerDetail,
+    pub values: Values,
+    /// The task that works on it, and the last that tried to create or start it.
+    pub tasks: Vec<Task>,
+}
+
+/// Whether a task of this kind brings a container to life, so that its failure belongs at the top of the page.
+#[must_use]
+pub fn tries_to_start(kind: &str) -> bool {
+    matches!(kind, "container.create" | "container.start" | "container.restart")
+}
+
 /// All containers that the caller may see.
 ///
 /// # Errors
 /// Not allowed.
 #[server(name = ListFn, prefix = "/fn", endpoint = "containers/list")]
-pub async fn list() -> ApiResult<Vec<ContainerSummary>> {
+pub async fn list() -> ApiResult<Listing> {
     let (control, caller) = request::request()?;
-    Ok(control.containers.list(&caller).await?)
+    Ok(Listing {
+        containers: control.containers.list(&caller).await?,
+        values: request::newest_values(&control, &caller)?,
+    })
 }
 
 /// Everything about one container.
@@ -38,9 +68,27 @@ pub async fn list() -> ApiResult<Vec<ContainerSummary>> {
 /// # Errors
 /// There is none of this name, or it is not the caller's to know.
 #[server(name = ShowFn, prefix = "/fn", endpoint = "containers/show")]
-pub async fn show(name: String) -> ApiResult<ContainerDetail> {
+pub async fn show(name: String) -> ApiResult<Opened> {
     let (control, caller) = request::request()?;
-    Ok(control.containers.show(&caller, &name).await?)
+    let detail = control.containers.show(&caller, &name).await?;
+    let tasks = control.tasks.list(&caller).await?;
+    Ok(Opened {
+        values: request::newest(&control, &caller, &name)?
+            .map(|row| request::columns(&row.values))
+            .unwrap_or_default(),
+        tasks: request::telling(tasks, &detail.summary),
+        detail,
+    })
+}
+
+/// The last failed try to create a container of this name, for who comes too late to see it.
+///
+/// # Errors
+/// Not allowed.
+#[server(name = NotCreatedFn, prefix = "/fn", endpoint = "containers/not_created")]
+pub async fn not_created(name: String) -> ApiResult<Option<Task>> {
+    let (control, caller) = request::request()?;
+    Ok(request::not_created(control.tasks.list(&caller).await?, &name))
 }
 
 /// Starts it.
@@ -191,16 +239,6 @@ pub async fn suggest_name() -> ApiResult<String> {
 pub async fn log(name: String, bytes: u32) -> ApiResult<String> {
     let (control, caller) = request::request()?;
     request::tail(control.containers.log(&caller, &name).await?, bytes).await
-}
-
-/// Raw counters of one container.
-///
-/// # Errors
-/// There is none of this name.
-#[server(name = StatsFn, prefix = "/fn", endpoint = "containers/stats")]
-pub async fn stats(name: String) -> ApiResult<Vec<Stats>> {
-    let (control, caller) = request::request()?;
-    Ok(control.metrics.stats(&caller, &[name]).await?)
 }
 
 /// Opens a shell with a terminal; the page then attaches to it by WebSocket.

@@ -52,7 +52,7 @@ impl Curve {
 }
 
 /// Four digits after the point below 1000, none above: a pixel is coarser.
-fn rounded(value: Option<f64>) -> Option<f64> {
+pub(super) fn rounded(value: Option<f64>) -> Option<f64> {
     value.map(|value| {
         if value.abs() < 1000.0 {
             (value * 10_000.0).round() / 10_000.0

@@ -1,9 +1,14 @@
 //! The host as pages show it.
 
+use std::collections::BTreeMap;
+
 use leptos::prelude::*;
+use model::Timestamp;
 use model::engine::HostReport;
-use model::network::NetworkInfo;
+#[cfg(feature = "ssr")]
+use model::metrics::{HOST, SERIES};
 use model::template::Template;
+use serde::{Deserialize, Serialize};
 
 use super::ApiResult;
 #[cfg(feature = "ssr")]
@@ -19,28 +24,63 @@ pub async fn host_report() -> ApiResult<HostReport> {
     Ok(control.host.report(&caller).await?)
 }
 
+/// The newest values of the host: series by name.
+///
+/// # Errors
+/// Not allowed.
+#[server(name = HostValuesFn, prefix = "/fn", endpoint = "host/values")]
+pub async fn values() -> ApiResult<BTreeMap<String, f64>> {
+    let (control, caller) = request::request()?;
+    let Some(row) = request::newest(&control, &caller, HOST)? else {
+        return Ok(BTreeMap::new());
+    };
+    let fixed = SERIES.iter().map(|name| (*name).to_owned()).zip(row.values);
+    Ok(fixed.chain(row.extra).filter_map(|(name, value)| Some((name, value?))).collect())
+}
+
+/// What a new console offers to begin with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recommended {
+    pub templates: Vec<Template>,
+    /// Sources are being read: there will be more in a moment.
+    pub is_reading: bool,
+}
+
 /// At most three templates to begin with: what is here already, else small ones that everybody knows.
 ///
 /// # Errors
 /// Not allowed.
 #[server(name = RecommendedFn, prefix = "/fn", endpoint = "host/recommended")]
-pub async fn recommended() -> ApiResult<Vec<Template>> {
+pub async fn recommended() -> ApiResult<Recommended> {
     let (control, caller) = request::request()?;
-    Ok(pick(control.templates.list(&caller, &request::usable_templates()).await?))
+    let tasks = control.tasks.list(&caller).await?;
+    Ok(Recommended {
+        templates: pick(control.templates.list(&caller, &request::usable_templates()).await?, control.clock.now()),
+        is_reading: tasks.iter().any(|task| reads_sources(&task.kind) && !task.state.is_over()),
+    })
 }
 
-/// One template per distribution: here before to be downloaded, known before unknown, newest release first.
+/// Whether a task of this kind reads what sources offer.
 #[must_use]
-pub fn pick(mut templates: Vec<Template>) -> Vec<Template> {
+pub fn reads_sources(kind: &str) -> bool {
+    kind == "source.refresh"
+}
+
+/// One template per distribution: here before to be downloaded, known before unknown; of each the newest stable release
+/// that is still maintained, and the smaller of two alike.
+#[must_use]
+pub fn pick(mut templates: Vec<Template>, now: Timestamp) -> Vec<Template> {
+    let today = now.to_string().get(..10).unwrap_or_default().to_owned();
     let known = |template: &Template| KNOWN.iter().position(|os| template.os.eq_ignore_ascii_case(os)).unwrap_or(KNOWN.len());
-    templates.retain(|template| template.unusable.is_none());
+    let special = |template: &Template| !matches!(template.variant.as_str(), "" | "default");
+    templates.retain(|template| template.unusable.is_none() && template.end_of_life.as_ref().is_none_or(|end| *end >= today));
     templates.sort_by(|a, b| {
-        let plain = |template: &Template| !matches!(template.variant.as_str(), "" | "default");
-        let release = |template: &Template| template.release.split('.').filter_map(|part| part.parse::<u32>().ok()).collect::<Vec<_>>();
-        let key = |template: &Template| (!template.downloaded, known(template), plain(template));
+        let key = |template: &Template| (!template.downloaded, known(template), special(template));
+        let size = |template: &Template| template.size_bytes.unwrap_or(u64::MAX);
         key(a)
             .cmp(&key(b))
-            .then_with(|| release(b).cmp(&release(a)))
+            .then_with(|| release_of(b).cmp(&release_of(a)))
+            .then_with(|| size(a).cmp(&size(b)))
             .then_with(|| b.created_at.cmp(&a.created_at))
     });
     let mut seen = std::collections::BTreeSet::new();
@@ -50,16 +90,42 @@ pub fn pick(mut templates: Vec<Template>) -> Vec<Template> {
 }
 
 /// Distributions that most people look for, in this order.
-const KNOWN: [&str; 3] = ["debian", "alpine", "ubuntu"];
+const KNOWN: [&str; 3] = ["alpine", "debian", "ubuntu"];
 
-/// The managed networks with their addresses.
-///
-/// # Errors
-/// Not allowed.
-#[server(name = NetworksFn, prefix = "/fn", endpoint = "host/networks")]
-pub async fn networks() -> ApiResult<Vec<NetworkInfo>> {
-    let (control, caller) = request::request()?;
-    Ok(control.networks.list(&caller).await?)
+/// Releases that indexes call by name alone. One that is not here has no number, like a release under development.
+const NAMED: [(&str, [u32; 2]); 12] = [
+    ("buster", [10, 0]),
+    ("bullseye", [11, 0]),
+    ("bookworm", [12, 0]),
+    ("trixie", [13, 0]),
+    ("bionic", [18, 4]),
+    ("focal", [20, 4]),
+    ("jammy", [22, 4]),
+    ("noble", [24, 4]),
+    ("oracular", [24, 10]),
+    ("plucky", [25, 4]),
+    ("questing", [25, 10]),
+    ("resolute", [26, 4]),
+];
+
+/// The number of a release: out of its own word, its alias or its title, else by its name. Empty = it has none, as what
+/// is still being developed.
+fn release_of(template: &Template) -> Vec<u32> {
+    let alias = template.reference.alias();
+    let words = [template.release.as_str()]
+        .into_iter()
+        .chain(alias.split('/').skip(1))
+        .chain(template.name.split_whitespace().skip(1));
+    if let Some(found) = words.map(numbers).find(|numbers| !numbers.is_empty()) {
+        return found;
+    }
+    let named = NAMED.iter().find(|(name, _)| template.release.eq_ignore_ascii_case(name));
+    named.map(|(_, numbers)| numbers.to_vec()).unwrap_or_default()
+}
+
+/// `3.22` as numbers; empty unless the whole word is one.
+fn numbers(word: &str) -> Vec<u32> {
+    word.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u32>>>().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -90,16 +156,57 @@ mod tests {
         }
     }
 
+    const NOW: i64 = 1_790_000_000_000;
+
+    fn picked(templates: Vec<Template>) -> Vec<String> {
+        pick(templates, Timestamp::from_ms(NOW)).into_iter().map(|template| template.name).collect()
+    }
+
     #[test]
     fn what_is_here_comes_first_then_what_is_known() {
-        let picked = pick(vec![
+        let names = picked(vec![
             template("Voidlinux", "current", false),
             template("Debian", "12", false),
             template("Debian", "13", false),
             template("Alpine", "3.22", false),
+            template("Alpine", "3.9", false),
             template("Fedora", "42", true),
         ]);
-        let names: Vec<&str> = picked.iter().map(|template| template.name.as_str()).collect();
-        assert_eq!(names, ["Fedora 42", "Debian 13", "Alpine 3.22"]);
+        assert_eq!(names, ["Fedora 42", "Alpine 3.22", "Debian 13"]);
+    }
+
+    #[test]
+    fn releases_with_names_are_ordered_by_their_numbers() {
+        let names = picked(vec![
+            template("Debian", "bookworm", false),
+            template("Debian", "trixie", false),
+            template("Debian", "sid", false),
+            template("Ubuntu", "noble", false),
+            template("Ubuntu", "jammy", false),
+            template("Alpine", "edge", false),
+            template("Alpine", "3.22", false),
+        ]);
+        assert_eq!(names, ["Alpine 3.22", "Debian trixie", "Ubuntu noble"]);
+        // An index that gives the number beside the name needs no table.
+        let numbered = Template {
+            reference: "images:debian/15".parse().unwrap(),
+            ..template("Debian", "duke", false)
+        };
+        assert_eq!(picked(vec![template("Debian", "trixie", false), numbered]), ["Debian duke"]);
+    }
+
+    #[test]
+    fn what_is_no_longer_maintained_is_left_out_and_the_smaller_of_two_alike_wins() {
+        let ended = Template {
+            end_of_life: Some("2026-01-31".into()),
+            ..template("Ubuntu", "25.04", false)
+        };
+        let sized = |name: &str, size| Template {
+            name: name.into(),
+            size_bytes: Some(size),
+            ..template("Debian", "13", false)
+        };
+        let names = picked(vec![ended, sized("large", 90), sized("small", 30), template("Ubuntu", "24.04", false)]);
+        assert_eq!(names, ["small", "Ubuntu 24.04"]);
     }
 }

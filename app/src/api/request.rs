@@ -1,21 +1,27 @@
 //! What the server puts into the context of each request, and what server functions take out of it.
 
+use std::collections::BTreeMap;
 use std::io::SeekFrom;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::metrics::TickRow;
 use control::{Caller, Control};
 use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderName, HeaderValue, SET_COOKIE};
 use http::request::Parts;
 use leptos::prelude::{provide_context, use_context};
 use leptos_axum::ResponseOptions;
-use model::Timestamp;
 use model::access::WhoAmI;
 use model::engine::ExecRequest;
 use model::error::{ErrorBody, ErrorCode};
+use model::metrics::LIST_COLUMNS;
+use model::task::{Task, TaskState};
+use model::{ContainerSummary, Permission, Timestamp};
 
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
+use super::containers::{Values, tries_to_start};
+use super::events::rounded;
 use super::{ApiError, ApiResult};
 use crate::i18n::Lang;
 use crate::page_context::{Assets, LANGUAGE_COOKIE, PageContext, THEME_COOKIE, ZONE_COOKIE};
@@ -125,6 +131,52 @@ pub fn usable_templates() -> control::templates::TemplateFilter {
     }
 }
 
+/// The newest second of a container, or of the host by the name [`model::metrics::HOST`].
+///
+/// # Errors
+/// Not allowed to look.
+pub fn newest(control: &Control, caller: &Caller, name: &str) -> ApiResult<Option<TickRow>> {
+    caller.require(Permission::View)?;
+    let tick = control.metrics.latest();
+    Ok(tick.and_then(|tick| tick.rows.iter().find(|row| row.name == name).cloned()))
+}
+
+/// The newest second of every container, with the columns that lists show.
+///
+/// # Errors
+/// Not allowed to look.
+pub fn newest_values(control: &Control, caller: &Caller) -> ApiResult<BTreeMap<String, Values>> {
+    caller.require(Permission::View)?;
+    let Some(tick) = control.metrics.latest() else { return Ok(BTreeMap::new()) };
+    let rows = tick.rows.iter().filter(|row| row.id.is_some());
+    Ok(rows.map(|row| (row.name.clone(), columns(&row.values[..LIST_COLUMNS]))).collect())
+}
+
+/// Values as pages need them: a pixel is coarser.
+#[must_use]
+pub fn columns(values: &[Option<f64>]) -> Values {
+    values.iter().copied().map(rounded).collect()
+}
+
+/// What the page of a container begins with: the task that works on it, and the last that tried to create or start it.
+#[must_use]
+pub fn telling(tasks: Vec<Task>, summary: &ContainerSummary) -> Vec<Task> {
+    let is_try = |task: &Task| task.target == summary.name.as_str() && tries_to_start(&task.kind);
+    let newest = tasks.iter().filter(|task| is_try(task)).max_by_key(|task| task.created_at).map(|task| task.id);
+    tasks
+        .into_iter()
+        .filter(|task| Some(task.id) == summary.task || Some(task.id) == newest)
+        .collect()
+}
+
+/// The newest try to create a container of this name, when it failed.
+#[must_use]
+pub fn not_created(tasks: Vec<Task>, name: &str) -> Option<Task> {
+    let tries = tasks.into_iter().filter(|task| task.target == name && task.kind == "container.create");
+    let newest = tries.max_by_key(|task| task.created_at);
+    newest.filter(|task| matches!(task.state, TaskState::Failed | TaskState::Cancelled))
+}
+
 /// The refusal of a form by its first wrong field.
 #[must_use]
 pub fn invalid(problems: &crate::forms::problems::Problems) -> ApiError {
@@ -190,13 +242,15 @@ pub fn page_context() -> PageContext {
     let zone = cookie(&cookies, ZONE_COOKIE)
         .and_then(|minutes| minutes.parse().ok())
         .filter(|minutes: &i32| minutes.abs() <= 900);
+    // The set-up page looks the same before and after, to the last byte.
+    let is_set_up = use_context::<Parts>().is_some_and(|parts| parts.uri.path() == "/setup");
     PageContext {
         lang: tag.as_deref().and_then(Lang::of_tag).or_else(accepted).unwrap_or_default(),
         theme,
         zone_minutes: zone.unwrap_or(request.zone_minutes),
         now_ms: now(&request.control).ms,
         who: request.who,
-        needs_setup: request.needs_setup,
+        needs_setup: request.needs_setup && !is_set_up,
         build: request.build.to_string(),
         assets: (*request.assets).clone(),
     }

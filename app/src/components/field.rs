@@ -45,6 +45,9 @@ pub fn Choice(
     name: &'static str,
     value: RwSignal<String>,
     #[prop(into)] options: Signal<Vec<(String, String)>>,
+    /// Labels of what cannot be chosen yet, with the reason.
+    #[prop(optional)]
+    later: Vec<String>,
     #[prop(optional, into)] hint: Option<String>,
 ) -> impl IntoView {
     view! {
@@ -59,6 +62,7 @@ pub fn Choice(
                     };
                     options.get().into_iter().map(option).collect_view()
                 }}
+                {later.into_iter().map(|text| view! { <option disabled value="">{text}</option> }).collect_view()}
             </select>
             {hint.map(|hint| view! { <p class="field__hint">{hint}</p> })}
         </div>

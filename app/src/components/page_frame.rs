@@ -10,7 +10,7 @@ use super::announcer::use_announcer;
 use super::error_note::ErrorNote;
 use crate::api::{self, ApiError, ApiResult};
 use crate::format::use_locale;
-use crate::i18n::frame::LOADING;
+use crate::i18n::frame::{LOADING, NOT_ALLOWED, NOT_ALLOWED_HINT};
 
 /// A page: its one `h1`, a line about its state beneath, actions on the end side, content below.
 #[component]
@@ -89,6 +89,13 @@ pub fn Skeleton() -> impl IntoView {
             <div></div>
         </div>
     }
+}
+
+/// Something that the visitor's role does not include, and who can change that.
+#[component]
+pub fn NotPermitted() -> impl IntoView {
+    let locale = use_locale();
+    view! { <Empty title=locale.t(NOT_ALLOWED) hint=locale.t(NOT_ALLOWED_HINT)/> }
 }
 
 /// Nothing to show: why, and the one next step.

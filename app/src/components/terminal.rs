@@ -19,7 +19,8 @@ pub enum Session {
     Lost,
     /// It ended, with its exit code and a reason.
     Ended(i32, String),
-    Refused(String),
+    /// The socket was closed for good: its close code and a reason.
+    Refused(i32, String),
 }
 
 /// A pane attached to the WebSocket at `socket`.
@@ -106,16 +107,31 @@ fn state_of(detail: &JsValue) -> Session {
         "open" => Session::Open,
         "lost" => Session::Lost,
         "ended" => Session::Ended(code, text_of(detail, "reason")),
-        "refused" => Session::Refused(text_of(detail, "reason")),
+        "refused" => Session::Refused(code, text_of(detail, "reason")),
         _ => Session::Opening,
     }
 }
 
-/// Several lines run as they arrive, so they are asked about first.
+/// What is pasted with its control characters drawn, so that nothing in it hides.
+fn shown(text: &str) -> String {
+    let draw = |letter: char| match u32::from(letter) {
+        code if letter == '\n' || code > 0x9f => letter,
+        code @ 0..=0x1f => char::from_u32(0x2400 + code).unwrap_or('\u{fffd}'),
+        0x7f => '\u{2421}',
+        0x80..=0x9f => '\u{fffd}',
+        _ => letter,
+    };
+    text.replace("\r\n", "\n").chars().map(draw).collect()
+}
+
+/// Several lines run as they arrive and a control character may be a command, so they are asked about first.
 #[component]
 fn PasteQuestion(host: NodeRef<leptos::html::Div>, pasted: RwSignal<String>, is_asking: RwSignal<bool>) -> impl IntoView {
     let locale = use_locale();
-    let lines = move || pasted.with(|text| text.lines().count() as u64);
+    let question = move || match pasted.with(|text| text.lines().count() as u64) {
+        0 | 1 => locale.t(text::PASTE_CONTROL).to_owned(),
+        lines => locale.fill(text::PASTE_TEXT, &[("n", &locale.integer(lines))]),
+    };
     let paste = move |()| {
         let element = host.get_untracked().and_then(|host| host.first_element_child());
         let method = element.as_ref().and_then(|element| js_sys::Reflect::get(element, &"paste".into()).ok());
@@ -125,8 +141,18 @@ fn PasteQuestion(host: NodeRef<leptos::html::Div>, pasted: RwSignal<String>, is_
     };
     view! {
         <Dialog open=is_asking title=locale.t(text::PASTE_TITLE).to_owned() confirm=locale.t(text::PASTE).to_owned() tone=Tone::Primary on_confirm=paste>
-            <p>{move || locale.fill(text::PASTE_TEXT, &[("n", &locale.integer(lines()))])}</p>
-            <pre class="log log--short">{move || pasted.get()}</pre>
+            <p>{question}</p>
+            <pre class="log log--short">{move || pasted.with(|text| shown(text))}</pre>
         </Dialog>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn control_characters_are_drawn() {
+        assert_eq!(shown("ls\r\nrm\u{3}\u{1b}[A\u{7f}é"), "ls\nrm\u{2403}\u{241b}[A\u{2421}é");
     }
 }

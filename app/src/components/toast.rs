@@ -6,8 +6,10 @@ use super::browser;
 use super::button::{Button, Tone};
 use super::icon::Icon;
 use crate::api::ApiError;
-use crate::format::use_locale;
-use crate::i18n::frame::{DISMISS, NOTIFICATIONS, UNDO};
+use crate::format::{Locale, use_locale};
+use crate::i18n::Text;
+use crate::i18n::frame::{DISMISS, NOTIFICATIONS, RETRY_FAILED, UNDO};
+use crate::i18n::reasons::said;
 
 /// How long a message with "Undo" stays (ui.md rule 7: at least 10 s).
 const UNDO_MS: u64 = 12_000;
@@ -18,7 +20,8 @@ struct Toast {
     id: u32,
     text: String,
     is_failure: bool,
-    undo: Option<Callback<()>>,
+    /// What can be done about it: the word of the button, and the deed.
+    answer: Option<(Text, Callback<()>)>,
 }
 
 /// The messages of this tab.
@@ -26,6 +29,7 @@ struct Toast {
 pub struct Toasts {
     list: RwSignal<Vec<Toast>>,
     next: StoredValue<u32>,
+    locale: Locale,
 }
 
 impl Toasts {
@@ -35,6 +39,7 @@ impl Toasts {
         Self {
             list: RwSignal::default(),
             next: StoredValue::new(0),
+            locale: use_locale(),
         }
     }
 
@@ -45,7 +50,7 @@ impl Toasts {
 
     /// Something was done that can be undone.
     pub fn undoable(self, text: impl Into<String>, undo: Callback<()>) {
-        self.put(text.into(), false, Some(undo), Some(UNDO_MS));
+        self.put(text.into(), false, Some((UNDO, undo)), Some(UNDO_MS));
     }
 
     /// Something failed: stays until it is dismissed.
@@ -53,23 +58,28 @@ impl Toasts {
         self.put(text.into(), true, None, None);
     }
 
+    /// Something failed for some of many: those can be tried again.
+    pub fn retryable(self, text: impl Into<String>, retry: Callback<()>) {
+        self.put(text.into(), true, Some((RETRY_FAILED, retry)), None);
+    }
+
     /// A refusal with its hint.
     pub fn refused(self, error: &ApiError) {
         let body = error.body();
-        let text = match body.hint {
-            Some(hint) => format!("{}; {hint}", body.message),
-            None => body.message,
-        };
-        self.failed(text);
+        let why = said(self.locale, body.code, &body.message);
+        self.failed(match body.hint {
+            Some(hint) => format!("{why}; {hint}"),
+            None => why,
+        });
     }
 
-    fn put(self, text: String, is_failure: bool, undo: Option<Callback<()>>, stays_ms: Option<u64>) {
+    fn put(self, text: String, is_failure: bool, answer: Option<(Text, Callback<()>)>, stays_ms: Option<u64>) {
         let id = self.next.try_update_value(|next| {
             *next += 1;
             *next
         });
         let Some(id) = id else { return };
-        self.list.update(|list| list.push(Toast { id, text, is_failure, undo }));
+        self.list.update(|list| list.push(Toast { id, text, is_failure, answer }));
         if let Some(ms) = stays_ms {
             browser::after(ms, move || self.drop_one(id));
         }
@@ -105,17 +115,17 @@ fn ToastView(toast: Toast) -> impl IntoView {
     let toasts = use_toasts();
     let locale = use_locale();
     let id = toast.id;
-    let undo = toast.undo.map(|undo| {
+    let answer = toast.answer.map(|(word, deed)| {
         let press = move |()| {
-            undo.run(());
+            deed.run(());
             toasts.drop_one(id);
         };
-        view! { <Button label=locale.t(UNDO).to_owned() on_press=press/> }
+        view! { <Button label=locale.t(word).to_owned() on_press=press/> }
     });
     view! {
         <div class="toast" data-state=if toast.is_failure { "failed" } else { "done" }>
             <p>{toast.text}</p>
-            {undo}
+            {answer}
             <Button label=locale.t(DISMISS).to_owned() tone=Tone::Quiet icon=Icon::Close compact=true on_press=move |()| toasts.drop_one(id)/>
         </div>
     }

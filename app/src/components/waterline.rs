@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use crate::format::use_locale;
-use crate::i18n::frame::{NO_LIMIT, OF_PERCENT, UNKNOWN_YET};
+use crate::i18n::frame::{NO_LIMIT, OF_PERCENT, RECLAIMABLE, UNKNOWN_YET};
 
 /// How its numbers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,6 @@ pub enum Quantity {
 pub struct Level {
     pub used: Option<f64>,
     pub limit: Option<f64>,
-    /// Highest level of the time shown, for the notch.
-    pub peak: Option<f64>,
     /// What could be given back at once, on top of `used`.
     pub reclaimable: Option<f64>,
 }
@@ -53,11 +51,20 @@ pub fn Waterline(#[prop(into)] label: String, quantity: Quantity, #[prop(into)] 
             }
         }
     });
+    let cache = Memo::new(move |_| {
+        level.with(|level| {
+            level
+                .reclaimable
+                .filter(|bytes| *bytes >= 1.0)
+                .map(|bytes| locale.fill(RECLAIMABLE, &[("value", &write(bytes))]))
+        })
+    });
     let name = label.clone();
     view! {
         <div class="waterline" data-state=move || level.with(|level| alarm(level.share(level.used)))>
             <div class="waterline__words"><span>{label}</span><span class="number">{move || text.get()}</span></div>
             <Vessel level=level name=name text=text/>
+            {move || cache.get().map(|words| view! { <p class="waterline__cache muted number">{words}</p> })}
         </div>
     }
 }
@@ -75,20 +82,11 @@ fn Vessel(level: Signal<Level>, name: String, text: Memo<String>) -> impl IntoVi
     let width = move |value: fn(&Level) -> Option<f64>| level.with(|level| format!("{:.2}", level.share(value(level)) * 100.0));
     let start = move || width(|level| level.used);
     let rest = move || width(|level| Some(level.used? + level.reclaimable?));
-    let notch = move || {
-        level.with(|level| {
-            level
-                .peak
-                .filter(|_| level.limit.is_some())
-                .map(|peak| format!("{:.2}", level.share(Some(peak)) * 100.0))
-        })
-    };
     view! {
         <svg class="waterline__vessel" viewBox="0 0 100 8" preserveAspectRatio="none" role="meter" aria-label=name aria-valuetext=move || text.get()
             aria-valuemin="0" aria-valuemax="100" aria-valuenow=move || width(|level| level.used)>
             <rect class="waterline__reclaimable" x="0" y="0" height="8" width=rest></rect>
             <rect class="waterline__level" x="0" y="0" height="8" width=start></rect>
-            <line class="waterline__notch" y1="0" y2="8" x1=notch x2=notch></line>
         </svg>
     }
 }

@@ -46,6 +46,7 @@ texts! {
     CANCEL = "Cancel", "Annuler";
     CLOSE = "Close", "Fermer";
     UNDO = "Undo", "Annuler la suppression";
+    RETRY_FAILED = "Retry failed", "Réessayer les échecs";
     DISMISS = "Dismiss", "Fermer ce message";
     NOTIFICATIONS = "Notifications", "Notifications";
     MENU = "Actions", "Actions";
@@ -60,6 +61,7 @@ texts! {
     OF = "{used} of {limit}", "{used} sur {limit}";
     OF_PERCENT = "{used} of {limit}, {percent}", "{used} sur {limit}, {percent}";
     NO_LIMIT = "{used}, no limit", "{used}, sans limite";
+    RECLAIMABLE = "and {value} of cache, which can be given back", "et {value} de cache, libérable";
     UNLIMITED = "unlimited", "illimité";
     CLEAR_FILTERS = "Clear filters", "Effacer les filtres";
     NOTHING_MATCHES = "Nothing matches", "Aucun résultat";

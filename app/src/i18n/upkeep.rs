@@ -89,6 +89,7 @@ texts! {
     KIND_MIRROR = "Debian or Ubuntu mirror", "Miroir Debian ou Ubuntu";
     KIND_APLINFO = "Appliance index (aplinfo)", "Index d’appliances (aplinfo)";
     KIND_OCI = "OCI registry", "Registre OCI";
+    LATER = "{kind} (in a later version)", "{kind} (dans une version ultérieure)";
     KIND_LXC = "LXC image server", "Serveur d’images LXC";
     REMOVE_NAMED = "Remove {name}", "Retirer {name}";
     REMOVE_TEXT = "Templates that are here already stay, and so do containers made of them. It can be added again.", "Les modèles déjà présents restent, ainsi que les conteneurs qui en viennent. Elle peut être ajoutée à nouveau.";

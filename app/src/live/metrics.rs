@@ -19,6 +19,8 @@ pub const CPU: usize = 0;
 pub const MEMORY: usize = 1;
 pub const NET_IN: usize = 2;
 pub const NET_OUT: usize = 3;
+/// With the cache of files; only of what is shown in full.
+pub const MEMORY_WITH_CACHE: usize = 11;
 
 /// The newest values of one row and its last minute of CPU.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +35,13 @@ impl Meters {
     pub fn value(&self, column: usize) -> Option<f64> {
         self.values.get(column).copied().flatten()
     }
+
+    /// What is known before the stream says anything.
+    pub(super) fn begin_with(&mut self, values: &[Option<f64>]) {
+        for (slot, value) in self.values.iter_mut().zip(values) {
+            *slot = *value;
+        }
+    }
 }
 
 /// Every series of one container, or of the host, second by second.
@@ -42,6 +51,8 @@ pub struct FeedData {
     pub series: BTreeMap<String, VecDeque<Option<f64>>>,
     /// Newest value of each series: frames carry only what changed.
     newest: BTreeMap<String, Option<f64>>,
+    /// What the page was made with; stands until the stream says more.
+    first: BTreeMap<String, f64>,
 }
 
 /// The feed as pages read it.
@@ -68,6 +79,11 @@ impl FeedData {
         for (time, values) in newer.into_iter().filter(|(time, _)| *time > last) {
             self.push(time, &values);
         }
+    }
+
+    /// Values that are known before the stream says anything.
+    pub fn begin_with(&mut self, values: BTreeMap<String, f64>) {
+        self.first = values;
     }
 
     fn at(&self, index: usize) -> BTreeMap<String, Option<f64>> {
@@ -97,6 +113,7 @@ impl FeedData {
 
     fn take(&mut self, at_ms: i64, row: Option<&MetricsRow>, columns: &[String]) {
         if let Some(row) = row {
+            self.first.clear();
             let named = row
                 .values
                 .iter()
@@ -115,7 +132,16 @@ impl FeedData {
     /// The newest value of a series.
     #[must_use]
     pub fn newest(&self, series: &str) -> Option<f64> {
-        self.series.get(series).and_then(|values| values.back().copied().flatten())
+        let last = self.series.get(series).and_then(|values| values.back().copied().flatten());
+        self.first.get(series).copied().or(last)
+    }
+
+    /// The mean of the last so many seconds of a series that have a value.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a number of seconds")]
+    pub fn mean(&self, series: &str, seconds: usize) -> Option<f64> {
+        let values: Vec<f64> = self.series.get(series)?.iter().rev().take(seconds).copied().flatten().collect();
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
 }
 
@@ -250,6 +276,7 @@ fn take(meters: &mut Meters, change: Option<&MetricsRow>) {
     }
 }
 
+const _: () = assert!(matches!(SERIES[MEMORY_WITH_CACHE].as_bytes(), b"memory.current"));
 const _: () = assert!(NET_OUT < LIST_COLUMNS, "the list draws only columns that the topic `all` carries");
 
 #[cfg(test)]
@@ -291,6 +318,21 @@ mod tests {
         });
         assert_eq!(feed.times, [3000, 4000, 5000]);
         assert_eq!(feed.series["cpu.usage"], [Some(1.0), None, Some(9.0)]);
+    }
+
+    #[test]
+    fn what_the_page_was_made_with_stands_until_the_stream_says_more() {
+        let columns = vec!["cpu.usage".to_owned()];
+        let mut feed = FeedData::default();
+        feed.begin_with([("disk./.used".to_owned(), 7.0)].into());
+        assert_eq!(feed.newest("disk./.used"), Some(7.0));
+        feed.take(1000, Some(&frame_row(vec![(0, Some(2.0))])), &columns);
+        feed.take(2000, Some(&frame_row(vec![(0, Some(4.0))])), &columns);
+        assert_eq!((feed.newest("disk./.used"), feed.newest("cpu.usage")), (None, Some(4.0)));
+        assert_eq!(
+            (feed.mean("cpu.usage", 1), feed.mean("cpu.usage", 30), feed.mean("io.read", 30)),
+            (Some(4.0), Some(3.0), None)
+        );
     }
 
     #[test]

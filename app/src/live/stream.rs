@@ -32,6 +32,8 @@ struct Tab {
     source: Option<EventSource>,
     stream: Option<String>,
     build: String,
+    /// Whether a stream was ever open in this tab.
+    has_greeted: bool,
     tries: u32,
     last_frame_ms: i64,
     handlers: Vec<Closure<dyn FnMut(MessageEvent)>>,
@@ -89,17 +91,22 @@ fn listen<T: DeserializeOwned>(source: &EventSource, name: &str, mut take: impl 
 }
 
 fn on_hello(live: Live, hello: Hello) {
-    let (is_other_build, was_lost) = TAB.with_borrow_mut(|tab| {
+    let (is_first, is_other_build, was_lost) = TAB.with_borrow_mut(|tab| {
         tab.stream = Some(hello.stream);
         let was_lost = std::mem::take(&mut tab.tries) > 0;
+        let is_first = !std::mem::replace(&mut tab.has_greeted, true);
         tab.last_frame_ms = now_ms();
-        (!tab.build.is_empty() && tab.build != hello.build, was_lost)
+        (is_first, !tab.build.is_empty() && tab.build != hello.build, was_lost)
     });
     live.set_columns(hello.columns);
     live.forget_newest();
     live.badge.set(Badge::Live);
     if is_other_build {
         live.is_outdated.set(true);
+    }
+    if is_first {
+        // What happened between the making of the page and now is in no event of this stream.
+        fetch_anew(live);
     }
     if was_lost {
         // Lifecycle events are replayed by the server; the values that were missed come from history.
@@ -119,13 +126,41 @@ fn on_metrics(live: Live, frame: &MetricsFrame) {
 /// Fetches once what can no longer be replayed.
 fn resync(live: Live) {
     live.resyncs.update(|count| *count += 1);
+    fetch_anew(live);
+}
+
+/// The containers, and what became of the tasks that were under way.
+fn fetch_anew(live: Live) {
     spawn_local(async move {
         match api::containers::list().await {
-            Ok(list) => live.seed_containers(list),
-            Err(error) if error.code() == model::ErrorCode::SignInRequired => live.badge.set(Badge::SignedOut),
+            Ok(list) => live.seed(list),
+            Err(error) if error.code() == model::ErrorCode::SignInRequired => return end(live),
             Err(_) => {}
         }
+        let unfinished = live.unfinished();
+        if unfinished.is_empty() {
+            return;
+        }
+        if let Ok(tasks) = api::tasks::list().await {
+            for task in tasks.into_iter().filter(|task| unfinished.contains(&task.id)) {
+                live.seed_task(task);
+            }
+        }
     });
+}
+
+/// The session is over: nothing is tried again, since every try would be refused.
+fn end(live: Live) {
+    close();
+    live.badge.set(Badge::SignedOut);
+}
+
+/// What the badge says after a lost connection; the end of a session stays said.
+fn after_failure(badge: Badge, tries: u32) -> Badge {
+    match badge {
+        Badge::SignedOut => Badge::SignedOut,
+        _ => Badge::Reconnecting(tries),
+    }
 }
 
 fn on_failure(live: Live) {
@@ -135,8 +170,11 @@ fn on_failure(live: Live) {
         let gave_up = tab.source.as_ref().is_none_or(|source| source.ready_state() == EventSource::CLOSED);
         (tab.tries, gave_up)
     });
-    live.badge.set(Badge::Reconnecting(tries));
-    if gave_up {
+    let badge = after_failure(live.badge.get_untracked(), tries);
+    live.badge.set(badge);
+    if badge == Badge::SignedOut {
+        close();
+    } else if gave_up {
         close();
         browser::after(delay_ms(tries, js_sys::Math::random()), move || reopen(live));
     }
@@ -156,7 +194,7 @@ fn delay_ms(tries: u32, random: f64) -> u64 {
 }
 
 fn reopen(live: Live) {
-    let is_idle = TAB.with_borrow(|tab| tab.source.is_none());
+    let is_idle = TAB.with_borrow(|tab| tab.source.is_none()) && live.badge.get_untracked() != Badge::SignedOut;
     if is_idle && !is_hidden() {
         connect();
         resync(live);
@@ -203,11 +241,9 @@ fn watch_visibility() {
 }
 
 fn pause_if_hidden() {
-    if !is_hidden() {
-        return;
-    }
-    close();
-    if let Some(live) = TAB.with_borrow(|tab| tab.live) {
+    let live = TAB.with_borrow(|tab| tab.live);
+    if let Some(live) = live.filter(|live| is_hidden() && live.badge.get_untracked() != Badge::SignedOut) {
+        close();
         live.badge.set(Badge::Paused);
     }
 }
@@ -239,7 +275,13 @@ fn encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::delay_ms;
+    use super::{Badge, after_failure, delay_ms};
+
+    #[test]
+    fn the_end_of_a_session_is_final() {
+        assert_eq!(after_failure(Badge::Live, 2), Badge::Reconnecting(2));
+        assert_eq!(after_failure(Badge::SignedOut, 2), Badge::SignedOut);
+    }
 
     #[test]
     fn the_delay_grows_to_its_bound() {

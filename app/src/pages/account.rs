@@ -14,7 +14,7 @@ mod agent;
 mod password;
 pub use password::is_whole;
 mod sessions;
-mod settings;
+pub mod settings;
 mod tokens;
 mod users;
 

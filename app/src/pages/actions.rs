@@ -1,9 +1,12 @@
 //! Doing something to a container from any page: the press shows at once, the server decides, a refusal restores the row
 //! and says why.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use model::container::Action;
+use model::task::{Task, TaskState};
 use model::{ContainerState, ContainerSummary};
 
 use crate::api::{ApiError, containers as api};
@@ -13,7 +16,13 @@ use crate::components::toast::{Toasts, use_toasts};
 use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::containers as text;
+use crate::i18n::frame::CANCELLED;
+use crate::i18n::reasons::{self, said};
 use crate::live::{Live, Row, use_live};
+
+mod batch;
+
+use batch::{Batch, Outcome};
 
 /// What the actions of a page share.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +55,8 @@ pub fn verb(action: Action) -> Text {
         Action::Exec => text::TERMINAL,
         Action::Console => text::CONSOLE,
         Action::Delete | Action::ForceDelete => text::DELETE,
-        Action::Update | Action::Rename => text::APPLY,
+        Action::Rename => text::RENAME,
+        Action::Update => text::APPLY,
     }
 }
 
@@ -74,7 +84,7 @@ fn expected(action: Action) -> Option<ContainerState> {
 }
 
 /// Asks the server; success means that a task exists.
-async fn ask(action: Action, name: String) -> Result<model::task::Task, ApiError> {
+async fn ask(action: Action, name: String) -> Result<Task, ApiError> {
     match action {
         Action::Start => api::start(name).await,
         Action::Stop => api::stop(name, None).await,
@@ -88,68 +98,93 @@ async fn ask(action: Action, name: String) -> Result<model::task::Task, ApiError
     }
 }
 
+/// Shows the press at once; what was shown before is given back.
+fn show_expected(row: &Row, action: Action) -> ContainerSummary {
+    let before = row.summary.get_untracked();
+    if let Some(state) = expected(action) {
+        row.summary.update(|summary| summary.state = state);
+    }
+    before
+}
+
 impl Actions {
     /// Does it to one container.
     pub fn run(self, row: &Row, action: Action) {
-        let row = row.clone();
+        let (row, before) = (row.clone(), show_expected(row, action));
         spawn_local(async move {
-            if let Err(error) = self.press(&row, action).await {
-                self.toasts.failed(self.refusal(&row, &error));
+            match press(&row, action, before).await {
+                Ok(task) => self.follow(task, &row, action),
+                Err(error) => self.toasts.failed(self.refusal(&row, &error)),
             }
         });
     }
 
-    /// Does it to many; the outcome is told per container.
+    /// Does it to many at the same time. The outcome is told when the last of them is over, also to who has left the page
+    /// meanwhile.
     pub fn run_all(self, rows: Vec<Row>, action: Action) {
-        spawn_local(async move {
-            let (mut done, mut failures) = (0_u64, Vec::new());
-            let pressed: Vec<_> = rows.iter().map(|row| self.press(row, action)).collect();
-            for (row, press) in rows.iter().zip(pressed) {
-                match press.await {
-                    Ok(()) => done += 1,
-                    Err(error) => failures.push(self.refusal(row, &error)),
+        let batch = Arc::new(Mutex::new(Batch::new(rows.len())));
+        for row in rows {
+            let (batch, before) = (Arc::clone(&batch), show_expected(&row, action));
+            spawn_local(async move {
+                match press(&row, action, before).await {
+                    Ok(task) => self.await_end(task, batch, row, action),
+                    Err(error) => self.report(&batch, &row, action, Some(said(self.locale, error.code(), &error.to_string()))),
                 }
-            }
-            if failures.is_empty() {
-                self.toasts.done(self.locale.count(text::ASKED_N, done));
-            } else {
-                let (done, failed) = (self.locale.integer(done), self.locale.integer(failures.len() as u64));
-                self.toasts.failed(
-                    self.locale
-                        .fill(text::STARTED_ALL, &[("done", &done), ("failed", &failed), ("why", &failures.join("; "))]),
-                );
-            }
-        });
+            });
+        }
     }
 
-    async fn press(self, row: &Row, action: Action) -> Result<(), ApiError> {
-        let before = row.summary.get_untracked();
-        if let Some(state) = expected(action) {
-            row.summary.update(|summary| summary.state = state);
+    fn await_end(self, task: Task, batch: Arc<Mutex<Batch<Row>>>, row: Row, action: Action) {
+        let id = task.id;
+        self.live.seed_task(task);
+        let over = move |task: Task| {
+            let failure = match task.error {
+                Some(error) => Some(said(self.locale, error.code, &error.message)),
+                None => (task.state != TaskState::Done).then(|| self.locale.t(CANCELLED).to_owned()),
+            };
+            self.report(&batch, &row, action, failure);
+        };
+        self.live.when_over(id, Callback::new(over));
+    }
+
+    fn report(self, batch: &Mutex<Batch<Row>>, row: &Row, action: Action, failure: Option<String>) {
+        let name = row.summary.with_untracked(|summary| summary.name.to_string());
+        let outcome = batch.lock().unwrap_or_else(PoisonError::into_inner).report(row.clone(), &name, failure);
+        if let Some(outcome) = outcome {
+            self.tell(outcome, action);
         }
-        match ask(action, before.name.to_string()).await {
-            Ok(task) => {
-                self.follow(task, row, action);
-                Ok(())
-            }
-            Err(error) => {
-                row.summary.try_set(before);
-                Err(error)
-            }
+    }
+
+    /// One message for what went well, or one for each cause with a second try.
+    fn tell(self, outcome: Outcome<Row>, action: Action) {
+        let is_start = action == Action::Start;
+        if outcome.failed.is_empty() {
+            let words = if is_start { text::STARTED_N } else { text::STOPPED_N };
+            return self.toasts.done(self.locale.count(words, outcome.done));
+        }
+        for (place, failed) in outcome.failed.into_iter().enumerate() {
+            let words = match (place, is_start) {
+                (0, true) => text::STARTED_SOME,
+                (0, false) => text::STOPPED_SOME,
+                _ => text::FAILED_SOME,
+            };
+            let (done, count) = (self.locale.integer(outcome.done), self.locale.integer(failed.items.len() as u64));
+            let values = [("done", done.as_str()), ("failed", &count), ("names", &failed.names()), ("why", &failed.cause)];
+            let text = self.locale.fill(words, &values);
+            let retry = Callback::new(move |()| self.run_all(able(&failed.items, action), action));
+            self.toasts.retryable(text, retry);
         }
     }
 
     /// Tells the outcome once the task is over: a failure with its hint, a deletion with "Undo".
-    fn follow(self, task: model::task::Task, row: &Row, action: Action) {
+    fn follow(self, task: Task, row: &Row, action: Action) {
         let (id, name) = (row.id, row.summary.with_untracked(|summary| summary.name.to_string()));
         let task_id = task.id;
         self.live.seed_task(task);
-        let outcome = move |task: model::task::Task| match (&task.error, action) {
+        let outcome = move |task: Task| match (&task.error, action) {
             (Some(error), _) => {
-                let why = error
-                    .hint
-                    .as_ref()
-                    .map_or_else(|| error.message.clone(), |hint| format!("{}; {hint}", error.message));
+                let why = said(self.locale, error.code, &error.message);
+                let why = error.hint.as_ref().map_or_else(|| why.clone(), |hint| format!("{why}; {hint}"));
                 self.toasts.failed(self.locale.fill(text::FAILED_ACTION, &[("name", &name), ("why", &why)]));
             }
             (None, Action::Delete | Action::ForceDelete) => {
@@ -173,8 +208,27 @@ impl Actions {
 
     fn refusal(self, row: &Row, error: &ApiError) -> String {
         let name = row.summary.with_untracked(|summary| summary.name.to_string());
-        self.locale.fill(text::FAILED_ACTION, &[("name", &name), ("why", &error.to_string())])
+        self.locale.fill(
+            text::FAILED_ACTION,
+            &[("name", &name), ("why", &said(self.locale, error.code(), &error.to_string()))],
+        )
     }
+}
+
+/// Asks the server; a refusal restores the row.
+async fn press(row: &Row, action: Action, before: ContainerSummary) -> Result<Task, ApiError> {
+    let answer = ask(action, before.name.to_string()).await;
+    if answer.is_err() {
+        row.summary.try_set(before);
+    }
+    answer
+}
+
+/// Those of the rows that this can be done to now.
+#[must_use]
+pub fn able(rows: &[Row], action: Action) -> Vec<Row> {
+    let may = |row: &&Row| row.summary.with_untracked(|summary| summary.state.allows(action).is_ok());
+    rows.iter().filter(may).cloned().collect()
 }
 
 /// Where the plain form of an action posts to.
@@ -191,8 +245,8 @@ fn path(action: Action) -> &'static str {
 
 /// Why the action is off in this state, in the interface's words.
 #[must_use]
-pub fn refusal(summary: &ContainerSummary, action: Action) -> Option<String> {
-    summary.state.allows(action).err().map(str::to_owned)
+pub fn refusal(locale: Locale, summary: &ContainerSummary, action: Action) -> Option<String> {
+    summary.state.allows(action).err().map(|reason| locale.t(reasons::refusal(reason)).to_owned())
 }
 
 /// A button that does one thing to one container: a form, so that it works before and without script.
@@ -201,7 +255,7 @@ pub fn ActionButton(row: Row, action: Action, #[prop(optional)] compact: bool, #
     let (actions, locale) = (use_actions(), use_locale());
     let summary = row.summary.clone();
     let name = summary.with_untracked(|summary| summary.name.to_string());
-    let off = Memo::new(move |_| summary.with(|summary| refusal(summary, action)));
+    let off = Memo::new(move |_| summary.with(|summary| refusal(locale, summary, action)));
     let label = locale.t(verb(action));
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();

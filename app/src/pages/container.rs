@@ -4,11 +4,13 @@ use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use model::ErrorCode;
 use model::container::ContainerDetail;
+use model::task::Task;
 
-use crate::api::{self, containers as functions};
+use crate::api::containers::{self as functions, Opened};
+use crate::api::{self, ApiResult};
 use crate::components::button::LinkButton;
 use crate::components::error_note::ErrorNote;
-use crate::components::page_frame::{Empty, PageFrame, Skeleton};
+use crate::components::page_frame::{Empty, NotPermitted, PageFrame, Skeleton};
 use crate::format::use_locale;
 use crate::i18n::Text;
 use crate::i18n::containers as text;
@@ -16,13 +18,18 @@ use crate::live::{Row, use_live};
 use crate::page_context::use_may;
 
 mod console;
+mod creation;
 mod head;
 pub mod limits;
 mod log;
 mod network;
+mod rename;
 mod summary;
 mod tasks;
 mod terminal;
+
+pub use creation::create_with;
+pub use rename::why as why_name_refused;
 
 /// What the tabs of one container share.
 #[derive(Clone, Debug)]
@@ -40,7 +47,7 @@ impl Subject {
         let (name, detail) = (self.name.clone(), self.detail);
         leptos::task::spawn_local(async move {
             if let Ok(fresh) = functions::show(name).await {
-                detail.try_set(fresh);
+                detail.try_set(fresh.detail);
             }
         });
     }
@@ -117,18 +124,18 @@ pub fn ContainerPage() -> impl IntoView {
 #[component]
 fn Fetched(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
     let asked = name.clone();
-    let detail = Resource::new(move || asked.clone(), functions::show);
+    let found = Resource::new(move || asked.clone(), find);
     view! {
         <Transition fallback=|| view! { <Skeleton/> }>
             {move || {
                 let name = name.clone();
                 Suspend::new(async move {
-                    match detail.await {
-                        Ok(detail) => view! { <Shown detail=detail tab=tab/> }.into_any(),
-                        Err(error) if error.code() == ErrorCode::NotFound || error.code() == ErrorCode::BadRequest => view! { <Absent name=name/> }.into_any(),
+                    match found.await {
+                        Ok(Found::Here(opened)) => view! { <Shown opened=*opened tab=tab/> }.into_any(),
+                        Ok(Found::Absent(task)) => view! { <Absent name=name task=task.map(|task| *task)/> }.into_any(),
                         Err(error) => {
                             api::set_status(error.code());
-                            view! { <PageFrame title=name><ErrorNote error=error on_retry=move |()| detail.refetch()/></PageFrame> }.into_any()
+                            view! { <PageFrame title=name><ErrorNote error=error on_retry=move |()| found.refetch()/></PageFrame> }.into_any()
                         }
                     }
                 })
@@ -137,12 +144,31 @@ fn Fetched(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
     }
 }
 
+/// What is at the address.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+enum Found {
+    Here(Box<Opened>),
+    /// With the task that tried in vain to create it.
+    Absent(Option<Box<Task>>),
+}
+
+async fn find(name: String) -> ApiResult<Found> {
+    match functions::show(name.clone()).await {
+        Ok(opened) => Ok(Found::Here(Box::new(opened))),
+        Err(error) if matches!(error.code(), ErrorCode::NotFound | ErrorCode::BadRequest) => {
+            Ok(Found::Absent(functions::not_created(name).await.ok().flatten().map(Box::new)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 #[component]
-fn Absent(name: String) -> impl IntoView {
+fn Absent(name: String, task: Option<Task>) -> impl IntoView {
     let locale = use_locale();
     api::set_status(ErrorCode::NotFound);
     view! {
         <PageFrame title=name>
+            {task.map(|task| view! { <creation::NotCreated task=task template=None/> })}
             <Empty title=locale.t(text::NOT_HERE) hint=locale.t(text::NOT_HERE_HINT)>
                 <LinkButton href="/containers" label=locale.t(text::TO_LIST)/>
             </Empty>
@@ -151,25 +177,38 @@ fn Absent(name: String) -> impl IntoView {
 }
 
 #[component]
-fn Shown(detail: ContainerDetail, tab: Memo<Option<Tab>>) -> impl IntoView {
+fn Shown(opened: Opened, tab: Memo<Option<Tab>>) -> impl IntoView {
     let live = use_live();
+    let Opened { detail, values, tasks } = opened;
+    for task in tasks {
+        live.seed_task(task);
+    }
     let id = detail.summary.id;
     let name = detail.summary.name.to_string();
     live.seed_container(detail.summary.clone());
     let row = live.rows.with_untracked(|rows| rows.get(&id).cloned());
     let Some(row) = row else { return ().into_any() };
+    row.seed_values(&values);
     let subject = Subject {
         name: name.clone(),
         row: row.clone(),
         detail: RwSignal::new(detail),
     };
     follow(&subject);
-    let head = subject.clone();
-    let actions = row.clone();
+    let is_here = Memo::new(move |_| live.rows.with(|rows| rows.contains_key(&id)));
+    let (head, actions) = (row.clone(), row.clone());
+    let state = move || {
+        let row = head.clone();
+        move || is_here.get().then(|| view! { <head::StateLine row=row.clone()/> })
+    };
+    let actions = move || {
+        let row = actions.clone();
+        move || is_here.get().then(|| view! { <head::HeadActions row=row.clone()/> })
+    };
     view! {
-        <PageFrame title=name.clone() state=ViewFn::from(move || view! { <head::StateLine row=head.row.clone()/> })
-            actions=ViewFn::from(move || view! { <head::HeadActions row=actions.clone()/> })>
+        <PageFrame title=name.clone() state=ViewFn::from(state) actions=ViewFn::from(actions)>
             <Tabs name=name tab=tab/>
+            <creation::Ended subject=subject.clone() is_here=is_here/>
             <head::Notices row=row/>
             {move || panel(tab.get(), subject.clone())}
         </PageFrame>
@@ -203,6 +242,7 @@ fn Tabs(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
 
 fn panel(tab: Option<Tab>, subject: Subject) -> AnyView {
     match tab {
+        Some(tab) if !use_may(tab.is_for()) => view! { <NotPermitted/> }.into_any(),
         Some(Tab::Summary) => view! { <summary::SummaryTab subject=subject/> }.into_any(),
         Some(Tab::Terminal) => view! { <terminal::TerminalTab subject=subject/> }.into_any(),
         Some(Tab::Console) => view! { <console::ConsoleTab subject=subject/> }.into_any(),

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::{query_signal_with_options, use_query_map};
-use model::{ContainerId, ContainerSummary, Permission};
+use model::{ContainerId, Permission};
 
-use crate::api::containers as api;
+use crate::api::containers::{self as api, Listing};
 use crate::components::button::{LinkButton, Tone};
 use crate::components::icon::{Glyph, Icon};
 use crate::components::page_frame::{Empty, Loaded, PageFrame};
@@ -76,10 +76,10 @@ pub fn ContainersPage() -> impl IntoView {
 
 /// The list once it was fetched: from then on the store of this tab is the truth.
 #[component]
-fn Listed(list: Vec<ContainerSummary>) -> impl IntoView {
+fn Listed(list: Listing) -> impl IntoView {
     let locale = use_locale();
     let live = use_live();
-    live.seed_containers(list);
+    live.seed(list);
     let is_empty = Memo::new(move |_| live.rows.with(std::collections::BTreeMap::is_empty));
     view! {
         {move || if is_empty.get() {
@@ -116,7 +116,7 @@ fn Found() -> impl IntoView {
     on_cleanup(move || live.want_list(None));
     view! {
         <FilterBar typed=typed shown=Signal::derive(move || ids.with(Vec::len))/>
-        <bulk::BulkBar selection=selection/>
+        {use_may(Permission::Containers).then(|| view! { <bulk::BulkBar selection=selection/> })}
         {move || if is_empty.get() {
             view! { <NoMatch typed=typed/> }.into_any()
         } else {

@@ -5,12 +5,14 @@ use leptos::prelude::*;
 use leptos_router::hooks::use_query_map;
 use model::engine::HostReport;
 use model::template::Template;
+use model::{Permission, Timestamp};
 
 use crate::api::{ApiResult, containers, host, templates};
 use crate::components::field::Field;
-use crate::components::page_frame::{Loaded, PageFrame};
+use crate::components::page_frame::{Loaded, NotPermitted, PageFrame};
 use crate::format::use_locale;
 use crate::i18n::supply as text;
+use crate::page_context::use_may;
 
 mod advanced;
 mod form;
@@ -40,10 +42,15 @@ async fn start() -> ApiResult<Start> {
 #[component]
 pub fn CreatePage() -> impl IntoView {
     let locale = use_locale();
-    let resource = Resource::new(|| (), |()| start());
+    let content = if use_may(Permission::Containers) {
+        let resource = Resource::new(|| (), |()| start());
+        view! { <Loaded resource=resource full=move |start| view! { <Whole start=start/> }.into_any()/> }.into_any()
+    } else {
+        view! { <NotPermitted/> }.into_any()
+    };
     view! {
         <PageFrame title=locale.t(text::CREATE_CONTAINER).to_owned()>
-            <Loaded resource=resource full=move |start| view! { <Whole start=start/> }.into_any()/>
+            {content}
         </PageFrame>
     }
 }
@@ -52,7 +59,11 @@ pub fn CreatePage() -> impl IntoView {
 fn Whole(start: Start) -> impl IntoView {
     let locale = use_locale();
     let asked = use_query_map().with_untracked(|query| query.get_str("template").map(str::to_owned));
-    let chosen = asked.or_else(|| host::pick(start.templates.clone()).first().map(|template| template.reference.to_string()));
+    let chosen = asked.or_else(|| {
+        host::pick(start.templates.clone(), Timestamp::from_ms(locale.now_ms))
+            .first()
+            .map(|template| template.reference.to_string())
+    });
     let form = Form::new(&start, chosen);
     let (templates, host) = (StoredValue::new(start.templates), StoredValue::new(start.host));
     let submit = move |event: web_sys::SubmitEvent| {

@@ -1,10 +1,13 @@
 //! The overview: what needs attention, the host's graphs, containers by use, running tasks; on a new console the way to
 //! the first container instead.
 
-use leptos::prelude::*;
-use model::{ContainerSummary, Permission};
+use std::collections::BTreeMap;
 
-use crate::api::{containers as functions, host};
+use leptos::prelude::*;
+use model::Permission;
+
+use crate::api::containers::{self as functions, Listing};
+use crate::api::{ApiResult, host};
 use crate::components::button::{LinkButton, Tone};
 use crate::components::chart::data::LimitLine;
 use crate::components::icon::Icon;
@@ -22,24 +25,39 @@ mod first_run;
 mod running;
 mod top;
 
+/// What the page begins with.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Start {
+    list: Listing,
+    host: BTreeMap<String, f64>,
+}
+
+async fn start() -> ApiResult<Start> {
+    Ok(Start {
+        list: functions::list().await?,
+        host: host::values().await?,
+    })
+}
+
 /// The page.
 #[component]
 pub fn DashboardPage() -> impl IntoView {
     let locale = use_locale();
-    let list = Resource::new(|| (), |()| functions::list());
+    let first = Resource::new(|| (), |()| start());
     let create =
         move || use_may(Permission::Containers).then(|| view! { <LinkButton href="/create" label=locale.t(text::CREATE) tone=Tone::Primary icon=Icon::Plus/> });
     view! {
         <PageFrame title=locale.t(OVERVIEW).to_owned() actions=ViewFn::from(create)>
-            <Loaded resource=list full=|list| view! { <Overview list=list/> }.into_any()/>
+            <Loaded resource=first full=|start| view! { <Overview start=start/> }.into_any()/>
         </PageFrame>
     }
 }
 
 #[component]
-fn Overview(list: Vec<ContainerSummary>) -> impl IntoView {
+fn Overview(start: Start) -> impl IntoView {
     let live = use_live();
-    live.seed_containers(list);
+    live.seed(start.list);
+    live.feed(model::metrics::HOST).update(|feed| feed.begin_with(start.host));
     live.want_list(Some(ListWant::All));
     on_cleanup(move || live.want_list(None));
     let is_new = Memo::new(move |_| live.rows.with(std::collections::BTreeMap::is_empty));

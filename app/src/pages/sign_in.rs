@@ -2,19 +2,23 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
+use leptos_router::components::Redirect;
 use leptos_router::hooks::use_query_map;
 use model::ErrorCode;
 
 use crate::api::{ApiError, session as functions};
 use crate::components::browser;
 use crate::components::button::Tone;
-use crate::components::field::Field;
+use crate::components::field::{Choice, Field};
 use crate::components::page_frame::PageFrame;
 use crate::format::use_locale;
 use crate::forms::refused::refused;
 use crate::forms::sign_in::{safe_next, seconds_in};
 use crate::i18n::account as text;
-use crate::i18n::frame::{CONSOLE_UNREACHABLE, TRY_AGAIN, UNREACHABLE_HINT};
+use crate::i18n::frame::{CONSOLE_UNREACHABLE, LANGUAGE, THEME, TRY_AGAIN, UNREACHABLE_HINT};
+use crate::i18n::reasons::said;
+use crate::page_context::{LANGUAGE_COOKIE, THEME_COOKIE, use_page};
+use crate::pages::account::settings;
 
 const POST: &str = "/fn/session/sign_in";
 
@@ -23,6 +27,10 @@ const POST: &str = "/fn/session/sign_in";
 pub fn SignInPage() -> impl IntoView {
     let locale = use_locale();
     let next = use_query_map().with_untracked(|query| safe_next(query.get_str("next")));
+    if use_page().who.is_some() {
+        // Also the way on after the plain form of a page without script, which comes back here.
+        return view! { <Redirect path=next/> }.into_any();
+    }
     let (name, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let is_sending = RwSignal::new(false);
     let said = RwSignal::new(refused(POST));
@@ -59,7 +67,34 @@ pub fn SignInPage() -> impl IntoView {
                         <p class="muted">{locale.t(text::SIGN_IN_HINT)}</p>
                     </form>
                 </section>
+                <Appearance/>
             </PageFrame>
+        </div>
+    }
+    .into_any()
+}
+
+/// Language and theme before anybody is signed in: kept in cookies, which the server reads.
+#[component]
+fn Appearance() -> impl IntoView {
+    let (locale, page) = (use_locale(), use_page());
+    let (language, theme) = (RwSignal::new(page.lang.tag().to_owned()), RwSignal::new(page.theme.unwrap_or_default()));
+    let choose = move |name: &'static str, value: RwSignal<String>| {
+        Effect::new(move |before: Option<String>| {
+            let now = value.get();
+            if before.is_some_and(|before| before != now) {
+                browser::set_cookie(name, &now);
+                browser::reload();
+            }
+            now
+        });
+    };
+    choose(LANGUAGE_COOKIE, language);
+    choose(THEME_COOKIE, theme);
+    view! {
+        <div class="fields gate__appearance">
+            <Choice label=locale.t(LANGUAGE) name="language" value=language options=settings::languages().to_vec()/>
+            <Choice label=locale.t(THEME) name="theme" value=theme options=settings::themes(locale)/>
         </div>
     }
 }
@@ -73,6 +108,7 @@ fn Refusal(error: ApiError) -> impl IntoView {
         ApiError::Unreachable(_) => CONSOLE_UNREACHABLE,
         ApiError::Refused(_) => text::NOT_SIGNED_IN,
     };
+    let why = said(locale, body.code, &body.message);
     let wait = body.hint.as_deref().filter(|_| body.code == ErrorCode::SlowDown).and_then(seconds_in);
     let hint = match (wait, &error) {
         (Some(_), _) => None,
@@ -82,7 +118,7 @@ fn Refusal(error: ApiError) -> impl IntoView {
     view! {
         <div class="error-note" role="alert">
             <p class="error-note__title"><strong>{locale.t(title)}</strong></p>
-            <p>{body.message}</p>
+            <p>{why}</p>
             {hint.map(|hint| view! { <p class="muted">{hint}</p> })}
             {wait.map(|seconds| view! { <Countdown seconds=seconds/> })}
         </div>

@@ -18,6 +18,8 @@ use crate::live::{Live, use_live};
 mod detail;
 mod log;
 
+pub use detail::CancelButton;
+
 /// Which tasks the address asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Shown {

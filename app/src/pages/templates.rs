@@ -15,7 +15,7 @@ use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::frame::{CLEAR_FILTERS, NOTHING_MATCHES, SOURCES};
 use crate::i18n::supply as text;
-use crate::live::{Live, use_live};
+use crate::live::{Live, Outcomes, use_live};
 use crate::page_context::use_may;
 
 mod filter;
@@ -34,7 +34,7 @@ const STEP: usize = 60;
 pub struct Shelf {
     list: Resource<Result<Vec<Template>, crate::api::ApiError>>,
     /// Changes when a task brought, removed or found something.
-    outcomes: Memo<(u32, usize)>,
+    outcomes: Memo<Outcomes>,
     /// Downloads begun here, by reference: a failed one stays beside its template.
     begun: RwSignal<BTreeMap<String, TaskId>>,
     /// The template that may be removed.

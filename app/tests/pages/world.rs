@@ -7,6 +7,7 @@ use app::api::request::{RequestContext, SessionCookie};
 use app::app::{App, Shell};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
+use axum::response::Response;
 use control::access::SignedIn;
 use control::clock::Clock;
 use control::engine::fake::Fake;
@@ -77,7 +78,23 @@ impl World {
     }
 
     pub async fn create(&self, name: &str) -> Task {
-        let request = serde_json::from_value(serde_json::json!({ "name": name, "template": "local:test", "start": false })).unwrap();
+        self.create_from(name, "local:test").await
+    }
+
+    pub async fn start(&self, name: &str) -> Task {
+        self.end(self.control.containers.start(&self.admin.caller, name, None).await.unwrap()).await
+    }
+
+    /// Waits until the sampler has seen a container.
+    pub async fn sample(&self, name: &str) {
+        let mut ticks = self.control.metrics.subscribe();
+        let has_value = |tick: &control::metrics::Tick| tick.rows.iter().any(|row| row.name == name && row.values.iter().any(Option::is_some));
+        let seen = async { while !has_value(&ticks.recv().await.unwrap()) {} };
+        tokio::time::timeout(Duration::from_secs(20), seen).await.expect("it is sampled");
+    }
+
+    pub async fn create_from(&self, name: &str, template: &str) -> Task {
+        let request = serde_json::from_value(serde_json::json!({ "name": name, "template": template, "start": false })).unwrap();
         self.end(self.control.containers.create(&self.admin.caller, request, None).await.unwrap()).await
     }
 
@@ -96,7 +113,21 @@ impl World {
         self.render(Caller::anonymous("192.0.2.1"), None, needs_setup, path, language).await
     }
 
+    /// Where the page sends a person on to.
+    pub async fn redirect(&self, who: &SignedIn, path: &str) -> Option<String> {
+        let response = self.answer(who.caller.clone(), Some(who.who.clone()), false, path, "en").await;
+        let location = response.headers().get("location").filter(|_| response.status().is_redirection());
+        location.and_then(|location| location.to_str().ok()).map(str::to_owned)
+    }
+
     async fn render(&self, caller: Caller, who: Option<WhoAmI>, needs_setup: bool, path: &str, language: &str) -> (StatusCode, String) {
+        let response = self.answer(caller, who, needs_setup, path, language).await;
+        let status = response.status();
+        let body = to_bytes(response.into_body(), 1 << 24).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn answer(&self, caller: Caller, who: Option<WhoAmI>, needs_setup: bool, path: &str, language: &str) -> Response {
         let context = RequestContext {
             control: self.control.clone(),
             caller,
@@ -107,12 +138,14 @@ impl World {
             build: "test".into(),
             zone_minutes: 0,
         };
-        let request = Request::builder().uri(path).header("accept-language", language).body(Body::empty()).unwrap();
+        let request = Request::builder()
+            .uri(path)
+            .header("accept-language", language)
+            .header("accept", "text/html")
+            .body(Body::empty())
+            .unwrap();
         let render = leptos_axum::render_app_async_with_context(move || context.clone().provide(), || view! { <Shell/> });
-        let response = render(request).await;
-        let status = response.status();
-        let body = to_bytes(response.into_body(), 1 << 24).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        render(request).await
     }
 }
 

@@ -8,10 +8,23 @@ use crate::components::browser;
 use crate::components::button::Tone;
 use crate::components::field::Choice;
 use crate::components::toast::use_toasts;
-use crate::format::use_locale;
+use crate::format::{Locale, use_locale};
 use crate::i18n::frame::{LANGUAGE, SAVE, THEME};
 use crate::i18n::people as text;
 use crate::page_context::{LANGUAGE_COOKIE, THEME_COOKIE, use_page};
+
+/// The languages, each by its own name.
+#[must_use]
+pub fn languages() -> [(String, String); 2] {
+    [("en", text::ENGLISH.en), ("fr", text::FRENCH.fr)].map(|(key, name)| (key.to_owned(), name.to_owned()))
+}
+
+/// The themes, the system's choice first.
+#[must_use]
+pub fn themes(locale: Locale) -> Vec<(String, String)> {
+    let option = |value: &str, words| (value.to_owned(), locale.t(words).to_owned());
+    vec![option("", text::AS_SYSTEM), option("light", text::LIGHT), option("dark", text::DARK)]
+}
 
 /// The form. The page is loaded anew with what was chosen, since the server writes all texts.
 #[component]
@@ -22,9 +35,8 @@ pub fn SettingsForm() -> impl IntoView {
         RwSignal::new(stored.language.unwrap_or_default()),
         RwSignal::new(stored.theme.unwrap_or_default()),
     );
-    let option = move |value: &str, words| (value.to_owned(), locale.t(words).to_owned());
-    let languages = vec![option("", text::AS_BROWSER), option("en", text::ENGLISH), option("fr", text::FRENCH)];
-    let themes = vec![option("", text::AS_SYSTEM), option("light", text::LIGHT), option("dark", text::DARK)];
+    let mut languages = vec![(String::new(), locale.t(text::AS_BROWSER).to_owned())];
+    languages.extend(self::languages());
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         let (language, theme) = (language.get_untracked(), theme.get_untracked());
@@ -45,7 +57,7 @@ pub fn SettingsForm() -> impl IntoView {
             <form class="form" method="post" action="/fn/session/settings" on:submit=submit>
                 <div class="fields">
                     <Choice label=locale.t(LANGUAGE) name="language" value=language options=languages/>
-                    <Choice label=locale.t(THEME) name="theme" value=theme options=themes/>
+                    <Choice label=locale.t(THEME) name="theme" value=theme options=themes(locale)/>
                 </div>
                 <button class=Tone::Plain.class()>{locale.t(SAVE)}</button>
             </form>

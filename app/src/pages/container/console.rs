@@ -2,20 +2,34 @@
 
 use leptos::prelude::*;
 
+use model::container::Action;
+
 use super::Subject;
 use super::terminal::SessionState;
 use crate::components::button::Button;
+use crate::components::page_frame::Empty;
 use crate::components::terminal::{Session, TerminalPane};
 use crate::format::use_locale;
 use crate::i18n::containers as text;
+use crate::pages::actions::refusal;
 
 /// The tab.
 #[component]
 pub fn ConsoleTab(subject: Subject) -> impl IntoView {
+    let (locale, summary) = (use_locale(), subject.row.summary.clone());
+    let off = Memo::new(move |_| summary.with(|summary| refusal(locale, summary, Action::Console)));
+    move || match off.get() {
+        Some(why) => view! { <Empty title=why/> }.into_any(),
+        None => view! { <Console name=subject.name.clone()/> }.into_any(),
+    }
+}
+
+#[component]
+fn Console(name: String) -> impl IntoView {
     let locale = use_locale();
     let session = RwSignal::new(Session::default());
     let round = RwSignal::new(0_u32);
-    let is_over = move || matches!(session.get(), Session::Ended(..) | Session::Refused(_));
+    let is_over = move || matches!(session.get(), Session::Ended(..) | Session::Refused(..));
     let again = move |()| {
         session.set(Session::Opening);
         round.update(|round| *round += 1);
@@ -28,8 +42,8 @@ pub fn ConsoleTab(subject: Subject) -> impl IntoView {
         </div>
         {move || {
             round.track();
-            let socket = format!("/ws/containers/{}/console", subject.name);
-            let label = locale.fill(text::TERMINAL_LABEL, &[("name", &subject.name)]);
+            let socket = format!("/ws/containers/{}/console", name);
+            let label = locale.fill(text::TERMINAL_LABEL, &[("name", &name)]);
             view! { <TerminalPane socket=socket label=label session=session/> }
         }}
     }

@@ -1,9 +1,12 @@
 //! The head of a container's page: state, uptime, what may be done now, and what went wrong.
 
 use leptos::prelude::*;
-use model::container::Action;
+use model::container::{Action, ExitReason};
+use model::task::Task;
 use model::{ContainerState, Permission};
 
+use super::rename::RenameQuestion;
+use crate::api::containers::tries_to_start;
 use crate::components::button::{Button, Tone};
 use crate::components::dialog::Dialog;
 use crate::components::icon::Icon;
@@ -16,8 +19,9 @@ use crate::i18n::containers as text;
 use crate::i18n::frame::MENU;
 use crate::live::{Row, use_live};
 use crate::page_context::use_may;
-use crate::pages::actions::{ActionButton, refusal, use_actions};
+use crate::pages::actions::{ActionButton, refusal, use_actions, verb};
 use crate::pages::container_exit::exit_words;
+use crate::pages::tasks::CancelButton;
 
 /// State, uptime, template.
 #[component]
@@ -51,12 +55,19 @@ pub fn HeadActions(row: Row) -> impl IntoView {
     if !use_may(Permission::Containers) {
         return ().into_any();
     }
-    let (is_deleting, is_killing) = (RwSignal::new(false), RwSignal::new(false));
+    let (is_deleting, is_killing, is_renaming) = (RwSignal::new(false), RwSignal::new(false), RwSignal::new(false));
     let summary = row.summary.clone();
+    let is_creating = {
+        let summary = summary.clone();
+        Memo::new(move |_| summary.with(|summary| summary.state == ContainerState::Creating))
+    };
     let is_down = Memo::new(move |_| summary.with(|summary| matches!(summary.state, ContainerState::Stopped | ContainerState::Error)));
     let (first, menu) = (row.clone(), row.clone());
     view! {
-        {move || if is_down.get() {
+        {move || if is_creating.get() {
+            // Its task stands below, with the way to cancel it.
+            ().into_any()
+        } else if is_down.get() {
             view! { <ActionButton row=first.clone() action=Action::Start tone=Tone::Primary/> }.into_any()
         } else {
             view! { <ActionButton row=first.clone() action=Action::Stop/><ActionButton row=first.clone() action=Action::Restart/> }.into_any()
@@ -64,9 +75,11 @@ pub fn HeadActions(row: Row) -> impl IntoView {
         <Menu label=locale.t(MENU)>
             <ActionButton row=menu.clone() action=Action::Freeze tone=Tone::Quiet/>
             <ActionButton row=menu.clone() action=Action::Unfreeze tone=Tone::Quiet/>
+            <Asking row=menu.clone() action=Action::Rename open=is_renaming/>
             <Asking row=menu.clone() action=Action::Kill open=is_killing/>
             <Asking row=menu action=Action::ForceDelete open=is_deleting/>
         </Menu>
+        <RenameQuestion row=row.clone() open=is_renaming/>
         <KillQuestion row=row.clone() open=is_killing/>
         <DeleteQuestion row=row open=is_deleting/>
     }
@@ -77,13 +90,13 @@ pub fn HeadActions(row: Row) -> impl IntoView {
 #[component]
 fn Asking(row: Row, action: Action, open: RwSignal<bool>) -> impl IntoView {
     let locale = use_locale();
-    let (label, icon) = if action == Action::Kill {
-        (text::KILL, Icon::Kill)
-    } else {
-        (text::DELETE, Icon::Delete)
+    let (icon, tone) = match action {
+        Action::Kill => (Icon::Kill, Tone::Danger),
+        Action::Rename => (Icon::Rename, Tone::Quiet),
+        _ => (Icon::Delete, Tone::Danger),
     };
-    let off = Signal::derive(move || row.summary.with(|summary| refusal(summary, action)));
-    view! { <Button label=locale.t(label).to_owned() icon=icon tone=Tone::Danger off=off on_press=move |()| open.set(true)/> }
+    let off = Signal::derive(move || row.summary.with(|summary| refusal(locale, summary, action)));
+    view! { <Button label=locale.t(verb(action)).to_owned() icon=icon tone=tone off=off on_press=move |()| open.set(true)/> }
 }
 
 #[component]
@@ -123,12 +136,31 @@ fn DeleteQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
 /// What a person should know before anything else: the running task, a stop that waits, a run that ended badly.
 #[component]
 pub fn Notices(row: Row) -> impl IntoView {
-    let live = use_live();
+    let (locale, live) = (use_locale(), use_live());
     let summary = row.summary.clone();
-    let task = Memo::new(move |_| summary.with(|summary| summary.task).and_then(|id| live.task(id)));
+    let task = Memo::new(move |_| {
+        summary
+            .with(|summary| summary.task)
+            .and_then(|id| live.task(id))
+            .filter(|task| !task.state.is_over())
+    });
+    let running = Memo::new(move |_| task.with(|task| task.as_ref().map(|task| task.id)));
+    let may = use_may(Permission::Containers);
     let (stopping, ended) = (row.clone(), row);
+    let card = move |first: Task| {
+        let shown = Memo::new(move |_| task.get().unwrap_or_else(|| first.clone()));
+        view! {
+            <div class="card stack">
+                <TaskProgress task=shown/>
+                <div class="row">
+                    <a href=format!("/tasks/{}", shown.with_untracked(|task| task.id))>{locale.t(text::OPEN_TASK)}</a>
+                    {move || (may && shown.with(|task| task.cancellable)).then(|| view! { <CancelButton task=shown/> })}
+                </div>
+            </div>
+        }
+    };
     view! {
-        {move || task.get().filter(|task| !task.state.is_over()).map(|task| view! { <div class="card"><TaskProgress task=task/></div> })}
+        {move || running.get().and_then(|_| task.get_untracked()).map(card)}
         <Stopping row=stopping/>
         <LastExit row=ended/>
     }
@@ -165,16 +197,26 @@ fn Stopping(row: Row) -> impl IntoView {
     }
 }
 
-/// How the last run ended, when it did not end as asked.
+/// How the last run ended, when it did not end as asked; of a start that failed also the way out.
 #[component]
 fn LastExit(row: Row) -> impl IntoView {
-    let locale = use_locale();
+    let (locale, live) = (use_locale(), use_live());
+    let name = row.summary.with_untracked(|summary| summary.name.to_string());
     let exit = Memo::new(move |_| row.summary.with(|summary| summary.last_exit.clone().filter(|_| !summary.state.is_live())));
+    let hint = Memo::new(move |_| {
+        let is_failed_start = exit.with(|exit| exit.as_ref().is_some_and(|exit| exit.reason == ExitReason::StartFailed));
+        let is_start = |task: &Task| tries_to_start(&task.kind);
+        is_failed_start
+            .then(|| live.newest_task(&name, is_start))
+            .flatten()
+            .and_then(|task| task.error?.hint)
+    });
     move || {
         exit.get().map(|exit| {
             view! {
                 <div class="notice" data-tone="failed">
                     <p><strong>{locale.t(text::LAST_EXIT)}</strong>" "<Ago at=exit.at/>": "{exit_words(locale, &exit)}</p>
+                    {move || hint.get().map(|hint| view! { <p class="muted">{hint}</p> })}
                 </div>
             }
         })

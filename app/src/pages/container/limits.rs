@@ -18,6 +18,7 @@ use crate::format::use_locale;
 use crate::forms::limits::{KEYS, changes, error_of, placeholder, text_of};
 use crate::i18n::Text;
 use crate::i18n::containers as text;
+use crate::i18n::frame::NOT_ALLOWED;
 use crate::live::metrics::Feed;
 use crate::live::{Live, use_live};
 use crate::page_context::use_may;
@@ -71,19 +72,26 @@ pub fn LimitsTab(subject: Subject) -> impl IntoView {
             apply.dispatch(set);
         }
     };
-    let is_off = move || changed.with(Vec::is_empty) || has_error() || apply.pending().get() || !may;
+    let is_off = move || changed.with(Vec::is_empty) || has_error() || apply.pending().get();
     let note = move || changed.with(Vec::is_empty).then(|| locale.t(text::NO_CHANGE));
     view! {
-        <form class="card form" on:submit=submit>
+        <form class="card form" method="post" on:submit=submit>
             <Problems form=form/>
             <p class="muted">{locale.t(text::LIMIT_EMPTY)}</p>
-            <div class="fields">
+            <fieldset class="fields plain" disabled=!may aria-label=locale.t(text::RESOURCES)>
                 {KEYS.iter().map(|key| view! { <LimitField key=key form=form feed=feed.clone()/> }).collect_view()}
-            </div>
-            <div class="row">
-                <button class=Tone::Primary.class() disabled=is_off>{locale.t(text::APPLY)}</button>
-                <span class="muted">{note}</span>
-            </div>
+            </fieldset>
+            {if may {
+                view! {
+                    <div class="row">
+                        <button class=Tone::Primary.class() disabled=is_off>{locale.t(text::APPLY)}</button>
+                        <span class="muted">{note}</span>
+                    </div>
+                }
+                .into_any()
+            } else {
+                view! { <p class="muted">{locale.t(NOT_ALLOWED)}</p> }.into_any()
+            }}
         </form>
     }
 }
@@ -105,7 +113,7 @@ async fn apply(live: Live, name: String, detail: RwSignal<model::container::Cont
         Err(error) if error.code() == ErrorCode::Stale => {
             form.is_stale.set(true);
             if let Ok(fresh) = functions::show(name).await {
-                detail.try_set(fresh);
+                detail.try_set(fresh.detail);
             }
             return false;
         }

@@ -12,7 +12,7 @@ use crate::format::use_locale;
 use crate::i18n::charts;
 use crate::i18n::containers as text;
 use crate::live::Row;
-use crate::live::metrics::{CPU, MEMORY};
+use crate::live::metrics::{CPU, MEMORY, MEMORY_WITH_CACHE, Meters};
 use crate::pages::container_exit::exit_words;
 use crate::pages::graphs::{COMMON, Graphs};
 
@@ -79,7 +79,7 @@ fn Levels(row: Row) -> impl IntoView {
         Signal::derive(move || Level {
             used: meters.with(|meters| meters.value(column)),
             limit: summary.with(|summary| limit(&summary.limits)),
-            ..Level::default()
+            reclaimable: meters.with(|meters| (column == MEMORY).then(|| cache(meters))?),
         })
     };
     #[expect(clippy::cast_precision_loss, reason = "a level in a vessel")]
@@ -94,6 +94,11 @@ fn Levels(row: Row) -> impl IntoView {
             <Waterline label=locale.t(charts::PROCESSES) quantity=Quantity::Count level=level(PIDS, pids)/>
         </section>
     }
+}
+
+/// What of the memory could be given back at once.
+fn cache(meters: &Meters) -> Option<f64> {
+    Some((meters.value(MEMORY_WITH_CACHE)? - meters.value(MEMORY)?).max(0.0))
 }
 
 #[component]

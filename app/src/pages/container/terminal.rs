@@ -15,6 +15,7 @@ use crate::components::page_frame::Empty;
 use crate::components::terminal::{Session, TerminalPane};
 use crate::format::use_locale;
 use crate::i18n::containers as text;
+use crate::i18n::{Lang, reasons};
 use crate::page_context::use_may;
 use crate::pages::actions::ActionButton;
 
@@ -65,11 +66,13 @@ fn Shell(subject: Subject, session: RwSignal<Session>, can_run: Memo<bool>) -> i
     let name = subject.name.clone();
     let open = Callback::new(move |is_new: bool| find_or_open(name.clone(), is_new, wanted));
     Effect::new(move || open.run(false));
+    let is_over = move || matches!(session.get(), Session::Ended(..) | Session::Refused(..));
     let off = Signal::derive(move || (!can_run.get()).then(|| locale.t(text::NOT_RUNNING).to_owned()));
     view! {
         <div class="pane-head">
             <p class="muted">{locale.t(text::TERMINAL_HINT)}</p>
             <SessionState session=session/>
+            {move || is_over().then(|| view! { <Button label=locale.t(text::OPEN_AGAIN).to_owned() off=off on_press=move |()| open.run(false)/> })}
             <Button label=locale.t(text::NEW_TERMINAL).to_owned() icon=Icon::Plus off=off on_press=move |()| open.run(true)/>
         </div>
         {move || match wanted.get() {
@@ -113,12 +116,18 @@ pub fn SessionState(session: RwSignal<Session>) -> impl IntoView {
         Session::Open => String::new(),
         Session::Lost => locale.t(text::TERMINAL_LOST).to_owned(),
         Session::Ended(code, reason) => {
-            let exited = locale.fill(text::EXITED_WITH, &[("code", &code.to_string())]);
-            let why = if reason.is_empty() { exited } else { reason };
+            let why = match reasons::end(&reason) {
+                Some(known) => locale.t(known).to_owned(),
+                None if reason.is_empty() => locale.fill(text::EXITED_WITH, &[("code", &code.to_string())]),
+                None => reason,
+            };
             locale.fill(text::TERMINAL_ENDED, &[("why", &why)])
         }
-        Session::Refused(why) if why.is_empty() => locale.t(text::TERMINAL_REFUSED).to_owned(),
-        Session::Refused(why) => format!("{}: {why}", locale.t(text::TERMINAL_REFUSED)),
+        Session::Refused(code, reason) => {
+            let said = locale.lang == Lang::En && !reason.is_empty();
+            let why = if said { reason } else { locale.t(reasons::closed(code)).to_owned() };
+            locale.fill(text::TERMINAL_REFUSED, &[("why", &why)])
+        }
     };
     view! { <p class="pane-head__state" role="status">{words}</p> }
 }

@@ -12,14 +12,18 @@ use crate::i18n::frame::SELECTED;
 use crate::live::{Row, use_live};
 use crate::pages::actions::use_actions;
 
-/// Starts or stops what is selected and may be; the others are left alone.
+/// Starts or stops what is selected and may be; the others are left alone. For those who may act.
 #[component]
 pub fn BulkBar(selection: Selection) -> impl IntoView {
     let (locale, live, actions) = (use_locale(), use_live(), use_actions());
-    let able = move |action: Action| -> Vec<Row> {
+    let chosen = move || -> Vec<Row> {
         let ids = selection.ids.get();
-        let may = |row: &&Row| row.summary.with(|summary| summary.state.allows(action).is_ok());
-        live.rows.with(|rows| ids.iter().filter_map(|id| rows.get(id)).filter(may).cloned().collect())
+        live.rows.with(|rows| ids.iter().filter_map(|id| rows.get(id)).cloned().collect())
+    };
+    let able = move |action: Action| {
+        let mut rows = chosen();
+        rows.retain(|row| row.summary.with(|summary| summary.state.allows(action).is_ok()));
+        rows
     };
     let count = Memo::new(move |_| selection.ids.with(|ids| ids.len() as u64));
     let startable = Memo::new(move |_| able(Action::Start).len() as u64);

@@ -29,7 +29,7 @@ pub fn ContainerRow(
     let locale = use_locale();
     let summary = row.summary.clone();
     let name = summary.with_untracked(|summary| summary.name.to_string());
-    let id = row.id;
+    let (id, may) = (row.id, use_may(model::Permission::Containers));
     let is_selected = Memo::new(move |_| selection.ids.with(|ids| ids.contains(&id)));
     let state = {
         let summary = summary.clone();
@@ -42,15 +42,17 @@ pub fn ContainerRow(
     view! {
         <tr aria-rowindex=move || (place.get() + 1).to_string() aria-selected=move || is_selected.get().to_string()>
             <td class="cell-select">
-                <input type="checkbox" prop:checked=move || is_selected.get() on:change=move |_| selection.toggle(id)
-                    aria-label=locale.fill(text::SELECT, &[("name", &name)])/>
+                {may.then(|| view! {
+                    <input type="checkbox" prop:checked=move || is_selected.get() on:change=move |_| selection.toggle(id)
+                        aria-label=locale.fill(text::SELECT, &[("name", &name)])/>
+                })}
             </td>
             <td class="cell-state"><StateBadge state=state degraded=degraded/></td>
             <th scope="row" class="cell-name"><a href=format!("/containers/{name}")><bdi>{name.clone()}</bdi></a></th>
             <Values row=row.clone()/>
             <Facts row=row.clone()/>
             <td class="cell-actions">
-                {use_may(model::Permission::Containers).then(|| view! { <RowActions row=row/> })}
+                {may.then(|| view! { <RowActions row=row/> })}
             </td>
         </tr>
     }

@@ -12,6 +12,7 @@ use crate::format::use_locale;
 use crate::i18n::Text;
 use crate::i18n::containers as text;
 use crate::live::use_live;
+use crate::page_context::use_may;
 
 /// Draws the rows of `ids` that are in sight.
 #[component]
@@ -34,7 +35,9 @@ pub fn ContainerTable(ids: Memo<Vec<ContainerId>>, order: Memo<Order>, selection
             <thead>
                 <tr aria-rowindex="1">
                     <th scope="col" class="cell-select">
-                        <input type="checkbox" prop:checked=move || is_all.get() on:change=select_all aria-label=locale.t(text::SELECT_ALL)/>
+                        {use_may(model::Permission::Containers).then(|| view! {
+                            <input type="checkbox" prop:checked=move || is_all.get() on:change=select_all aria-label=locale.t(text::SELECT_ALL)/>
+                        })}
                     </th>
                     {head(Column::State, text::STATE, "cell-state")}
                     {head(Column::Name, text::NAME, "cell-name")}

@@ -8,17 +8,22 @@ use leptos_router::hooks::use_navigate;
 use model::ErrorCode;
 use model::container::CreateRequest;
 use model::id::TaskId;
-use model::task::{Task, TaskState};
+use model::task::Task;
 use wasm_bindgen::JsCast as _;
 
 use super::Start;
 use crate::api::{ApiError, containers as functions, tasks};
+use crate::components::browser;
 use crate::format::{Locale, use_locale};
 use crate::forms::create::{FIELDS, TICKS, initial, parse};
 use crate::forms::limits::KEYS;
 use crate::forms::presets;
 use crate::forms::problems::{Problems, words};
-use crate::live::{Live, use_live};
+use crate::live::{Badge, Live, use_live};
+use crate::pages::container::why_name_refused;
+
+/// How long the stream has to tell of a new container before it is asked for.
+const LOOK_MS: u64 = 1500;
 
 /// What the server says about the NIC as a whole.
 pub const NIC: &str = "nic";
@@ -38,7 +43,8 @@ pub struct Form {
     is_sending: RwSignal<bool>,
     /// Names this try: the same form sent again after a lost answer is one request, after an answer it is another.
     attempt: StoredValue<i64>,
-    leave: StoredValue<Callback<String>>,
+    /// The name of what is being made: its page is shown as soon as it stands in the list.
+    made: RwSignal<Option<String>>,
     live: Live,
     locale: Locale,
 }
@@ -54,7 +60,9 @@ impl Form {
             "name" => start.name.clone(),
             key => sizes.get(key).cloned().unwrap_or_else(|| initial(key)),
         };
-        let navigate = use_navigate();
+        let (live, navigate) = (use_live(), use_navigate());
+        let made = RwSignal::new(None::<String>);
+        leave_when_there(live, made, move |path| navigate(&path, leptos_router::NavigateOptions::default()));
         Self {
             typed: StoredValue::new(FIELDS.into_iter().chain(KEYS).map(|field| (field, RwSignal::new(first(field)))).collect()),
             ticked: StoredValue::new(TICKS.into_iter().map(|field| (field, RwSignal::new(false))).collect()),
@@ -64,8 +72,8 @@ impl Form {
             is_unfolded: RwSignal::new(false),
             is_sending: RwSignal::new(false),
             attempt: StoredValue::new(0),
-            leave: StoredValue::new(Callback::new(move |path: String| navigate(&path, leptos_router::NavigateOptions::default()))),
-            live: use_live(),
+            made,
+            live,
             locale: use_locale(),
         }
     }
@@ -122,6 +130,11 @@ impl Form {
                     .filter(|body| body.field.as_deref() == Some(field))
                     .map(|body| body.message)
             };
+            if field == "name"
+                && let Some(error) = self.refused.get().filter(|error| error.code() == ErrorCode::Conflict)
+            {
+                return Some(why_name_refused(self.locale, &error));
+            }
             ruled.or_else(said).map(|message| words(self.locale, field, &message))
         })
     }
@@ -131,7 +144,7 @@ impl Form {
         let has_place = |field: &str| FIELDS.contains(&field) || KEYS.contains(&field) || field == NIC;
         self.refused
             .get()
-            .filter(|error| error.code() != ErrorCode::Invalid || !error.body().field.is_some_and(|field| has_place(&field)))
+            .filter(|error| !matches!(error.code(), ErrorCode::Invalid | ErrorCode::Conflict) || !error.body().field.is_some_and(|field| has_place(&field)))
     }
 
     /// Brings the first wrong field into sight and gives it the focus.
@@ -149,7 +162,7 @@ impl Form {
         }));
     }
 
-    /// Sends the request; when it is made, the page of the container follows.
+    /// Sends the request; the page of the container follows as soon as there is one, with the task on it.
     pub fn send(self, start: bool) {
         self.refused.set(None);
         self.is_checked.set(true);
@@ -206,16 +219,41 @@ impl Form {
         let id = task.id;
         self.task.try_set(Some(id));
         self.live.seed_task(task);
-        self.live.when_over(
-            id,
-            Callback::new(move |task: Task| {
-                // Whoever left the page meanwhile is not called away from where they are.
-                if task.state == TaskState::Done {
-                    self.leave.try_with_value(|leave| leave.try_run(format!("/containers/{name}")));
-                }
-            }),
-        );
+        // Whoever left the page meanwhile is not called away from where they are: the signal is gone with it.
+        self.made.try_set(Some(name.clone()));
+        look_for(self.live, name, id);
     }
+}
+
+/// Goes to the page of a container once the list of this tab has it.
+fn leave_when_there(live: Live, made: RwSignal<Option<String>>, leave: impl Fn(String) + 'static) {
+    Effect::new(move || {
+        if let Some(name) = made.get().filter(|name| live.row_named(name).is_some()) {
+            leave(format!("/containers/{name}"));
+        }
+    });
+}
+
+/// The stream tells of the new container; without one it is asked for, until it is there or its making has failed.
+fn look_for(live: Live, name: String, task: TaskId) {
+    let is_over = move || {
+        let known = live
+            .tasks
+            .try_with_untracked(|tasks| tasks.get(&task).is_some_and(|task| task.with_untracked(|task| task.state.is_over())));
+        known.unwrap_or(true)
+    };
+    browser::after(LOOK_MS, move || {
+        if live.badge.try_get_untracked().is_none_or(Badge::is_live) && !is_over() {
+            return;
+        }
+        spawn_local(async move {
+            match functions::show(name.clone()).await {
+                Ok(opened) => live.seed_container(opened.detail.summary),
+                Err(_) if is_over() => {}
+                Err(_) => look_for(live, name, task),
+            }
+        });
+    });
 }
 
 /// A short mark of a text (FNV-1a).

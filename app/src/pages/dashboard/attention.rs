@@ -10,6 +10,8 @@ use crate::components::page_frame::Loaded;
 use crate::components::state_badge::StateBadge;
 use crate::format::use_locale;
 use crate::i18n::containers as text;
+use crate::i18n::{Text, reasons};
+use crate::live::metrics::FeedData;
 use crate::live::{Row, use_live};
 use crate::pages::container_exit::exit_words;
 
@@ -34,16 +36,62 @@ fn Findings(report: HostReport) -> impl IntoView {
         live.rows
             .with(|rows| rows.values().filter(|row| is_troubled(row)).map(|row| row.id).collect::<Vec<_>>())
     });
+    let alarms = use_alarms();
     let row = move |id| live.rows.with_untracked(|rows| rows.get(&id).cloned()).map(|row| view! { <Troubled row=row/> });
     view! {
         <ul class="findings">
+            {move || alarms.get().into_iter().map(|words| view! { <Alarm words=words/> }).collect_view()}
             <For each=move || troubled.get() key=|id| *id children=row/>
             {checks.into_iter().map(|check| view! { <Check check=check/> }).collect_view()}
         </ul>
-        <Show when=move || troubled.with(Vec::is_empty) && !has_checks>
+        <Show when=move || troubled.with(Vec::is_empty) && alarms.with(Vec::is_empty) && !has_checks>
             <p class="muted">{locale.t(text::ALL_WELL)}</p>
         </Show>
     }
+}
+
+/// The share of the disk from which it is told, and that of time spent waiting.
+const DISK_ALARM: f64 = 0.85;
+const PRESSURE_ALARM: f64 = 0.2;
+/// Seconds over which pressure is judged, so that a short burst is no alarm.
+const PRESSURE_SECONDS: usize = 30;
+
+/// What the host is short of, in words.
+fn use_alarms() -> Memo<Vec<String>> {
+    let (locale, live) = (use_locale(), use_live());
+    let feed = live.feed(model::metrics::HOST);
+    Memo::new(move |_| {
+        // Server and browser begin with the same words: pressure needs some seconds of values.
+        let is_live = live.badge.get().is_live();
+        let found = feed.with(|feed| alarms(feed, is_live));
+        found
+            .into_iter()
+            .map(|(words, share)| locale.fill(words, &[("percent", &locale.percent(share))]))
+            .collect()
+    })
+}
+
+fn alarms(feed: &FeedData, is_live: bool) -> Vec<(Text, f64)> {
+    let disk = feed.newest("disk./.used").zip(feed.newest("disk./.total").filter(|total| *total > 0.0));
+    let disk = disk.map(|(used, total)| used / total).filter(|share| *share > DISK_ALARM);
+    let pressures = [
+        ("pressure.cpu.some", text::SHORT_OF_CPU),
+        ("pressure.memory.some", text::SHORT_OF_MEMORY),
+        ("pressure.io.some", text::SHORT_OF_IO),
+    ];
+    let pressure = |(series, words)| {
+        let share = feed.mean(series, PRESSURE_SECONDS).filter(|_| is_live)?;
+        (share > PRESSURE_ALARM).then_some((words, share))
+    };
+    disk.map(|share| (text::DISK_FULL, share))
+        .into_iter()
+        .chain(pressures.into_iter().filter_map(pressure))
+        .collect()
+}
+
+#[component]
+fn Alarm(words: String) -> impl IntoView {
+    view! { <li data-level="limited"><Glyph icon=Icon::Warning/><span>{words}</span></li> }
 }
 
 fn is_troubled(row: &Row) -> bool {
@@ -79,11 +127,39 @@ fn Troubled(row: Row) -> impl IntoView {
 /// A shortcoming of the host with its fix.
 #[component]
 fn Check(check: HostCheck) -> impl IntoView {
+    let locale = use_locale();
+    let name = reasons::check(&check.name).map_or_else(|| check.name.clone(), |words| locale.t(words).to_owned());
     view! {
         <li data-level=if check.level == CheckLevel::Missing { "missing" } else { "limited" }>
             <Glyph icon=Icon::Warning/>
-            <span><strong>{check.name}</strong>": "{check.found}</span>
+            <span><strong>{name}</strong>": "{check.found}</span>
             {check.fix.map(|fix| view! { <span class="muted">{fix}</span> })}
         </li>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::events::{Curve, Curves};
+
+    #[test]
+    fn a_full_disk_and_waiting_programs_are_told() {
+        let mut feed = FeedData::default();
+        assert!(alarms(&feed, true).is_empty());
+        let curve = |value: f64| Curve {
+            avg: vec![Some(value), Some(value)],
+            max: Vec::new(),
+        };
+        feed.seed(&Curves {
+            step_ms: 1000,
+            from: model::Timestamp::from_ms(0),
+            series: [("pressure.io.some".to_owned(), curve(0.5)), ("pressure.cpu.some".to_owned(), curve(0.1))].into(),
+        });
+        feed.begin_with([("disk./.used".to_owned(), 90.0), ("disk./.total".to_owned(), 100.0)].into());
+        assert_eq!(alarms(&feed, true), [(text::DISK_FULL, 0.9), (text::SHORT_OF_IO, 0.5)]);
+        assert_eq!(alarms(&feed, false), [(text::DISK_FULL, 0.9)]);
+        feed.begin_with([("disk./.used".to_owned(), 85.0), ("disk./.total".to_owned(), 100.0)].into());
+        assert_eq!(alarms(&feed, true), [(text::SHORT_OF_IO, 0.5)]);
     }
 }

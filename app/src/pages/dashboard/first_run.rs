@@ -4,18 +4,23 @@ use leptos::prelude::*;
 use model::Permission;
 use model::template::Template;
 
-use crate::api::host;
+use crate::api::host::{self, Recommended};
 use crate::components::button::LinkButton;
 use crate::components::page_frame::Loaded;
 use crate::format::use_locale;
 use crate::i18n::containers as text;
+use crate::live::{Badge, use_live};
 use crate::page_context::use_may;
+use crate::pages::container::create_with;
 
 /// Offers up to three templates; each leads to the create page with everything filled in.
 #[component]
 pub fn FirstRun() -> impl IntoView {
-    let locale = use_locale();
-    let offers = Resource::new(|| (), |()| host::recommended());
+    let (locale, live) = (use_locale(), use_live());
+    let outcomes = live.outcomes(|kind| host::reads_sources(kind) || kind.starts_with("template."));
+    // A reading that ended before the stream was open is in no event.
+    let is_connected = Memo::new(move |_| live.badge.get() == Badge::Live);
+    let offers = Resource::new(move || (outcomes.get(), is_connected.get()), |_| host::recommended());
     view! {
         <section class="card first-run">
             <h2>{locale.t(text::WELCOME)}</h2>
@@ -29,16 +34,22 @@ pub fn FirstRun() -> impl IntoView {
 }
 
 #[component]
-fn Offers(offers: Vec<Template>) -> impl IntoView {
-    let locale = use_locale();
-    if offers.is_empty() {
+fn Offers(offers: Recommended) -> impl IntoView {
+    let (locale, live) = (use_locale(), use_live());
+    let is_doing = live.is_doing(host::reads_sources);
+    let is_reading = Memo::new(move |_| offers.is_reading || is_doing.get());
+    if offers.templates.is_empty() {
         return view! {
-            <p class="muted">{locale.t(text::NO_OFFERS)}</p>
-            <LinkButton href="/sources" label=locale.t(crate::i18n::frame::SOURCES)/>
+            <Show when=move || is_reading.get() fallback=move || view! {
+                <p class="muted">{locale.t(text::NO_OFFERS)}</p>
+                <LinkButton href="/sources" label=locale.t(crate::i18n::frame::SOURCES)/>
+            }>
+                <p class="muted" role="status">{locale.t(text::READING_SOURCES)}</p>
+            </Show>
         }
         .into_any();
     }
-    view! { <ul class="offers">{offers.into_iter().map(|template| view! { <li><Offer template=template/></li> }).collect_view()}</ul> }.into_any()
+    view! { <ul class="offers">{offers.templates.into_iter().map(|template| view! { <li><Offer template=template/></li> }).collect_view()}</ul> }.into_any()
 }
 
 #[component]
@@ -50,7 +61,7 @@ fn Offer(template: Template) -> impl IntoView {
         (false, None) => String::new(),
     };
     let reference = template.reference.to_string();
-    let href = format!("/create?template={}", reference.replace('/', "%2F").replace(':', "%3A"));
+    let href = create_with(&reference);
     view! {
         <a class="offer" href=href>
             <strong><bdi>{template.name}</bdi></strong>

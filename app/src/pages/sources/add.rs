@@ -19,13 +19,9 @@ use crate::i18n::upkeep as text;
 
 const POST: &str = "/fn/sources/add";
 /// The kinds that can be added, with the words that the form sends.
-const KINDS: [(&str, SourceKind); 5] = [
-    ("simplestreams", SourceKind::Simplestreams),
-    ("mirror", SourceKind::Mirror),
-    ("aplinfo", SourceKind::Aplinfo),
-    ("oci", SourceKind::Oci),
-    ("lxc", SourceKind::Lxc),
-];
+const KINDS: [(&str, SourceKind); 2] = [("simplestreams", SourceKind::Simplestreams), ("mirror", SourceKind::Mirror)];
+/// Kinds that this version cannot read yet.
+const LATER: [SourceKind; 3] = [SourceKind::Aplinfo, SourceKind::Oci, SourceKind::Lxc];
 
 #[derive(Clone, Copy)]
 struct Form {
@@ -94,6 +90,7 @@ pub fn AddSource(shelf: Shelf) -> impl IntoView {
         is_sending: RwSignal::new(false),
     };
     let kinds = KINDS.map(|(key, kind)| (key.to_owned(), locale.t(row::kind(kind)).to_owned())).to_vec();
+    let later = LATER.map(|kind| locale.fill(text::LATER, &[("kind", locale.t(row::kind(kind)))])).to_vec();
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         if !form.is_sending.get_untracked() {
@@ -112,7 +109,7 @@ pub fn AddSource(shelf: Shelf) -> impl IntoView {
                 {move || whole().map(|error| view! { <ErrorNote error=error title=text::NOT_ADDED/> })}
                 <div class="fields">
                     <Field label=locale.t(text::NAME) name="name" value=form.name hint=locale.t(text::SOURCE_NAME_HINT) error=form.error_of("name") required=true autocomplete="off"/>
-                    <Choice label=locale.t(text::KIND) name="kind" value=form.kind options=kinds/>
+                    <Choice label=locale.t(text::KIND) name="kind" value=form.kind options=kinds later=later/>
                     <Field label=locale.t(text::ADDRESS) name="url" kind="url" value=form.url hint=locale.t(text::SOURCE_URL_HINT) error=form.error_of("url")
                         required=true autocomplete="off" placeholder="https://"/>
                 </div>

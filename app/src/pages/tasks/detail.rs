@@ -82,7 +82,7 @@ fn Followed(task: Task) -> impl IntoView {
 
 /// A form, so that it works without script. While the task is over it is off and says so.
 #[component]
-fn CancelButton(task: Memo<Task>) -> impl IntoView {
+pub fn CancelButton(task: Memo<Task>) -> impl IntoView {
     let (locale, live, toasts) = (use_locale(), use_live(), use_toasts());
     let id = task.with_untracked(|task| task.id);
     let is_asked = RwSignal::new(false);

@@ -8,6 +8,7 @@ use crate::api::tasks as functions;
 use crate::components::field::Tick;
 use crate::components::page_frame::{Empty, Loaded};
 use crate::format::use_locale;
+use crate::i18n::reasons::said;
 use crate::i18n::upkeep as text;
 use crate::live::use_live;
 
@@ -61,7 +62,7 @@ fn Lines(id: TaskId, is_over: Memo<bool>, first: String) -> impl IntoView {
 
 /// Reads the log each second until the task is over, and then a last time. A reading that is late skips the next.
 fn read_again(id: TaskId, is_over: Memo<bool>, log: RwSignal<String>, stale: RwSignal<Option<String>>) {
-    let now_ms = use_live().now_ms;
+    let (locale, now_ms) = (use_locale(), use_live().now_ms);
     let is_reading = StoredValue::new(false);
     let due = Memo::new(move |_| if is_over.get() { None } else { Some(now_ms.get() / 1000) });
     Effect::new(move |before: Option<Option<i64>>| {
@@ -77,7 +78,7 @@ fn read_again(id: TaskId, is_over: Memo<bool>, log: RwSignal<String>, stale: RwS
                         log.try_set(fresh);
                     }
                     Err(error) => {
-                        stale.try_set(Some(error.to_string()));
+                        stale.try_set(Some(said(locale, error.code(), &error.to_string())));
                     }
                 }
                 is_reading.try_set_value(false);

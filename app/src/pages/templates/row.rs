@@ -14,6 +14,7 @@ use crate::components::task_progress::TaskProgress;
 use crate::format::use_locale;
 use crate::i18n::supply as text;
 use crate::page_context::use_may;
+use crate::pages::container::create_with;
 
 /// Removes the template that was asked about.
 pub fn remove(shelf: Shelf) {
@@ -116,7 +117,7 @@ fn Actions(shelf: Shelf, template: Template, running: Memo<Option<TaskId>>) -> i
     let wants = if template.newer_available { text::UPDATE_NAMED } else { text::DOWNLOAD_NAMED };
     let download_label = locale.fill(wants, &[("name", &name)]);
     let remove_label = locale.fill(text::REMOVE_NAMED, &[("name", &name)]);
-    let href = format!("/create?template={}", reference.replace('/', "%2F").replace(':', "%3A"));
+    let href = create_with(&reference);
     let (for_download, for_remove) = (reference.clone(), reference.clone());
     let can_download = may && is_usable && (!template.downloaded || template.newer_available);
     let in_use = (!template.used_by.is_empty()).then(|| locale.fill(text::USED_BY, &[("names", &template.used_by.join(", "))]));

@@ -10,6 +10,7 @@ use crate::components::button::{Button, LinkButton, Tone};
 use crate::components::icon::{Glyph, Icon};
 use crate::format::use_locale;
 use crate::i18n::frame::{PHASE_WORK, SOURCES};
+use crate::i18n::reasons::said;
 use crate::i18n::{supply as text, upkeep};
 use crate::page_context::use_may;
 
@@ -28,10 +29,16 @@ fn refresh(shelf: Shelf) {
             Ok(task) => {
                 let id = task.id;
                 shelf.live.seed_task(task);
-                let over = move |task: model::task::Task| ended(task.error.filter(|_| task.state == TaskState::Failed).map(|error| error.message));
+                let over = move |task: model::task::Task| {
+                    ended(
+                        task.error
+                            .filter(|_| task.state == TaskState::Failed)
+                            .map(|error| said(shelf.locale, error.code, &error.message)),
+                    )
+                };
                 shelf.live.when_over(id, Callback::new(over));
             }
-            Err(error) => ended(Some(error.to_string())),
+            Err(error) => ended(Some(said(shelf.locale, error.code(), &error.to_string()))),
         }
     });
 }

@@ -1,0 +1,65 @@
+//! Giving a container another name.
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use model::{ContainerName, ErrorCode};
+
+use crate::api::ApiError;
+use crate::api::containers as functions;
+use crate::components::button::Tone;
+use crate::components::dialog::Dialog;
+use crate::components::field::Field;
+use crate::format::{Locale, use_locale};
+use crate::forms::problems::words;
+use crate::i18n::containers as text;
+use crate::i18n::reasons::said;
+use crate::live::{Row, use_live};
+
+/// Another name: asked for in a dialog that stays open while the server refuses it.
+#[component]
+pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
+    let (locale, live) = (use_locale(), use_live());
+    let name = row.summary.with_untracked(|summary| summary.name.to_string());
+    let (typed, refused) = (RwSignal::new(name.clone()), RwSignal::new(None::<String>));
+    let navigate = leptos_router::hooks::use_navigate();
+    let ruled = Memo::new(move |_| {
+        let problem = typed.with(|typed| typed.trim().parse::<ContainerName>().err());
+        problem.map(|error| words(locale, "name", &error.to_string()))
+    });
+    let (old, title) = (name.clone(), locale.fill(text::RENAME_TITLE, &[("name", &name)]));
+    let off = Signal::derive(move || {
+        let is_same = typed.with(|typed| typed.trim() == old);
+        ruled.get().or_else(|| is_same.then(|| locale.t(text::NAME_SAME).to_owned()))
+    });
+    let error = Signal::derive(move || ruled.get().or_else(|| refused.get()));
+    let rename = move |()| {
+        let (name, navigate, new) = (name.clone(), navigate.clone(), typed.get_untracked().trim().to_owned());
+        refused.set(None);
+        spawn_local(async move {
+            match functions::rename(name, new.clone()).await {
+                Ok(detail) => {
+                    live.seed_container(detail.summary);
+                    navigate(&format!("/containers/{new}"), leptos_router::NavigateOptions::default());
+                }
+                Err(error) => {
+                    refused.try_set(Some(why(locale, &error)));
+                    open.try_set(true);
+                }
+            }
+        });
+    };
+    view! {
+        <Dialog open=open title=title confirm=locale.t(text::RENAME).to_owned() off=off tone=Tone::Primary on_confirm=rename>
+            <Field label=locale.t(text::NEW_NAME) name="new-name" value=typed error=error autocomplete="off"/>
+            <p class="muted">{locale.t(text::RENAME_TEXT)}</p>
+        </Dialog>
+    }
+}
+
+/// Why the name was refused; that it is taken is the one cause which belongs to the name.
+pub fn why(locale: Locale, error: &ApiError) -> String {
+    if error.code() == ErrorCode::Conflict && error.body().field.is_some() {
+        return locale.t(text::NAME_TAKEN).to_owned();
+    }
+    said(locale, error.code(), &error.to_string())
+}
