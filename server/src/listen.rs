@@ -125,14 +125,20 @@ impl Acceptor {
         };
         let this = self.clone();
         self.connections.spawn(async move {
-            let _held = (permit, slot);
-            if let Err(error) = this.serve_network(stream, address, tls).await {
+            let held = Held(Arc::new((permit, slot)));
+            if let Err(error) = this.serve_network(stream, address, tls, held).await {
                 tracing::debug!(%error, peer = %address, "a connection ended early");
             }
         });
     }
 
-    async fn serve_network(&self, stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    async fn serve_network(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        held: Held,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         // Small frames of terminals and events must not wait for each other.
         stream.set_nodelay(true)?;
         let peer = Peer::Network {
@@ -141,13 +147,15 @@ impl Acceptor {
             is_tls: tls.is_some(),
         };
         let Some(tls) = tls else {
-            return self.serve_http1(stream, peer).await;
+            return self.serve_http1(stream, peer, Some(held)).await;
         };
         let stream = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await??;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            // No WebSocket of ours comes over HTTP/2.
+            let _held = held;
             self.serve_http2(stream, peer).await
         } else {
-            self.serve_http1(stream, peer).await
+            self.serve_http1(stream, peer, Some(held)).await
         }
     }
 
@@ -157,18 +165,24 @@ impl Acceptor {
             let Some(peer) = local::judge(&stream) else {
                 return local::refuse(stream).await;
             };
-            if let Err(error) = this.serve_http1(stream, peer).await {
+            if let Err(error) = this.serve_http1(stream, peer, None).await {
                 tracing::debug!(%error, "a connection to the local socket ended early");
             }
         });
     }
 
-    async fn serve_http1<S>(&self, stream: S, peer: Peer) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+    async fn serve_http1<S>(&self, stream: S, peer: Peer, held: Option<Held>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let router = self.router.clone();
-        let service = service_fn(move |request: hyper::Request<Incoming>| answer(router.clone(), peer.clone(), request));
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            // For whoever upgrades the connection: hyper gives it away then, and its place is still taken.
+            if let Some(held) = held.clone() {
+                request.extensions_mut().insert(held);
+            }
+            answer(router.clone(), peer.clone(), request)
+        });
         let connection = http1_builder().serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
@@ -229,6 +243,10 @@ fn http2_builder() -> http2::Builder<TokioExecutor> {
         .max_pending_accept_reset_streams(20);
     builder
 }
+
+/// The place that a connection takes, as long as anybody uses it.
+#[derive(Clone, Debug)]
+pub struct Held(#[expect(dead_code, reason = "dropped with the connection")] Arc<(OwnedSemaphorePermit, Slot)>);
 
 /// One of the connections that an address may have.
 #[derive(Debug)]

@@ -168,7 +168,7 @@ pub async fn delete(name: String, force: bool, purge: bool) -> ApiResult<Task> {
 #[server(name = UndoDeleteFn, prefix = "/fn", endpoint = "containers/undo_delete", input = Json)]
 pub async fn undo_delete(id: ContainerId) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
-    Ok(control.containers.restore(&caller, id, None).await?)
+    Ok(control.containers.restore(&caller, id, None, None).await?)
 }
 
 /// What was and is done with it, newest first.
@@ -208,7 +208,7 @@ pub async fn update(name: String, change: UpdateRequest, etag: String) -> ApiRes
 #[server(name = RenameFn, prefix = "/fn", endpoint = "containers/rename")]
 pub async fn rename(name: String, new_name: String) -> ApiResult<ContainerDetail> {
     let (control, caller) = request::request()?;
-    Ok(control.containers.rename(&caller, &name, &new_name).await?)
+    Ok(control.containers.rename(&caller, &name, &new_name, None).await?)
 }
 
 /// Creates one; `key` makes a repeated press one and the same request.

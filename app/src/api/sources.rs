@@ -46,5 +46,8 @@ pub async fn remove(name: String) -> ApiResult<()> {
 #[server(name = RefreshSourcesFn, prefix = "/fn", endpoint = "sources/refresh")]
 pub async fn refresh(name: Option<String>) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
-    Ok(control.templates.refresh(&caller, name.as_deref().filter(|name| !name.is_empty())).await?)
+    Ok(control
+        .templates
+        .refresh(&caller, name.as_deref().filter(|name| !name.is_empty()), None)
+        .await?)
 }

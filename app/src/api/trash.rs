@@ -27,7 +27,7 @@ pub async fn list() -> ApiResult<Vec<TrashEntry>> {
 pub async fn restore(id: ContainerId, as_name: Option<String>) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     let as_name = as_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
-    Ok(control.containers.restore(&caller, id, as_name).await?)
+    Ok(control.containers.restore(&caller, id, as_name, None).await?)
 }
 
 /// Deletes one for ever.

@@ -11,7 +11,7 @@ use model::access::Permission;
 use model::container::{Action, ContainerDetail, ContainerSummary};
 use model::error::ErrorCode;
 use model::task::{Progress, Task};
-use model::{ContainerId, ContainerName, ContainerState};
+use model::{ContainerId, ContainerName, ContainerState, Timestamp};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -69,6 +69,7 @@ pub struct Containers {
     board: Arc<Board>,
     /// One at a time chooses ids and addresses, so that transactions rarely collide.
     allocating: Mutex<()>,
+    expiry: trash::Expiry,
 }
 
 /// The parameters of most jobs.
@@ -95,6 +96,7 @@ impl Containers {
             parts,
             board,
             allocating: Mutex::default(),
+            expiry: trash::Expiry::default(),
         });
         this.load().await?;
         this.register_jobs();
@@ -171,6 +173,20 @@ impl Containers {
         Ok(tokio::fs::File::from_std(std::fs::File::from(log)))
     }
 
+    /// What the console printed at or after a moment (to a second), for reading: older files first, each from where it
+    /// shall be read; the last one grows.
+    ///
+    /// # Errors
+    /// `NotAllowed`, `NotFound`, or the engine cannot open it.
+    pub async fn log_since(&self, caller: &Caller, id: ContainerId, since: Timestamp) -> Result<Vec<tokio::fs::File>> {
+        caller.require(Permission::View)?;
+        if self.board.get(id).is_none() {
+            return Err(Error::not_found("container", id));
+        }
+        let files = engine::call(&self.parts.engine, move |engine| engine.console_log_since(id, since)).await?;
+        Ok(files.into_iter().map(|file| tokio::fs::File::from_std(std::fs::File::from(file))).collect())
+    }
+
     /// A good name that is free.
     ///
     /// # Errors
@@ -196,6 +212,11 @@ impl Containers {
         Ok(self.find_for(name, action)?.row.id)
     }
 
+    /// Whether the engine sees processes of it.
+    pub(crate) fn is_live(&self, id: ContainerId) -> bool {
+        self.board.get(id).is_some_and(|live| is_live(&live))
+    }
+
     fn find(&self, name: &str) -> Result<Live> {
         self.board.find(name).ok_or_else(|| Error::not_found("container", name))
     }
@@ -203,7 +224,7 @@ impl Containers {
     /// Finds a container in which the action is legal now.
     fn find_for(&self, name: &str, action: Action) -> Result<Live> {
         let live = self.find(name)?;
-        live.state().allows(action).map_err(|reason| refuse(&live, reason.as_str()))?;
+        live.state().allows(action).map_err(|reason| refuse(&live, reason))?;
         Ok(live)
     }
 

@@ -65,6 +65,8 @@ pub struct Templates {
     seeded: OnceCell<()>,
     refreshing: Mutex<()>,
     web: OnceCell<web::Web>,
+    /// Held while a file that was sent becomes a task.
+    beginning: Mutex<()>,
     cgroup: OnceCell<String>,
     under_way: under_way::UnderWay,
     /// Templates that are being brought here: their layers belong to no row yet.
@@ -92,6 +94,7 @@ impl Templates {
         import::sweep(&folder);
         let this = Arc::new(Self {
             facts,
+            beginning: Mutex::default(),
             engine,
             tasks,
             clock,
@@ -211,7 +214,8 @@ impl Templates {
         }
     }
 
-    /// Reads sources again whose catalogue is a day old or was never read. Called at the start and from time to time.
+    /// Begins to read sources again whose catalogue is a day old or was never read: as a task, so that pages hear of it.
+    /// Called at the start and from time to time.
     pub async fn refresh_stale(&self) {
         const DAY_MS: i64 = 86_400_000;
         let sources = match self.all_sources().await {
@@ -219,13 +223,19 @@ impl Templates {
             Err(error) => return tracing::warn!(%error, "the sources of templates could not be read"),
         };
         let now = self.clock.now().ms;
-        for source in sources
+        let due = sources
             .into_iter()
-            .filter(|source| source.last_refresh_at.is_none_or(|at| now - at.ms > DAY_MS))
-        {
-            if let Err(error) = self.refresh_one(source.name.as_str()).await {
-                tracing::info!(source = %source.name, %error, "the source could not be read now");
-            }
+            .filter(|source| source.last_refresh_at.is_none_or(|at| now - at.ms > DAY_MS));
+        let names: Vec<Name> = due.map(|source| source.name).collect();
+        if names.is_empty() {
+            return;
+        }
+        let target = match names.as_slice() {
+            [one] => one.as_str(),
+            _ => source::EVERY,
+        };
+        if let Err(error) = self.begin_refresh(&Caller::berth(), target, &names, None).await {
+            tracing::info!(%error, "the sources of templates are not read now");
         }
     }
 }

@@ -18,15 +18,14 @@ pub async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
         .client
         .socket(&format!("/ws/containers/{}/console", segment(args.name.as_str())))
         .await?;
-    if !session.out.quiet {
-        eprintln!("console of {}; ctrl-] leaves it", args.name);
-    }
+    let greeting = (!session.out.quiet).then(|| format!("console of {}; ctrl-] leaves it", args.name));
     match terminal::carry(
         socket,
         Manner {
             is_tty: true,
             can_detach: true,
         },
+        greeting,
     )
     .await?
     {
@@ -39,6 +38,7 @@ pub async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
         }
         Ending::Exit { .. } => Ok(()),
         Ending::Left { code } => Err(Failure::new(code, "")),
+        Ending::Refused(failure) => Err(failure),
         Ending::Closed => Err(exit::lost(&"the connection was closed")),
     }
 }

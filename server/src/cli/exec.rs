@@ -42,7 +42,7 @@ pub async fn run(session: &Session, args: Args) -> Result<(), Failure> {
     let opened: Opened = session.client.post(&format!("/api/v1/containers/{name}/exec"), &request(args)).await?;
     let socket = session.client.socket(&format!("/ws/containers/{name}/exec/{}", opened.session)).await?;
     let manner = Manner { is_tty, can_detach: false };
-    result(terminal::carry(socket, manner).await?)
+    result(terminal::carry(socket, manner, None).await?)
 }
 
 fn request(args: Args) -> ExecRequest {
@@ -77,6 +77,7 @@ fn result(ending: Ending) -> Result<(), Failure> {
             Err(Failure::new(exit::of_command(code), ""))
         }
         Ending::Left { code } => Err(Failure::new(code, "")),
+        Ending::Refused(failure) => Err(failure),
         Ending::Closed => Err(exit::lost(&"the connection was closed before the command ended")),
     }
 }

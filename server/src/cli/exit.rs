@@ -28,6 +28,16 @@ pub fn of_status(status: u16) -> u8 {
     }
 }
 
+/// The exit code that the code of a closed WebSocket means: 4000 and a status, or the end of a sign-in.
+#[must_use]
+pub fn of_close(code: u16) -> u8 {
+    match code {
+        1008 => 5,
+        4000.. => of_status(code - 4000),
+        _ => 1,
+    }
+}
+
 /// The exit code of a command inside: its own, or 128 + N; what fits no byte is a failure.
 #[must_use]
 pub fn of_command(code: i32) -> u8 {
@@ -146,6 +156,13 @@ mod tests {
             (507, 1),
         ] {
             assert_eq!(of_status(status), code, "{status}");
+        }
+    }
+
+    #[test]
+    fn codes_of_closed_sockets_are_those_of_statuses() {
+        for (code, exit) in [(1008, 5), (4404, 3), (4409, 4), (4500, 1), (4429, 1), (1001, 1)] {
+            assert_eq!(of_close(code), exit, "{code}");
         }
     }
 

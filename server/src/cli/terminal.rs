@@ -60,8 +60,10 @@ pub enum Ending {
     Detached,
     /// Nobody reads what is printed any more, or this process was asked to end.
     Left { code: u8 },
-    /// The console closed the connection.
+    /// The console closed the connection without a word.
     Closed,
+    /// The console said why it closed the connection.
+    Refused(Failure),
 }
 
 /// What kind of session it is.
@@ -114,11 +116,11 @@ pub fn window() -> Option<(u16, u16)> {
         .find(|(cols, rows)| *cols > 0 && *rows > 0)
 }
 
-/// Carries everything until one end has enough.
+/// Carries everything until one end has enough; the greeting is printed once somebody answers.
 ///
 /// # Errors
 /// The connection broke, or the terminal refuses raw mode.
-pub async fn carry(socket: WebSocketStream<UnixStream>, manner: Manner) -> Result<Ending, Failure> {
+pub async fn carry(socket: WebSocketStream<UnixStream>, manner: Manner, greeting: Option<String>) -> Result<Ending, Failure> {
     let raw = if manner.is_tty {
         RawMode::enter().map_err(|error| exit::local("the terminal refuses raw mode", &error))?
     } else {
@@ -138,7 +140,7 @@ pub async fn carry(socket: WebSocketStream<UnixStream>, manner: Manner) -> Resul
     let watch = tokio::spawn(watch(sender.clone(), manner));
     tokio::spawn(type_in(sender, manner, detach));
     let ending = tokio::select! {
-        ending = take(stream) => ending,
+        ending = take(stream, greeting) => ending,
         Ok(()) = detached => Ok(Ending::Detached),
         Ok(code) = watch => Ok(Ending::Left { code }),
     };
@@ -147,13 +149,18 @@ pub async fn carry(socket: WebSocketStream<UnixStream>, manner: Manner) -> Resul
 }
 
 /// Prints what comes until the end of the session.
-async fn take(mut stream: SplitStream<WebSocketStream<UnixStream>>) -> Result<Ending, Failure> {
+async fn take(mut stream: SplitStream<WebSocketStream<UnixStream>>, mut greeting: Option<String>) -> Result<Ending, Failure> {
     let (printer, printed) = mpsc::channel::<(u8, Bytes)>(16);
     // On a thread of its own, because a pipe that nobody reads blocks.
     let thread = tokio::task::spawn_blocking(move || print(printed));
     let mut ending = Ending::Closed;
     while let Some(message) = stream.next().await {
-        match message.map_err(|error| exit::lost(&error))? {
+        let message = message.map_err(|error| exit::lost(&error))?;
+        if let Some(greeting) = greeting.take_if(|_| !message.is_close()) {
+            // The terminal is raw by now.
+            eprint!("{greeting}\r\n");
+        }
+        match message {
             Message::Binary(frame) if frame.is_empty() => {}
             Message::Binary(frame) => {
                 let printed = printer.send((frame[0], frame.slice(1..))).await;
@@ -169,7 +176,12 @@ async fn take(mut stream: SplitStream<WebSocketStream<UnixStream>>) -> Result<En
                     break;
                 }
             }
-            Message::Close(_) => break,
+            Message::Close(frame) => {
+                if let Some(frame) = frame.filter(|frame| !frame.reason.is_empty()) {
+                    ending = Ending::Refused(Failure::new(exit::of_close(frame.code.into()), frame.reason.to_string()));
+                }
+                break;
+            }
             _ => {}
         }
     }

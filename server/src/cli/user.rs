@@ -24,6 +24,13 @@ pub enum Command {
         #[arg(long, required = true)]
         password_stdin: bool,
     },
+    /// Gives one another role; its sessions end
+    Set {
+        name: Name,
+        /// viewer, operator or administrator
+        #[arg(long, value_name = "R")]
+        role: Role,
+    },
     /// Removes one with its sessions
     Remove { name: Name },
     /// Sets the password of one
@@ -46,6 +53,10 @@ pub async fn run(session: &Session, command: Command) -> Result<(), Failure> {
             let body = serde_json::json!({ "name": name, "role": role, "password": password()? });
             let user: UserInfo = session.client.post("/api/v1/users", &body).await?;
             session.out.done(&user, &format!("added {} ({})", user.name, user.role.as_str()))
+        }
+        Command::Set { name, role } => {
+            let user: UserInfo = session.client.patch(&path(&name), &serde_json::json!({ "role": role })).await?;
+            session.out.done(&user, &format!("{} is {} now", user.name, user.role.as_str()))
         }
         Command::Remove { name } => {
             session.client.tell(Method::DELETE, &path(&name), &()).await?;

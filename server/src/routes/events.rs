@@ -26,6 +26,8 @@ use crate::console::Console;
 
 /// Streams that are open at once, of all visitors.
 const MAX_STREAMS: usize = 1024;
+/// Streams of one visitor: each is a tab.
+const PER_CALLER: usize = 16;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Open streams and what each shall carry.
@@ -90,6 +92,11 @@ async fn open(
         if streams.len() >= MAX_STREAMS {
             return Err(ApiError::new(ErrorCode::SlowDown, format!("{MAX_STREAMS} event streams are open")).hint("close tabs, or try again in 60 s"));
         }
+        let own = streams.values().filter(|open| open.owner == caller.name).count();
+        if own >= PER_CALLER {
+            let message = format!("you have {own} event streams open, and {PER_CALLER} is the most");
+            return Err(ApiError::new(ErrorCode::SlowDown, message).hint("close tabs, or try again in 60 s"));
+        }
         streams.insert(
             id.clone(),
             Open {
@@ -130,7 +137,7 @@ struct Teller {
     console: Console,
     caller: Caller,
     sender: mpsc::Sender<Result<Message, Infallible>>,
-    /// Number of the newest lifecycle event that was told.
+    /// Number of the newest event that this stream stands for: told, or seen by whoever fetches after `hello`.
     n: u64,
 }
 
@@ -149,19 +156,28 @@ impl Teller {
 
     async fn greet(&mut self, stream: String, last: Option<String>) -> Result<(), Gone> {
         let columns = SERIES.iter().map(|series| (*series).to_owned()).collect();
+        let events = Arc::clone(&self.console.control.events);
+        let seen: Option<u64> = last
+            .as_deref()
+            .and_then(|last| last.rsplit_once('-'))
+            .filter(|(boot, _)| *boot == events.boot())
+            .and_then(|(_, n)| n.parse().ok());
+        let missed = seen.and_then(|n| events.since(n));
+        // The id of `hello`: whoever loses the stream before anything else came resumes from here.
+        self.n = match (seen, &missed) {
+            (Some(n), Some(_)) => n,
+            _ => events.last(),
+        };
         self.send(&Event::Hello(Hello {
             stream,
             build: self.console.build.to_string(),
             columns,
         }))
         .await?;
-        let Some(last) = last else { return Ok(()) };
-        let events = Arc::clone(&self.console.control.events);
-        let seen = last
-            .rsplit_once('-')
-            .filter(|(boot, _)| *boot == events.boot())
-            .and_then(|(_, n)| n.parse().ok());
-        match seen.and_then(|n| events.since(n)) {
+        if last.is_none() {
+            return Ok(());
+        }
+        match missed {
             Some(missed) => {
                 for numbered in missed {
                     self.n = numbered.n;
@@ -173,7 +189,9 @@ impl Teller {
         }
     }
 
+    /// Whoever hears it fetches once and so knows all until now.
     async fn resync(&mut self, reason: &str) -> Result<(), Gone> {
+        self.n = self.n.max(self.console.control.events.last());
         self.send(&Event::Resync(Resync { reason: reason.into() })).await
     }
 
@@ -194,6 +212,9 @@ impl Teller {
                     Err(broadcast::error::RecvError::Closed) => return Ok(()),
                 },
                 tick = ticks.recv() => if let Ok(tick) = tick {
+                    if topics.has_changed().unwrap_or(false) {
+                        encoder.asked_anew();
+                    }
                     let topic = topics.borrow_and_update().clone();
                     if topic != MetricsTopic::default() {
                         let frame = encoder.encode(&tick, &topic);
@@ -222,7 +243,7 @@ impl Teller {
 }
 
 /// Whether the sign-in that ended is this one; having missed some means that it may be.
-fn is_ours(hash: &Result<String, broadcast::error::RecvError>, session: Option<&str>) -> bool {
+pub(super) fn is_ours(hash: &Result<String, broadcast::error::RecvError>, session: Option<&str>) -> bool {
     match hash {
         Ok(hash) => session == Some(hash.as_str()),
         Err(_) => session.is_some(),

@@ -8,6 +8,7 @@ use super::table::Table;
 mod access;
 mod containers;
 mod host;
+mod logs;
 mod supply;
 mod tasks;
 mod trash;
@@ -34,7 +35,7 @@ pub fn add_to(table: Table) -> Table {
         .add(Some(P::View), routes!(containers::stats))
         .add(Some(P::View), routes!(containers::stats_of_all))
         .add(Some(P::View), routes!(containers::history))
-        .add(Some(P::View), routes!(containers::logs))
+        .add(Some(P::View), routes!(logs::logs))
         .add(Some(P::Terminal), routes!(containers::exec));
     let table = table
         .add(Some(P::View), routes!(supply::sources))
@@ -67,6 +68,7 @@ pub fn add_to(table: Table) -> Table {
         .add(Some(P::OwnAccount), routes!(access::end_session))
         .add(Some(P::Administer), routes!(access::users))
         .add(Some(P::Administer), routes!(access::add_user))
+        .add(Some(P::Administer), routes!(access::change_user))
         .add(Some(P::Administer), routes!(access::remove_user))
         .add(Some(P::OwnAccount), routes!(access::set_password))
         .add(Some(P::Administer), routes!(access::tokens))

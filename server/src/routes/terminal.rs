@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::any;
@@ -15,6 +15,7 @@ use control::exec::{Attachment, Input, Output};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
 use model::access::Permission;
+use model::error::{ErrorBody, ErrorCode};
 use model::id::ExecId;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::Answer;
 use super::table::Table;
 use crate::console::Console;
+use crate::listen::Held;
 
 /// The largest frame taken from a browser: a large paste.
 const MAX_FRAME: usize = 1 << 20;
@@ -30,6 +32,10 @@ const MAX_FRAME: usize = 1 << 20;
 const PIECE: usize = 64 << 10;
 /// How often a silent peer is asked whether it lives.
 const PING: Duration = Duration::from_secs(20);
+/// A browser gets so long to take the last frame.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// RFC 6455 section 5.5: a control frame has at most 125 bytes, two of them for the code.
+const MAX_REASON: usize = 123;
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 
@@ -68,47 +74,115 @@ async fn exec(
     State(console): State<Console>,
     Extension(caller): Extension<Caller>,
     Path((name, session)): Path<(String, ExecId)>,
+    held: Option<Extension<Held>>,
     upgrade: WebSocketUpgrade,
 ) -> Answer<Response> {
-    let attachment = console.control.exec.attach(&caller, &name, session).await?;
-    Ok(carry(upgrade, attachment, &console))
+    let attached = console.control.exec.attach(&caller, &name, session).await;
+    carry(upgrade, attached, &console, held)
 }
 
 async fn console(
     State(console): State<Console>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    held: Option<Extension<Held>>,
     upgrade: WebSocketUpgrade,
 ) -> Answer<Response> {
-    let attachment = console.control.exec.console(&caller, &name).await?;
-    Ok(carry(upgrade, attachment, &console))
+    let attached = console.control.exec.console(&caller, &name).await;
+    carry(upgrade, attached, &console, held)
 }
 
-fn carry(upgrade: WebSocketUpgrade, attachment: Attachment, console: &Console) -> Response {
+/// Who may not come in is refused as any request is. Any other reason is told over the socket: a browser hides from its
+/// scripts why an upgrade failed.
+fn carry(upgrade: WebSocketUpgrade, attached: control::Result<Attachment>, console: &Console, held: Option<Extension<Held>>) -> Answer<Response> {
     let shutdown = console.shutdown.clone();
-    upgrade
-        .max_message_size(MAX_FRAME)
-        .max_frame_size(MAX_FRAME)
-        .on_upgrade(move |socket| async move {
+    let upgrade = upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME);
+    match attached {
+        Ok(attachment) => Ok(upgrade.on_upgrade(move |socket| async move {
+            let _held = held;
             // Either end may leave at any moment: that is the ordinary end.
             drop(serve(socket, attachment, shutdown).await);
-        })
+        })),
+        Err(error) if matches!(error.code(), ErrorCode::SignInRequired | ErrorCode::NotAllowed) => Err(error.into()),
+        Err(error) => Ok(upgrade.on_upgrade(move |mut socket| async move {
+            let close = closing(code_of(error.code()), &told(&error.body));
+            // A browser that has left needs no reason.
+            drop(tokio::time::timeout(FAREWELL, socket.send(close)).await);
+        })),
+    }
+}
+
+/// The codes from 4000 on are an application's own; these are HTTP's with 4000 added.
+fn code_of(code: ErrorCode) -> u16 {
+    match code {
+        ErrorCode::NotFound => 4404,
+        ErrorCode::Conflict | ErrorCode::Stale => 4409,
+        ErrorCode::SlowDown => 4429,
+        ErrorCode::Unsupported => 4501,
+        _ => 4500,
+    }
+}
+
+/// What and, where there is room, what to do.
+fn told(body: &ErrorBody) -> String {
+    let whole = body.hint.as_ref().map(|hint| format!("{} ({hint})", body.message));
+    whole.filter(|whole| whole.len() <= MAX_REASON).unwrap_or_else(|| body.message.clone())
+}
+
+fn closing(code: u16, reason: &str) -> Message {
+    let end = reason.floor_char_boundary(MAX_REASON);
+    Message::Close(Some(CloseFrame {
+        code,
+        reason: reason[..end].into(),
+    }))
 }
 
 /// Two halves that never wait for each other: a command that writes before it reads on must not lock itself up.
 async fn serve(socket: WebSocket, attachment: Attachment, shutdown: CancellationToken) -> Result<(), axum::Error> {
-    let Attachment { replay, output, input } = attachment;
-    let (sender, receiver) = socket.split();
+    let Attachment {
+        replay,
+        output,
+        input,
+        signed_out,
+    } = attachment;
+    let (mut sender, receiver) = socket.split();
     let heard = Arc::new(AtomicBool::new(true));
     let over = CancellationToken::new();
     let taking = tokio::spawn(take(receiver, input, Arc::clone(&heard), over.clone()));
-    let sent = tokio::select! {
-        sent = send(sender, &replay, output, &heard, shutdown) => sent,
+    let end = tokio::select! {
+        // A peer that takes nothing must not keep what has ended open.
+        biased;
+        () = signed_out.cancelled() => Some(closing(close_code::POLICY, "your sign-in has ended")),
+        () = shutdown.cancelled() => Some(closing(close_code::AWAY, "the console ends; what runs inside goes on")),
         // The browser has gone.
-        () = over.cancelled() => Ok(()),
+        () = over.cancelled() => None,
+        sent = send(&mut sender, &replay, output, &heard) => match sent? {
+            End::Told => Some(Message::Close(None)),
+            End::Silent => None,
+            End::Cut if signed_out.is_cancelled() => Some(closing(close_code::POLICY, "your sign-in has ended")),
+            End::Cut => Some(closing(4500, "the terminal was cut off")),
+        },
     };
+    if let Some(end) = end {
+        // Until the peer has read it: one that still writes would see a broken pipe before the last frames.
+        let farewell = async {
+            drop(sender.send(end).await);
+            over.cancelled().await;
+        };
+        drop(tokio::time::timeout(FAREWELL, farewell).await);
+    }
     taking.abort();
-    sent
+    Ok(())
+}
+
+/// Why nothing is sent any more.
+enum End {
+    /// The command or the console ended, and the browser knows.
+    Told,
+    /// The browser gives no sign of life.
+    Silent,
+    /// Output ended without a word.
+    Cut,
 }
 
 /// Takes what the browser sends, until it leaves.
@@ -131,18 +205,12 @@ async fn take(mut receiver: SplitStream<WebSocket>, input: mpsc::Sender<Input>, 
     over.cancel();
 }
 
-async fn send(
-    mut sender: SplitSink<WebSocket, Message>,
-    replay: &[u8],
-    mut output: mpsc::Receiver<Output>,
-    heard: &AtomicBool,
-    shutdown: CancellationToken,
-) -> Result<(), axum::Error> {
+async fn send(sender: &mut SplitSink<WebSocket, Message>, replay: &[u8], mut output: mpsc::Receiver<Output>, heard: &AtomicBool) -> Result<End, axum::Error> {
     for piece in replay.chunks(PIECE) {
         sender.send(frame(STDOUT, piece)).await?;
     }
     sender.send(text(&Control::Replayed)).await?;
-    let mut ping = tokio::time::interval(PING);
+    let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
     ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -150,18 +218,16 @@ async fn send(
                 Some(Output::Bytes { stream, bytes }) => sender.send(frame(stream, &bytes)).await?,
                 Some(Output::Exit { code, reason }) => {
                     sender.send(text(&Control::Exit { code, reason })).await?;
-                    return sender.send(Message::Close(None)).await;
+                    return Ok(End::Told);
                 }
-                // The sign-in ended.
-                None => return sender.send(Message::Close(None)).await,
+                None => return Ok(End::Cut),
             },
             _ = ping.tick() => {
                 if !heard.swap(false, Ordering::Relaxed) {
-                    return Ok(());
+                    return Ok(End::Silent);
                 }
                 sender.send(Message::Ping(Bytes::new())).await?;
             }
-            () = shutdown.cancelled() => return sender.send(Message::Close(None)).await,
         }
     }
 }
@@ -193,6 +259,17 @@ fn control_of(text: &str) -> Option<Input> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_fits_its_frame_and_is_no_half_character() {
+        let Message::Close(Some(frame)) = closing(4404, &"é".repeat(100)) else {
+            panic!("no close");
+        };
+        assert_eq!((frame.code, frame.reason.len()), (4404, 122));
+        let short = ErrorBody::new(ErrorCode::NotFound, "there is none").hint("look");
+        assert_eq!(told(&short), "there is none (look)");
+        assert_eq!(told(&short.hint("x".repeat(200))), "there is none");
+    }
 
     #[test]
     fn frames_are_those_of_the_interface() {

@@ -76,7 +76,7 @@ impl Containers {
     ///
     /// # Errors
     /// `NotAllowed`, `NotFound`, `Conflict` when the name is taken, `Invalid` when it is none, or the policy's refusal.
-    pub async fn restore(&self, caller: &Caller, id: ContainerId, as_name: Option<&str>) -> Result<Task> {
+    pub async fn restore(&self, caller: &Caller, id: ContainerId, as_name: Option<&str>, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Containers)?;
         let trashed = self.in_trash(id).await?;
         let name: ContainerName = match as_name {
@@ -84,6 +84,14 @@ impl Containers {
             Some(name) => name.parse().map_err(|error: model::id::IdError| Error::invalid("name", error.to_string()))?,
         };
         let mut spec = trashed.row.spec;
+        let known = as_name
+            .map(str::to_owned)
+            .or_else(|| self.board.get(id).map(|live| live.row.spec.name.to_string()));
+        if let Some(name) = known
+            && let Some(task) = self.asked_before(caller, "trash.restore", &name, key).await?
+        {
+            return Ok(task);
+        }
         spec.name = name.clone();
         self.judge(caller, id, &spec, None).await?;
         if self.board.is_taken(name.as_str()) {
@@ -95,7 +103,7 @@ impl Containers {
             name.as_str(),
             exclusive(id),
             &RestoreParams { id, name: name.clone() },
-            None,
+            key,
         )
         .await
     }

@@ -31,6 +31,13 @@ const LIMITS: [&str; 10] = [
     "disk",
 ];
 
+fn check_etag(live: &Live, if_match: Option<&str>) -> Result<()> {
+    if if_match.is_some_and(|etag| etag.trim_matches('"') != live.rev.to_string()) {
+        return Err(changed_meanwhile());
+    }
+    Ok(())
+}
+
 impl Containers {
     /// Changes a configuration. Limits take effect at once; what needs a restart is listed in `pending_restart`.
     ///
@@ -54,9 +61,7 @@ impl Containers {
     async fn try_update(&self, caller: &Caller, name: &str, request: &UpdateRequest, if_match: Option<&str>) -> Result<(Live, Live)> {
         let before = self.find_for(name, Action::Update)?;
         let id = before.row.id;
-        if if_match.is_some_and(|etag| etag.trim_matches('"') != before.rev.to_string()) {
-            return Err(changed_meanwhile());
-        }
+        check_etag(&before, if_match)?;
         let mut spec = before.row.spec.clone();
         apply(&mut spec, &request.set)?;
         let spec = normal(spec);
@@ -130,10 +135,11 @@ impl Containers {
     /// Gives a stopped container another name.
     ///
     /// # Errors
-    /// `NotAllowed`, `NotFound`, `Invalid` when it is no name, `Conflict` when it is taken or the container runs.
-    pub async fn rename(&self, caller: &Caller, name: &str, new: &str) -> Result<ContainerDetail> {
+    /// `NotAllowed`, `NotFound`, `Stale` when `if_match` is not the present etag, `Invalid` when it is no name, `Conflict`
+    /// when it is taken or the container runs.
+    pub async fn rename(&self, caller: &Caller, name: &str, new: &str, if_match: Option<&str>) -> Result<ContainerDetail> {
         caller.require(Permission::Containers)?;
-        let outcome = self.try_rename(name, new).await;
+        let outcome = self.try_rename(name, new, if_match).await;
         match &outcome {
             Ok(_) => {
                 self.parts
@@ -146,8 +152,9 @@ impl Containers {
         Ok(outcome?.detail())
     }
 
-    async fn try_rename(&self, name: &str, new: &str) -> Result<Live> {
+    async fn try_rename(&self, name: &str, new: &str, if_match: Option<&str>) -> Result<Live> {
         let live = self.find_for(name, Action::Rename)?;
+        check_etag(&live, if_match)?;
         let new: ContainerName = new.parse().map_err(|error: model::id::IdError| Error::invalid("name", error.to_string()))?;
         let id = live.row.id;
         if new == live.row.spec.name {

@@ -1,7 +1,6 @@
 //! One session: its command's streams, its scrollback and everybody who is attached.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +8,10 @@ use model::engine::ExecRequest;
 use model::id::ExecId;
 use model::{ContainerId, Timestamp};
 use tokio::sync::{Notify, broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::stream::{Ends, signal_number};
+use super::window::Window;
 use super::{Attachment, ExecInfo, Input, Output};
 use crate::caller::Caller;
 use crate::engine::{Engine, ExecStreams};
@@ -18,8 +19,6 @@ use crate::error::{Error, Result};
 
 /// Scrollback kept for an attach.
 const SCROLLBACK: usize = 2 << 20;
-/// Bytes that an attachment with flow control may have on the way.
-const WINDOW: u64 = 256 << 10;
 /// How long output may still come after the command's end, from what it left running.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -43,7 +42,7 @@ pub(super) struct Session {
     user: Option<String>,
     tty: bool,
     state: Mutex<State>,
-    /// Something changed that a reader may wait for: an attachment, an acknowledgement, the end.
+    /// Something changed that a reader may wait for: an attachment or the end.
     changed: Notify,
     input: mpsc::Sender<Input>,
     /// Taken by the writer once the command runs.
@@ -67,14 +66,7 @@ struct State {
 #[derive(Debug)]
 struct Viewer {
     sender: mpsc::Sender<Output>,
-    unacknowledged: AtomicU64,
-    acknowledges: AtomicBool,
-}
-
-impl Viewer {
-    fn may_send(&self) -> bool {
-        !self.acknowledges.load(Ordering::SeqCst) || self.unacknowledged.load(Ordering::SeqCst) < WINDOW
-    }
+    window: Window,
 }
 
 impl Session {
@@ -170,23 +162,13 @@ impl Session {
             state.viewers.clone()
         };
         for viewer in viewers {
-            self.wait_for_window(&viewer).await;
-            viewer.unacknowledged.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+            tokio::select! {
+                () = viewer.window.opened() => {}
+                () = viewer.sender.closed() => continue,
+            }
+            viewer.window.sent(bytes.len());
             // Whoever has gone needs nothing.
             drop(viewer.sender.send(Output::Bytes { stream, bytes: bytes.clone() }).await);
-        }
-    }
-
-    async fn wait_for_window(&self, viewer: &Viewer) {
-        loop {
-            let changed = self.changed.notified();
-            if viewer.may_send() || viewer.sender.is_closed() {
-                return;
-            }
-            tokio::select! {
-                () = changed => {}
-                () = viewer.sender.closed() => return,
-            }
         }
     }
 
@@ -237,9 +219,9 @@ impl Session {
         let (input, taken) = mpsc::channel(64);
         let viewer = Arc::new(Viewer {
             sender,
-            unacknowledged: AtomicU64::new(0),
-            acknowledges: AtomicBool::new(false),
+            window: Window::default(),
         });
+        let signed_out = CancellationToken::new();
         let replay = {
             let mut state = self.state();
             let replay: Vec<u8> = state.scrollback.iter().copied().collect();
@@ -254,34 +236,32 @@ impl Session {
             replay
         };
         self.changed.notify_waiters();
-        tokio::spawn(Arc::clone(self).carry(viewer, taken, caller.session.clone(), ended, now));
-        Attachment { replay, output, input }
+        let watch = SignIn {
+            session: caller.session.clone(),
+            ended,
+            signed_out: signed_out.clone(),
+        };
+        tokio::spawn(Arc::clone(self).carry(viewer, taken, watch, now));
+        Attachment {
+            replay,
+            output,
+            input,
+            signed_out,
+        }
     }
 
     /// Carries one attachment's input until it or its sign-in ends.
-    async fn carry(
-        self: Arc<Self>,
-        viewer: Arc<Viewer>,
-        mut taken: mpsc::Receiver<Input>,
-        session: Option<String>,
-        mut ended: broadcast::Receiver<String>,
-        attached_at: Duration,
-    ) {
+    async fn carry(self: Arc<Self>, viewer: Arc<Viewer>, mut taken: mpsc::Receiver<Input>, mut sign_in: SignIn, attached_at: Duration) {
         let since = std::time::Instant::now();
         loop {
             let input = tokio::select! {
                 input = taken.recv() => input,
-                hash = ended.recv() => if is_ours(&hash, session.as_deref()) { None } else { continue },
+                () = sign_in.ended() => None,
                 () = viewer.sender.closed() => None,
             };
             match input {
                 None => break,
-                Some(Input::Ack(bytes)) => {
-                    viewer.acknowledges.store(true, Ordering::SeqCst);
-                    let left = viewer.unacknowledged.load(Ordering::SeqCst).saturating_sub(bytes);
-                    viewer.unacknowledged.store(left, Ordering::SeqCst);
-                    self.changed.notify_waiters();
-                }
+                Some(Input::Ack(bytes)) => viewer.window.taken(bytes),
                 // An ended command takes nothing any more.
                 Some(other) => drop(self.input.send(other).await),
             }
@@ -350,8 +330,24 @@ impl Session {
     }
 }
 
+/// The sign-in that an attachment stands on.
+#[derive(Debug)]
+pub(super) struct SignIn {
+    pub session: Option<String>,
+    pub ended: broadcast::Receiver<String>,
+    pub signed_out: CancellationToken,
+}
+
+impl SignIn {
+    /// Waits until it has ended, and says so.
+    pub async fn ended(&mut self) {
+        while !is_ours(&self.ended.recv().await, self.session.as_deref()) {}
+        self.signed_out.cancel();
+    }
+}
+
 /// Whether the sign-in that ended is this one. Having missed some means that it may be.
-pub(super) fn is_ours(hash: &std::result::Result<String, broadcast::error::RecvError>, session: Option<&str>) -> bool {
+fn is_ours(hash: &std::result::Result<String, broadcast::error::RecvError>, session: Option<&str>) -> bool {
     match hash {
         Ok(hash) => session == Some(hash.as_str()),
         Err(broadcast::error::RecvError::Lagged(_)) => session.is_some(),

@@ -8,8 +8,10 @@ use model::ContainerId;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
 
-use super::session::is_ours;
+use super::session::SignIn;
+use super::window::Window;
 use super::{Attachment, Input, Output};
 use crate::caller::Caller;
 use crate::engine::{Engine, ExecStreams};
@@ -98,47 +100,81 @@ impl End {
     }
 }
 
-/// Carries a console both ways. Its scrollback stands in the socket already.
-pub(super) fn console(
-    id: ContainerId,
-    socket: OwnedFd,
-    engine: Arc<dyn Engine>,
-    caller: &Caller,
-    mut ended: broadcast::Receiver<String>,
-) -> Result<Attachment> {
+/// Carries a console both ways. Its scrollback stands in the socket already. Reading waits for the viewer's window and
+/// writing for nobody, so that an interrupt gets through a flood.
+pub(super) fn console(id: ContainerId, socket: OwnedFd, engine: Arc<dyn Engine>, caller: &Caller, ended: broadcast::Receiver<String>) -> Result<Attachment> {
     let end = End::open(socket).map_err(|error| Error::failed(format!("the console's socket cannot be used ({error})")))?;
     let replay = end.waiting();
     let (sender, output) = mpsc::channel(64);
-    let (input, mut taken) = mpsc::channel(64);
-    let session = caller.session.clone();
+    let (input, taken) = mpsc::channel(64);
+    let signed_out = CancellationToken::new();
+    let mut sign_in = SignIn {
+        session: caller.session.clone(),
+        ended,
+        signed_out: signed_out.clone(),
+    };
     tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                bytes = end.read() => {
-                    let (message, is_last) = match bytes {
-                        Some(bytes) => (Output::Bytes { stream: 1, bytes }, false),
-                        None => (Output::Exit { code: 0, reason: "the container ended".into() }, true),
-                    };
-                    if sender.send(message).await.is_err() || is_last {
-                        return;
-                    }
-                }
-                input = taken.recv() => match input {
-                    None => return,
-                    Some(Input::Bytes(bytes)) => if end.write(&bytes).await.is_err() { return },
-                    Some(Input::Resize { cols, rows }) => {
-                        if let Err(error) = crate::engine::call(&engine, move |engine| engine.resize_console(id, cols, rows)).await {
-                            tracing::debug!(container.id = %id, %error, "the console could not be resized");
-                        }
-                    }
-                    Some(Input::Eof | Input::Signal(_) | Input::Ack(_)) => {}
-                },
-                hash = ended.recv() => if is_ours(&hash, session.as_deref()) { return },
-                () = sender.closed() => return,
-            }
+        let window = Window::default();
+        tokio::select! {
+            () = show(&end, &sender, &window) => {}
+            () = type_in(id, &end, taken, &window, &engine) => {}
+            () = sign_in.ended() => {}
+            () = sender.closed() => {}
         }
     });
-    Ok(Attachment { replay, output, input })
+    Ok(Attachment {
+        replay,
+        output,
+        input,
+        signed_out,
+    })
+}
+
+/// Reads as fast as the viewer takes it: the shim keeps nobody waiting for one that is slow.
+async fn show(end: &End, sender: &mpsc::Sender<Output>, window: &Window) {
+    loop {
+        window.opened().await;
+        let Some(bytes) = end.read().await else {
+            let reason = "the container ended".into();
+            // Whoever has gone needs nothing.
+            return drop(sender.send(Output::Exit { code: 0, reason }).await);
+        };
+        window.sent(bytes.len());
+        if sender.send(Output::Bytes { stream: 1, bytes }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn type_in(id: ContainerId, end: &End, mut taken: mpsc::Receiver<Input>, window: &Window, engine: &Arc<dyn Engine>) {
+    while let Some(input) = taken.recv().await {
+        match input {
+            // A console that takes nothing any more has ended, which its reader tells.
+            Input::Bytes(bytes) => drop(end.write(&bytes).await),
+            Input::Ack(bytes) => window.taken(bytes),
+            Input::Resize { cols, rows } => {
+                if let Err(error) = crate::engine::call(engine, move |engine| engine.resize_console(id, cols, rows)).await {
+                    tracing::debug!(container.id = %id, %error, "the console could not be resized");
+                }
+            }
+            Input::Eof | Input::Signal(_) => {}
+        }
+    }
+}
+
+/// What a console that has ended showed last; it takes no input.
+pub(super) fn history(replay: Vec<u8>) -> Attachment {
+    let (sender, output) = mpsc::channel(1);
+    let (input, _) = mpsc::channel(1);
+    let reason = "the container does not run".into();
+    // The channel is new and empty: there is room.
+    drop(sender.try_send(Output::Exit { code: 0, reason }));
+    Attachment {
+        replay,
+        output,
+        input,
+        signed_out: CancellationToken::new(),
+    }
 }
 
 /// The number of a signal by its name, with or without `SIG` (signal(7), on x86 and ARM).

@@ -89,6 +89,9 @@ impl Templates {
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
         let parsed = parsed
             .ok_or_else(|| Error::invalid("url", format!("`{url}` is not an address of an archive")).hint("write it like https://example.org/rootfs.tar.xz"))?;
+        if let Some(task) = self.imported_before(caller, &given, key).await? {
+            return Ok(task);
+        }
         let given = name.map(str::to_owned).unwrap_or_else(|| name_of(parsed.path()));
         let wish = Wish {
             name: self.free_name(&given).await?,
@@ -109,13 +112,21 @@ impl Templates {
         &self,
         caller: &Caller,
         name: &str,
+        key: Option<&str>,
         sha256: Option<&str>,
         body: impl Stream<Item = std::io::Result<B>> + Send,
     ) -> Result<Task> {
+        if let Some(task) = self.imported_before(caller, name, key).await? {
+            return Ok(task);
+        }
         caller.require(Permission::Templates)?;
         let (name, expected) = (self.free_name(name).await?, checked_digest(sha256)?);
         let part = self.folder.join(format!("{INCOMING}{}.part", uuid::Uuid::new_v4().simple()));
-        let outcome = self.take_in(caller, &part, name, expected, body).await;
+        let outcome = self.take_in(&part, name, expected, body).await;
+        let outcome = match outcome {
+            Ok(wish) => self.begin_upload(caller, &wish, key).await,
+            Err(error) => Err(error),
+        };
         if outcome.is_err() {
             absent(&part).await?;
         }
@@ -124,12 +135,11 @@ impl Templates {
 
     async fn take_in<B: AsRef<[u8]>>(
         &self,
-        caller: &Caller,
         part: &Path,
         name: Name,
         expected: Option<Digest>,
         body: impl Stream<Item = std::io::Result<B>> + Send,
-    ) -> Result<Task> {
+    ) -> Result<Wish> {
         let mut file = tokio::fs::File::create_new(part).await.map_err(|error| disk(part, &error))?;
         let (mut hasher, mut size) = (Sha256::new(), 0_u64);
         let mut body = std::pin::pin!(body);
@@ -148,20 +158,37 @@ impl Templates {
         check(expected.as_ref(), &found)?;
         let whole = part.with_extension("file");
         tokio::fs::rename(part, &whole).await.map_err(|error| disk(part, &error))?;
-        let wish = Wish {
+        Ok(Wish {
             name,
             sha256: expected,
             from: From::File {
-                path: whole.clone(),
+                path: whole,
                 size,
                 sha256: found,
             },
+        })
+    }
+
+    /// Begins with a file that is here; one that was sent twice with one key is wanted once.
+    async fn begin_upload(&self, caller: &Caller, wish: &Wish, key: Option<&str>) -> Result<Task> {
+        let _one_at_a_time = self.beginning.lock().await;
+        let target = format!("local:{}", wish.name);
+        let earlier = self.tasks.earlier(caller, KIND, &target, key).await;
+        let begun = match earlier {
+            Ok(None) => match self.begin_import(caller, wish, key).await {
+                Ok(task) => return Ok(task),
+                Err(error) => Err(error),
+            },
+            Ok(Some(task)) => Ok(task),
+            Err(error) => Err(error),
         };
-        let begun = self.begin_import(caller, &wish, None).await;
-        if begun.is_err() {
-            absent(&whole).await?;
-        }
+        wish.forget(self).await?;
         begun
+    }
+
+    /// The task that this key began earlier: its name is taken by now.
+    async fn imported_before(&self, caller: &Caller, name: &str, key: Option<&str>) -> Result<Option<Task>> {
+        self.tasks.earlier(caller, KIND, &format!("local:{name}"), key).await
     }
 
     async fn free_name(&self, text: &str) -> Result<Name> {

@@ -25,6 +25,9 @@ const INDEX_CAP: usize = 128 << 20;
 /// An index is read again before a download when it is older.
 const FRESH_MS: i64 = 3_600_000;
 
+/// The target of a task that reads them all.
+pub(super) const EVERY: &str = "all sources";
+
 pub(super) fn key(name: &str) -> String {
     format!("source/{name}")
 }
@@ -83,7 +86,7 @@ impl Templates {
         let added = self.facts.change().absent(&key).put(&key, &source).commit().await?;
         added.ok_or_else(|| Error::conflict(format!("there is a source `{}` already", source.name)).hint("remove it first, or use another name"))?;
         // What it offers is what it was added for.
-        if let Err(error) = self.refresh(caller, Some(source.name.as_str())).await {
+        if let Err(error) = self.refresh(caller, Some(source.name.as_str()), None).await {
             tracing::warn!(source = %source.name, %error, "the new source is not read now");
         }
         Ok(source)
@@ -111,14 +114,17 @@ impl Templates {
     ///
     /// # Errors
     /// The caller may not, or there is no such source.
-    pub async fn refresh(&self, caller: &Caller, name: Option<&str>) -> Result<Task> {
+    pub async fn refresh(&self, caller: &Caller, name: Option<&str>, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Templates)?;
         let names: Vec<Name> = match name {
             Some(name) => vec![self.find_source(name).await?.value.name],
             None => self.all_sources().await?.into_iter().map(|source| source.name).collect(),
         };
-        let target = name.unwrap_or("all sources");
-        self.tasks.start(caller, KIND_REFRESH, target, None, json!({ "sources": names }), None).await
+        self.begin_refresh(caller, name.unwrap_or(EVERY), &names, key).await
+    }
+
+    pub(super) async fn begin_refresh(&self, caller: &Caller, target: &str, names: &[Name], key: Option<&str>) -> Result<Task> {
+        self.tasks.start(caller, KIND_REFRESH, target, None, json!({ "sources": names }), key).await
     }
 
     /// One source after the other; one that fails keeps no other from being read.

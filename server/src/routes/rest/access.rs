@@ -10,10 +10,11 @@ use control::Caller;
 use control::access::SignedIn;
 use model::Timestamp;
 use model::access::{AuditEntry, NewToken, Role, SessionInfo, TokenInfo, UserInfo, WhoAmI};
+use model::error::ErrorCode;
 use serde::{Deserialize, Serialize};
 
 use crate::console::Console;
-use crate::routes::answer::{Answer, Body};
+use crate::routes::answer::{Answer, ApiError, Body};
 
 fn agent(headers: &HeaderMap) -> String {
     headers
@@ -140,6 +141,26 @@ pub async fn add_user(State(console): State<Console>, Extension(caller): Extensi
     Ok((StatusCode::CREATED, Json(user)))
 }
 
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+pub struct UserChange {
+    role: Role,
+}
+
+/// Gives an account another role; its sessions end.
+#[utoipa::path(patch, path = "/api/v1/users/{name}", tag = "access", params(("name" = String, Path)), request_body = UserChange, responses((status = 200, body = UserInfo)))]
+pub async fn change_user(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+    Body(change): Body<UserChange>,
+) -> Answer<Json<UserInfo>> {
+    let access = &console.control.access;
+    access.set_role(&caller, &name, change.role).await?;
+    let changed = access.users(&caller).await?.into_iter().find(|user| user.name.as_str() == name);
+    let gone = || ApiError::new(ErrorCode::NotFound, format!("the account `{name}` was removed meanwhile"));
+    changed.map(Json).ok_or_else(gone)
+}
+
 /// Removes an account with its sessions.
 #[utoipa::path(delete, path = "/api/v1/users/{name}", tag = "access", params(("name" = String, Path)), responses((status = 204)))]
 pub async fn remove_user(State(console): State<Console>, Extension(caller): Extension<Caller>, Path(name): Path<String>) -> Answer<StatusCode> {
@@ -162,7 +183,15 @@ pub async fn set_password(
     Path(name): Path<String>,
     Body(new): Body<NewPassword>,
 ) -> Answer<StatusCode> {
-    console.control.access.set_password(&caller, &name, new.old.as_deref(), &new.password).await?;
+    let set = console.control.access.set_password(&caller, &name, new.old.as_deref(), &new.password).await;
+    set.map_err(|error| {
+        let mut refusal = ApiError::from(error);
+        // Pages call the field so; here it has another name.
+        if refusal.0.field.as_deref() == Some("new") {
+            refusal.0.field = Some("password".into());
+        }
+        refusal
+    })?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,10 +1,9 @@
-//! Containers: what exists, every verb, counters, history, logs and commands.
+//! Containers: what exists, every verb, counters, history and commands.
 
 use std::time::Duration;
 
-use axum::body::Body as RawBody;
 use axum::extract::{Path, Query, State};
-use axum::http::header::{CONTENT_TYPE, ETAG, IF_MATCH};
+use axum::http::header::{ETAG, IF_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -17,15 +16,12 @@ use model::task::Task;
 use model::{ContainerSpec, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use crate::console::Console;
 use crate::routes::answer::{Accepted, Answer, Body, idempotency_key, read};
 
 /// How long a stop waits unless it is told (interface.md).
 const STOP_SECONDS: u64 = 30;
-/// A log without `follow` ends at what there is; at most this much of its end.
-const LOG_BYTES: u64 = 2 << 20;
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 pub struct Filter {
@@ -69,8 +65,12 @@ pub async fn update(
     headers: HeaderMap,
     Body(request): Body<UpdateRequest>,
 ) -> Answer<Response> {
-    let etag = headers.get(IF_MATCH).and_then(|etag| etag.to_str().ok()).filter(|etag| *etag != "*");
-    Ok(with_etag(console.control.containers.update(&caller, &name, request, etag).await?))
+    Ok(with_etag(console.control.containers.update(&caller, &name, request, if_match(&headers)).await?))
+}
+
+/// The etag that a change stands on; `*` is whatever there is.
+fn if_match(headers: &HeaderMap) -> Option<&str> {
+    headers.get(IF_MATCH).and_then(|etag| etag.to_str().ok()).filter(|etag| *etag != "*")
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -186,15 +186,18 @@ pub struct Rename {
     name: String,
 }
 
-/// Gives a stopped container another name.
+/// Gives a stopped container another name; `If-Match` guards against changes of others.
 #[utoipa::path(post, path = "/api/v1/containers/{name}/rename", tag = "containers", params(("name" = String, Path)), request_body = Rename, responses((status = 200, body = ContainerDetail)))]
 pub async fn rename(
     State(console): State<Console>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    headers: HeaderMap,
     Body(new): Body<Rename>,
 ) -> Answer<Response> {
-    Ok(with_etag(console.control.containers.rename(&caller, &name, &new.name).await?))
+    Ok(with_etag(
+        console.control.containers.rename(&caller, &name, &new.name, if_match(&headers)).await?,
+    ))
 }
 
 /// Counters of one container; empty when it does not run.
@@ -237,57 +240,6 @@ pub async fn history(
 ) -> Answer<Json<History>> {
     let (from, to) = span.bounds(&console);
     Ok(Json(console.control.metrics.history(&caller, &name, from, to, span.step).await?))
-}
-
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default)]
-pub struct LogQuery {
-    /// Goes on with what is printed from now on.
-    follow: bool,
-}
-
-/// What its console printed.
-#[utoipa::path(get, path = "/api/v1/containers/{name}/logs", tag = "containers", params(("name" = String, Path), LogQuery), responses((status = 200, content_type = "text/plain", body = String)))]
-pub async fn logs(
-    State(console): State<Console>,
-    Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
-    Query(query): Query<LogQuery>,
-) -> Answer<Response> {
-    let mut log = console.control.containers.log(&caller, &name).await?;
-    let length = log.metadata().await.map_or(0, |metadata| metadata.len());
-    let skipped = log.seek(std::io::SeekFrom::Start(length.saturating_sub(LOG_BYTES))).await;
-    tracing::trace!(?skipped, "a console log is sent");
-    let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
-    if !query.follow {
-        return Ok((kind, RawBody::from_stream(tokio_util::io::ReaderStream::new(log))).into_response());
-    }
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(16);
-    let shutdown = console.shutdown.clone();
-    tokio::spawn(async move {
-        // The log is a plain file that nothing announces the growth of.
-        let mut looks = tokio::time::interval(Duration::from_millis(200));
-        loop {
-            let mut bytes = vec![0; 16 << 10];
-            match log.read(&mut bytes).await {
-                Ok(0) => {
-                    tokio::select! {
-                        _ = looks.tick() => {}
-                        () = sender.closed() => return,
-                        () = shutdown.cancelled() => return,
-                    }
-                }
-                Ok(got) => {
-                    bytes.truncate(got);
-                    if sender.send(Ok(bytes)).await.is_err() {
-                        return;
-                    }
-                }
-                Err(error) => return drop(sender.send(Err(error)).await),
-            }
-        }
-    });
-    Ok((kind, RawBody::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver))).into_response())
 }
 
 /// A session that was opened.

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
 use control::Caller;
 use control::templates::TemplateFilter;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use model::TemplateRef;
 use model::error::ErrorCode;
 use model::task::Task;
@@ -41,14 +41,16 @@ pub async fn remove_source(State(console): State<Console>, Extension(caller): Ex
 
 /// Reads every index anew.
 #[utoipa::path(post, path = "/api/v1/sources/refresh", tag = "templates", responses((status = 202, body = Task)))]
-pub async fn refresh_all(State(console): State<Console>, Extension(caller): Extension<Caller>) -> Answer<Accepted> {
-    Ok(Accepted(console.control.templates.refresh(&caller, None).await?))
+pub async fn refresh_all(State(console): State<Console>, Extension(caller): Extension<Caller>, headers: HeaderMap) -> Answer<Accepted> {
+    Ok(Accepted(console.control.templates.refresh(&caller, None, idempotency_key(&headers)).await?))
 }
 
 /// Reads one index anew.
 #[utoipa::path(post, path = "/api/v1/sources/{name}/refresh", tag = "templates", params(("name" = String, Path)), responses((status = 202, body = Task)))]
-pub async fn refresh(State(console): State<Console>, Extension(caller): Extension<Caller>, Path(name): Path<String>) -> Answer<Accepted> {
-    Ok(Accepted(console.control.templates.refresh(&caller, Some(&name)).await?))
+pub async fn refresh(State(console): State<Console>, Extension(caller): Extension<Caller>, Path(name): Path<String>, headers: HeaderMap) -> Answer<Accepted> {
+    Ok(Accepted(
+        console.control.templates.refresh(&caller, Some(&name), idempotency_key(&headers)).await?,
+    ))
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -137,11 +139,23 @@ pub struct Upload {
 
 /// Takes an archive as the body and makes it a template.
 #[utoipa::path(post, path = "/api/v1/templates/upload", tag = "templates", params(Upload), request_body(content = String, content_type = "application/octet-stream"), responses((status = 202, body = Task)))]
-pub async fn upload(State(console): State<Console>, Extension(caller): Extension<Caller>, Query(upload): Query<Upload>, body: RawBody) -> Answer<Accepted> {
-    let body = body.into_data_stream().map_err(std::io::Error::other);
-    Ok(Accepted(
-        console.control.templates.upload(&caller, &upload.name, upload.sha256.as_deref(), body).await?,
-    ))
+pub async fn upload(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Query(upload): Query<Upload>,
+    headers: HeaderMap,
+    body: RawBody,
+) -> Answer<Accepted> {
+    let mut body = body.into_data_stream().map_err(std::io::Error::other);
+    let templates = &console.control.templates;
+    let begun = templates
+        .upload(&caller, &upload.name, upload.sha256.as_deref(), idempotency_key(&headers), &mut body)
+        .await;
+    if begun.is_ok() {
+        // Of a repetition nothing was read yet, and who still sends hears no answer.
+        while let Some(Ok(_)) = body.next().await {}
+    }
+    Ok(Accepted(begun?))
 }
 
 /// Removes a template that nothing stands on.

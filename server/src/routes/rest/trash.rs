@@ -1,6 +1,7 @@
 //! The trash: deleted containers wait here for seven days.
 
 use axum::extract::{Path, State};
+use axum::http::HeaderMap;
 use axum::{Extension, Json};
 use control::Caller;
 use model::ContainerId;
@@ -9,7 +10,7 @@ use model::task::Task;
 use serde::Deserialize;
 
 use crate::console::Console;
-use crate::routes::answer::{Accepted, Answer, Body};
+use crate::routes::answer::{Accepted, Answer, Body, idempotency_key};
 
 /// What is in it.
 #[utoipa::path(get, path = "/api/v1/trash", tag = "trash", responses((status = 200, body = Vec<TrashEntry>)))]
@@ -30,9 +31,13 @@ pub async fn restore(
     State(console): State<Console>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<ContainerId>,
+    headers: HeaderMap,
     Body(wanted): Body<Restore>,
 ) -> Answer<Accepted> {
-    Ok(Accepted(console.control.containers.restore(&caller, id, wanted.name.as_deref()).await?))
+    let containers = &console.control.containers;
+    Ok(Accepted(
+        containers.restore(&caller, id, wanted.name.as_deref(), idempotency_key(&headers)).await?,
+    ))
 }
 
 /// Removes one for good.
