@@ -1,11 +1,13 @@
 //! What happens to every request before and after its handler, outermost first: log, headers, error shape, host, rate,
-//! session, origin. Each route then has its own gate (`routes/table.rs`).
+//! session, origin, body, compression. Each route then has its own gate (`routes/table.rs`).
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 
 use crate::console::Console;
 
+pub mod body;
+pub mod compression;
 pub mod error_shape;
 pub mod forwarded;
 pub mod headers;
@@ -18,7 +20,9 @@ pub mod session;
 /// Wraps the finished router: a layer covers only routes that exist when it is added.
 pub fn wrap(router: Router, console: &Console) -> Router {
     router
-        .layer(from_fn(origin::check))
+        .layer(compression::layer())
+        .layer(from_fn(body::bound))
+        .layer(from_fn_with_state(console.clone(), origin::check))
         .layer(from_fn_with_state(console.clone(), session::identify))
         .layer(from_fn_with_state(console.clone(), rate_limit::check))
         .layer(from_fn_with_state(console.clone(), host::check))

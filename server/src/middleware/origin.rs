@@ -1,7 +1,7 @@
 //! Whether a browser's request comes from our own pages (trust rule D33). A bearer token and the local socket need no
 //! proof, because no browser adds them by itself; a cookie does.
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::header::{ORIGIN, UPGRADE};
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::middleware::Next;
@@ -10,16 +10,17 @@ use model::error::ErrorCode;
 
 use super::host::host_of;
 use super::session::Credential;
-use crate::console::Peer;
+use crate::config::PublicUrl;
+use crate::console::{Console, Peer};
 use crate::routes::answer::ApiError;
 
 /// Refuses what another site made the browser send.
-pub async fn check(request: Request, next: Next) -> Response {
+pub async fn check(State(console): State<Console>, request: Request, next: Next) -> Response {
     if matches!(request.extensions().get::<Peer>(), Some(Peer::Socket { .. })) {
         return next.run(request).await;
     }
     let credential = request.extensions().get::<Credential>().copied().unwrap_or(Credential::Nothing);
-    let proof = Proof::of(request.headers(), host_of(&request).as_deref());
+    let proof = Proof::of(request.headers(), host_of(&request).as_deref(), console.config.public_url.as_ref());
     if is_allowed(needs(&request), proof, credential) {
         return next.run(request).await;
     }
@@ -61,10 +62,10 @@ fn needs(request: &Request) -> Needs {
 }
 
 impl Proof {
-    fn of(headers: &HeaderMap, host: Option<&str>) -> Self {
+    fn of(headers: &HeaderMap, host: Option<&str>, public: Option<&PublicUrl>) -> Self {
         let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
         if let Some(origin) = headers.get(ORIGIN) {
-            let same = is_own(origin, host) && !matches!(site, Some(b"cross-site" | b"same-site"));
+            let same = (is_own(origin, host) || is_public(origin, public)) && !matches!(site, Some(b"cross-site" | b"same-site"));
             return if same { Self::Own } else { Self::Foreign };
         }
         match site {
@@ -99,6 +100,11 @@ fn is_own(origin: &HeaderValue, host: Option<&str>) -> bool {
     authority.is_some() && authority.as_deref() == host
 }
 
+/// The origin is the address that people use: behind a proxy that rewrites `Host` it is the only one a browser can name.
+fn is_public(origin: &HeaderValue, public: Option<&PublicUrl>) -> bool {
+    public.is_some_and(|url| origin.as_bytes().eq_ignore_ascii_case(url.to_string().as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +114,7 @@ mod tests {
         let headers = pairs
             .into_iter()
             .filter_map(|(name, value)| Some((name.parse().unwrap(), value?.parse().unwrap())));
-        Proof::of(&headers.collect(), Some("127.0.0.1:8420"))
+        Proof::of(&headers.collect(), Some("127.0.0.1:8420"), None)
     }
 
     #[test]
@@ -128,6 +134,26 @@ mod tests {
         }
         assert_eq!(proof(Some("http://127.0.0.1:8420"), Some("cross-site")), Proof::Foreign);
         assert_eq!(proof(None, Some("same-site")), Proof::Foreign);
+    }
+
+    #[test]
+    fn the_public_address_is_our_own_whatever_host_a_proxy_asks_for() {
+        let public: PublicUrl = "https://berth.example.org:443".parse().unwrap();
+        let of = |origin: &str| {
+            let headers = HeaderMap::from_iter([(ORIGIN, origin.parse().unwrap())]);
+            Proof::of(&headers, Some("127.0.0.1:8420"), Some(&public))
+        };
+        assert_eq!(of("https://berth.example.org"), Proof::Own);
+        assert_eq!(of("http://127.0.0.1:8420"), Proof::Own);
+        for evil in [
+            "http://berth.example.org",
+            "https://berth.example.org.evil",
+            "https://berth.example.org:8443",
+            "https://xberth.example.org",
+            "null",
+        ] {
+            assert_eq!(of(evil), Proof::Foreign, "{evil}");
+        }
     }
 
     #[test]

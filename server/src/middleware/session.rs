@@ -49,12 +49,7 @@ pub async fn identify(State(console): State<Console>, mut request: Request, next
 }
 
 async fn caller(console: &Console, headers: &HeaderMap, cookie: SessionCookie, from: &str) -> control::Result<(Caller, Credential)> {
-    if let Some(header) = headers.get(AUTHORIZATION) {
-        let text = header.to_str().unwrap_or_default();
-        let token = text
-            .split_once(' ')
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map_or("", |(_, token)| token.trim());
+    if let Some(token) = bearer(headers) {
         let caller = console.control.access.caller_of_token(token, from).await?;
         return Ok((caller, Credential::Bearer));
     }
@@ -67,6 +62,13 @@ async fn caller(console: &Console, headers: &HeaderMap, cookie: SessionCookie, f
         Err(error) if error.code() == ErrorCode::SignInRequired => Ok((Caller::anonymous(from), Credential::Cookie)),
         Err(error) => Err(error),
     }
+}
+
+/// The token of a request. Another scheme is somebody else's: a proxy in front that asks for a password of its own, say.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(AUTHORIZATION)?.to_str().unwrap_or_default();
+    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// The session's secret out of the `Cookie` headers; two cookies of that name are none.
@@ -84,6 +86,15 @@ fn secret(headers: &HeaderMap, cookie: SessionCookie) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_bearer_is_a_token() {
+        let found = |text: &str| bearer(&HeaderMap::from_iter([(AUTHORIZATION, text.parse().unwrap())])).map(str::to_owned);
+        assert_eq!(found("bearer  bth_x ").as_deref(), Some("bth_x"));
+        assert_eq!(found("Bearer").as_deref(), Some(""), "a token that is none is refused, not overlooked");
+        assert_eq!(found("Basic YTpi"), None);
+        assert_eq!(found(""), None);
+    }
 
     #[test]
     fn the_cookie_is_found_by_its_exact_name_and_never_twice() {

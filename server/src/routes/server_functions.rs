@@ -16,7 +16,7 @@ use crate::console::Console;
 
 /// Adds one address for all; each is gated by its own row.
 #[must_use]
-pub fn add_to(mut table: Table, _console: &Console) -> Table {
+pub fn add_to(mut table: Table) -> Table {
     table.entries.extend(PERMISSIONS.iter().map(|(path, permission)| Entry {
         method: "POST".into(),
         path: (*path).to_owned(),
