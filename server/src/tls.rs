@@ -1,9 +1,11 @@
-//! Certificates: files of the administrator's, or one of our own that is made once and kept in `<state-dir>/tls`.
+//! Certificates: files of the administrator's, or one of our own, kept in `<state-dir>/tls` and made anew before it ends
+//! or when it stands for other names than are needed now.
 
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -31,13 +33,13 @@ pub fn open(config: &ServeConfig) -> Result<Option<Identity>, Failure> {
     match &config.tls {
         Tls::Files { cert, key } => identity(cert, key).map(Some),
         _ => {
-            let folder = config.state_dir.join("tls");
-            let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
-            if !cert.exists() || !key.exists() {
-                make(&folder, &cert, &key, config)
-                    .map_err(|error| Failure::failed(format!("no certificate could be made in {} ({error})", folder.display())))?;
+            let own = Own::at(&config.state_dir.join("tls"));
+            let names = names(config);
+            if own.is_due(&names, SystemTime::now()) {
+                own.make(&names, SystemTime::now())
+                    .map_err(|error| Failure::failed(format!("no certificate could be made in {} ({error})", own.folder.display())))?;
             }
-            identity(&cert, &key).map(Some)
+            identity(&own.cert, &own.key).map(Some)
         }
     }
 }
@@ -69,19 +71,79 @@ fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     hex.join(":")
 }
 
-fn make(folder: &Path, cert: &Path, key: &Path, config: &ServeConfig) -> Result<(), Box<dyn std::error::Error>> {
-    std::fs::create_dir_all(folder)?;
-    let pair = rcgen::KeyPair::generate()?;
-    let mut params = rcgen::CertificateParams::new(names(config))?;
-    params.distinguished_name.push(rcgen::DnType::CommonName, "Berth console");
-    // Browsers refuse certificates of servers that are valid for longer than 825 days even where a person trusts them.
-    let now = std::time::SystemTime::now();
-    params.not_before = (now - std::time::Duration::from_secs(86_400)).into();
-    params.not_after = (now + std::time::Duration::from_secs(800 * 86_400)).into();
-    let certificate = params.self_signed(&pair)?;
-    write(key, &pair.serialize_pem())?;
-    write(cert, &certificate.pem())?;
-    Ok(())
+/// Browsers refuse certificates of servers that are valid for longer than 825 days even where a person trusts them.
+const LIFE: Duration = Duration::from_secs(800 * 86_400);
+/// Made anew this long before the end: a console is started more often.
+const MARGIN: Duration = Duration::from_secs(60 * 86_400);
+const COMMON_NAME: &str = "Berth console";
+
+/// The certificate of our own.
+struct Own {
+    folder: PathBuf,
+    cert: PathBuf,
+    key: PathBuf,
+    /// What we made: the fingerprint, the end in seconds since the epoch, and the names, a line each. A certificate that
+    /// is not the one noted here is somebody else's and stays.
+    note: PathBuf,
+}
+
+impl Own {
+    fn at(folder: &Path) -> Self {
+        let file = |name: &str| folder.join(name);
+        Self {
+            cert: file("cert.pem"),
+            key: file("key.pem"),
+            note: file("made"),
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Whether it has to be made: it is not there, or it is ours and ends soon or has other names.
+    fn is_due(&self, names: &[String], now: SystemTime) -> bool {
+        if !self.cert.exists() || !self.key.exists() {
+            return true;
+        }
+        let Some(certificate) = CertificateDer::pem_file_iter(&self.cert).ok().and_then(|mut chain| chain.next()?.ok()) else {
+            // What cannot be read is told when it is opened.
+            return false;
+        };
+        let Ok(note) = std::fs::read_to_string(&self.note) else {
+            // Ours have said so in their name from the first.
+            return certificate.windows(COMMON_NAME.len()).any(|part| part == COMMON_NAME.as_bytes());
+        };
+        let mut lines = note.lines();
+        if lines.next() != Some(fingerprint(&certificate).as_str()) {
+            return false;
+        }
+        let end = lines
+            .next()
+            .and_then(|end| end.parse().ok())
+            .map_or(UNIX_EPOCH, |end| UNIX_EPOCH + Duration::from_secs(end));
+        now + MARGIN >= end || !lines.eq(names.iter().map(String::as_str))
+    }
+
+    fn make(&self, names: &[String], now: SystemTime) -> Result<(), Box<dyn std::error::Error>> {
+        std::fs::create_dir_all(&self.folder)?;
+        let pair = rcgen::KeyPair::generate()?;
+        let mut params = rcgen::CertificateParams::new(names)?;
+        params.distinguished_name.push(rcgen::DnType::CommonName, COMMON_NAME);
+        let end = now + LIFE;
+        params.not_before = (now - Duration::from_secs(86_400)).into();
+        params.not_after = end.into();
+        let certificate = params.self_signed(&pair)?;
+        let end = end.duration_since(UNIX_EPOCH)?.as_secs();
+        // The note first: a crash after it leaves a certificate that is not the noted one and so would stay for ever;
+        // without the old one there is none, which is made.
+        for old in [&self.cert, &self.key] {
+            if old.exists() {
+                std::fs::remove_file(old)?;
+            }
+        }
+        write(&self.note, &format!("{}\n{end}\n{}\n", fingerprint(certificate.der()), names.join("\n")))?;
+        write(&self.key, &pair.serialize_pem())?;
+        write(&self.cert, &certificate.pem())?;
+        Ok(())
+    }
 }
 
 /// The certificate last, so that a crash between the two files leaves none that lacks its key.
@@ -108,13 +170,51 @@ fn names(config: &ServeConfig) -> Vec<String> {
     }
     let addresses = config.listen.iter().map(|address| address.ip()).filter(|ip: &IpAddr| !ip.is_unspecified());
     names.extend(addresses.map(|ip| ip.to_string()));
-    names.extend(
-        config
-            .public_url
-            .as_ref()
-            .map(|url| url.host.rsplit_once(':').map_or(url.host.as_str(), |(host, _)| host).to_owned()),
-    );
+    names.extend(config.public_url.as_ref().map(|url| url.name().to_owned()));
     names.sort();
     names.dedup();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn ours_is_made_anew_when_it_ends_or_names_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, now) = (Own::at(&folder.path().join("tls")), SystemTime::now());
+        let names = words(&["2001:db8::1", "localhost"]);
+        assert!(own.is_due(&names, now), "there is none");
+        own.make(&names, now).unwrap();
+        let first = identity(&own.cert, &own.key).unwrap().fingerprint;
+        assert!(!own.is_due(&names, now));
+        assert!(!own.is_due(&names, now + LIFE - MARGIN - Duration::from_secs(60)));
+        assert!(own.is_due(&names, now + LIFE - MARGIN));
+        let other = words(&["berth.example.org", "localhost"]);
+        assert!(own.is_due(&other, now));
+        own.make(&other, now).unwrap();
+        assert!(!own.is_due(&other, now));
+        assert_ne!(identity(&own.cert, &own.key).unwrap().fingerprint, first);
+        std::fs::remove_file(&own.note).unwrap();
+        assert!(own.is_due(&other, now), "one of ours from before there were notes");
+    }
+
+    #[test]
+    fn somebody_elses_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, now) = (Own::at(folder.path()), SystemTime::now());
+        own.make(&words(&["localhost"]), now).unwrap();
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let theirs = rcgen::CertificateParams::new(words(&["theirs.example"])).unwrap().self_signed(&pair).unwrap();
+        std::fs::write(&own.cert, theirs.pem()).unwrap();
+        std::fs::write(&own.key, pair.serialize_pem()).unwrap();
+        assert!(!own.is_due(&words(&["localhost"]), now + LIFE));
+        std::fs::remove_file(&own.note).unwrap();
+        assert!(!own.is_due(&words(&["localhost"]), now + LIFE));
+    }
 }

@@ -11,6 +11,18 @@ pub struct PublicUrl {
     pub host: String,
 }
 
+impl PublicUrl {
+    /// The host alone: without a port, an IPv6 address without its brackets.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let bare = match self.host.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').map(|(address, _)| address),
+            None => self.host.split_once(':').map(|(name, _)| name),
+        };
+        bare.unwrap_or(&self.host)
+    }
+}
+
 impl FromStr for PublicUrl {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -42,6 +54,18 @@ impl fmt::Display for PublicUrl {
 #[cfg(test)]
 mod tests {
     use super::PublicUrl;
+
+    #[test]
+    fn the_name_has_no_port_and_no_brackets() {
+        for (url, name) in [
+            ("https://[2001:db8::1]", "2001:db8::1"),
+            ("https://[2001:db8::1]:8443", "2001:db8::1"),
+            ("https://berth.example.org:8443", "berth.example.org"),
+            ("http://10.0.0.2", "10.0.0.2"),
+        ] {
+            assert_eq!(url.parse::<PublicUrl>().unwrap().name(), name);
+        }
+    }
 
     #[test]
     fn only_scheme_host_and_port() {
