@@ -1,10 +1,17 @@
-//! Packs what a machine needs to run Berth.
+//! Packs what a machine needs to run Berth: the binary, the unit, the licences and the documents.
+
+use std::path::Path;
+
+use anyhow::Context as _;
 
 use crate::build::{Profile, build, target};
 use crate::setup::{Scope, set_up};
 use crate::shell::{announce, command, run};
 
-/// Builds the release and packs it with the licences and the documents.
+/// Goes beside the binary, whatever it is called in the tree.
+const FILES: [&str; 5] = ["packaging/berth.service", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+
+/// Builds the release and packs it with the unit, the licences and the documents.
 ///
 /// # Errors
 /// A step failed.
@@ -15,8 +22,9 @@ pub fn package() -> anyhow::Result<()> {
     let folder = target().join("package").join(&name);
     std::fs::create_dir_all(&folder)?;
     std::fs::copy(&binary, folder.join("berth"))?;
-    for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
-        std::fs::copy(file, folder.join(file))?;
+    for file in FILES {
+        let name = Path::new(file).file_name().context("a file has a name")?;
+        std::fs::copy(file, folder.join(name))?;
     }
     let archive = folder.with_extension("tar.zst");
     run(command("tar", ["--zstd", "--create", "--file"])
@@ -26,4 +34,21 @@ pub fn package() -> anyhow::Result<()> {
         .arg(&name))?;
     announce(&format!("packed {}", archive.display()));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_packed_is_there() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+        for file in FILES {
+            assert!(root.join(file).is_file(), "{file}");
+        }
+        let unit = std::fs::read_to_string(root.join(FILES[0])).expect("the unit");
+        for line in ["Type=notify", "KillMode=process", "Delegate=yes", "Restart=on-failure"] {
+            assert!(unit.lines().any(|found| found == line), "{line}");
+        }
+    }
 }

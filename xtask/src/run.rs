@@ -18,7 +18,7 @@ pub fn run(profile: Profile, serve: &[String]) -> anyhow::Result<()> {
     }
     set_up(Scope::Run)?;
     let binary = build(profile)?;
-    announce("start the console; its first line of output is the link for the first account");
+    announce("start the console; the line `berth: set up the first account at ...` is the link to begin with");
     let error = command(&binary.to_string_lossy(), ["serve"]).args(serve).exec();
     bail!("{} cannot be started ({error})", binary.display());
 }
