@@ -224,7 +224,7 @@ impl Containers {
     /// Finds a container in which the action is legal now.
     fn find_for(&self, name: &str, action: Action) -> Result<Live> {
         let live = self.find(name)?;
-        live.state().allows(action).map_err(|reason| refuse(&live, reason))?;
+        live.state().allows(action).map_err(|reason| refuse(&live, reason.as_str()))?;
         Ok(live)
     }
 
