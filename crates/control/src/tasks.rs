@@ -4,6 +4,7 @@
 //! [`Tasks::register`]; starting one is [`Tasks::start`]. Every step must be idempotent, because after a crash it may
 //! run again. Each step costs one durable write, so few and meaningful steps are best.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::store::{Edit, Facts};
 use active::{Active, Surroundings};
+use queue::Queue;
 use runner::Inner;
 
 mod active;
@@ -46,7 +48,8 @@ pub trait Job: Send + Sync + 'static {
     fn steps(&self) -> &'static [&'static str];
     /// Does one step. Idempotent.
     fn act<'a>(&'a self, step: usize, context: &'a Context) -> BoxFuture<'a, Result<()>>;
-    /// Undoes one step, also one that was only half done. Idempotent. Errors are collected, never a reason to stop.
+    /// Undoes one step, also one that was only half done, and the first also when it was never begun (a task that is
+    /// cancelled while it waits): what was prepared for it goes there. Idempotent. Errors are collected, never a reason to stop.
     fn undo<'a>(&'a self, step: usize, context: &'a Context) -> BoxFuture<'a, Result<()>>;
     /// See [`AfterCrash`].
     fn after_crash(&self) -> AfterCrash;
@@ -72,15 +75,40 @@ pub struct NewTask<'a> {
     pub idempotency_key: Option<&'a str>,
 }
 
+/// What a task that is not over was given and keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct Unfinished {
+    pub(crate) id: TaskId,
+    pub(crate) kind: String,
+    pub(crate) params: Value,
+    pub(crate) memory: BTreeMap<String, Value>,
+}
+
 /// What a step may use: progress, cancellation, the log, and facts that outlive a crash.
 #[derive(Clone, Debug)]
 pub struct Context {
     active: Arc<Active>,
+    queue: Arc<Queue>,
+}
+
+/// What a task excludes for a while. Nothing to give back when the task has excluded it all along.
+#[derive(Debug)]
+pub struct Claim {
+    queue: Arc<Queue>,
+    what: Option<String>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(what) = &self.what {
+            self.queue.give_back(what);
+        }
+    }
 }
 
 impl Context {
-    fn new(active: Arc<Active>) -> Self {
-        Self { active }
+    fn new(active: Arc<Active>, queue: Arc<Queue>) -> Self {
+        Self { active, queue }
     }
 
     /// The task's id.
@@ -115,6 +143,18 @@ impl Context {
     /// Ends when somebody cancels. A step that stops for it returns an error, which is not shown.
     pub async fn cancelled(&self) {
         self.active.cancel.cancelled().await;
+    }
+
+    /// Excludes one thing more, as long as the answer lives: for tasks on many things, one after the other.
+    ///
+    /// # Errors
+    /// `Conflict` names the task that works on it.
+    pub fn claim(&self, what: &str) -> Result<Claim> {
+        let is_ours = self.queue.claim(self.active.id, &self.active.kind, what)?;
+        Ok(Claim {
+            queue: Arc::clone(&self.queue),
+            what: is_ours.then(|| what.to_owned()),
+        })
     }
 
     /// Lets another task have this one's place while it waits for what is done elsewhere, such as a download, and takes
@@ -170,6 +210,12 @@ impl Tasks {
         self.inner.register(kind, constructor);
     }
 
+    /// Every kind that was taught, in order: what the crash tests must have visited.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<&'static str> {
+        self.inner.known()
+    }
+
     /// Writes the row and runs the job in the background; the same `idempotency_key` gives the first task again.
     /// `exclusive` names what no other living task may work on (`container/<id>`).
     ///
@@ -223,6 +269,11 @@ impl Tasks {
         caller.require(Permission::View)?;
         let Some(key) = idempotency_key else { return Ok(None) };
         self.inner.find_earlier(&runner::key_row(caller, key), kind, target).await
+    }
+
+    /// Every task that is not over, as the store has it.
+    pub(crate) async fn unfinished(&self) -> Result<Vec<Unfinished>> {
+        self.inner.unfinished().await
     }
 
     /// Finishes or rolls back, in the background, what an earlier run left open. What those tasks exclude is excluded

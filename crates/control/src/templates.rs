@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
@@ -15,7 +14,7 @@ use model::template::LocalTemplate;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, OwnedRwLockReadGuard, RwLock};
 
 use crate::caller::Caller;
 use crate::clock::Clock;
@@ -30,6 +29,7 @@ mod download;
 mod fetch;
 mod gauge;
 mod import;
+mod leftovers;
 mod list;
 mod mirror;
 mod offer;
@@ -40,6 +40,7 @@ mod under_way;
 mod unpack;
 mod web;
 
+pub use leftovers::Sweep;
 pub use list::TemplateFilter;
 
 const KIND_DOWNLOAD: &str = "template.download";
@@ -64,24 +65,17 @@ pub struct Templates {
     catalogues: cache::Catalogues,
     seeded: OnceCell<()>,
     refreshing: Mutex<()>,
-    web: OnceCell<web::Web>,
     /// Held while a file that was sent becomes a task.
     beginning: Mutex<()>,
+    web: OnceCell<web::Web>,
     cgroup: OnceCell<String>,
     under_way: under_way::UnderWay,
-    /// Templates that are being brought here: their layers belong to no row yet.
-    busy: AtomicUsize,
+    /// Read while templates are brought here: their layers belong to no row yet. Written by who removes layers.
+    busy: Arc<RwLock<()>>,
 }
 
-/// One template that is being brought here.
-#[derive(Debug)]
-struct Busy<'a>(&'a AtomicUsize);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
+/// While it lives no layer is removed: one that is in no row may be about to stand under somebody.
+pub(crate) type Busy = OwnedRwLockReadGuard<()>;
 
 impl Templates {
     /// Templates over a store, with their files below the state directory; teaches the tasks their jobs.
@@ -91,10 +85,8 @@ impl Templates {
     pub fn new(facts: Facts, engine: Arc<dyn Engine>, tasks: Arc<Tasks>, clock: Clock, state_dir: PathBuf) -> Result<Arc<Self>> {
         let folder = state_dir.join("downloads");
         std::fs::create_dir_all(&folder).map_err(|error| Error::failed(format!("{} cannot be made ({error})", folder.display())))?;
-        import::sweep(&folder);
         let this = Arc::new(Self {
             facts,
-            beginning: Mutex::default(),
             engine,
             tasks,
             clock,
@@ -102,10 +94,11 @@ impl Templates {
             folder,
             seeded: OnceCell::new(),
             refreshing: Mutex::default(),
+            beginning: Mutex::default(),
             web: OnceCell::new(),
             cgroup: OnceCell::new(),
             under_way: under_way::UnderWay::default(),
-            busy: AtomicUsize::new(0),
+            busy: Arc::default(),
         });
         this.register(KIND_DOWNLOAD, |templates, Wish { reference }| Work::Download { templates, reference });
         this.register(KIND_REFRESH, |templates, Refresh { sources }| Work::Refresh { templates, sources });
@@ -124,9 +117,8 @@ impl Templates {
         self.tasks.register(kind, Arc::new(constructor));
     }
 
-    fn busy(&self) -> Busy<'_> {
-        self.busy.fetch_add(1, Ordering::SeqCst);
-        Busy(&self.busy)
+    pub(crate) async fn busy(&self) -> Busy {
+        Arc::clone(&self.busy).read_owned().await
     }
 
     async fn web(&self) -> Result<&web::Web> {
@@ -193,16 +185,17 @@ impl Templates {
         Ok(())
     }
 
-    /// Removes layers that no template and no container stands on. What cannot be removed stays for the next time.
-    async fn sweep_layers(&self) {
+    /// Removes layers that no template and no container stands on. What cannot be removed, or not now because somebody
+    /// is bringing a template, stays for the next time.
+    pub(crate) async fn sweep_layers(&self) {
+        let Ok(_alone) = self.busy.try_write() else { return };
         let outcome: Result<()> = async {
-            // Listed first: a layer in the list whose row is still to come belongs to somebody busy.
             let layers = engine::call(&self.engine, |engine| Ok(engine.layers())).await?;
-            if self.busy.load(Ordering::SeqCst) > 1 {
-                return Ok(());
-            }
             let mut used: Vec<model::Digest> = self.rows().await?.into_values().flat_map(|row| row.layers).collect();
             used.extend(self.layers_of_containers().await?);
+            // A store that was lost knows no container: what stands on disk stays on its feet until it is rebuilt.
+            let manifests = engine::call(&self.engine, |engine| Ok(engine.manifests())).await?;
+            used.extend(manifests.into_iter().flat_map(|manifest| manifest.layers));
             for layer in layers.into_iter().filter(|layer| !used.contains(layer)) {
                 engine::call(&self.engine, move |engine| engine.remove_layer(&layer)).await?;
             }
@@ -266,8 +259,12 @@ impl Job for Work {
         Box::pin(async move {
             match self {
                 Self::Download { templates, reference } => {
-                    let pinned = templates.resolve(context, reference).await?;
-                    templates.obtain(context, &pinned).await.map(drop)
+                    let busy = templates.busy().await;
+                    templates.bring(context, reference).await?;
+                    drop(busy);
+                    // The build that it replaced may stand under nothing now.
+                    templates.sweep_layers().await;
+                    Ok(())
                 }
                 Self::Refresh { templates, sources } => templates.refresh_all(context, sources).await,
                 Self::Import { templates, wish } => templates.bring_in(context, wish).await,
@@ -275,11 +272,18 @@ impl Job for Work {
         })
     }
 
-    /// What a failed step fetched it has removed itself; layers without a row are swept.
-    fn undo<'a>(&'a self, _: usize, _: &'a Context) -> BoxFuture<'a, Result<()>> {
+    /// What a failed step fetched it has removed itself, but for what the network may still bring; who cancels wants
+    /// nothing of it. Layers without a row are swept.
+    fn undo<'a>(&'a self, _: usize, context: &'a Context) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             match self {
-                Self::Download { templates, .. } | Self::Refresh { templates, .. } => templates.sweep_layers().await,
+                Self::Download { templates, .. } => {
+                    if context.is_cancelled() {
+                        templates.abandon(context).await?;
+                    }
+                    templates.sweep_layers().await;
+                }
+                Self::Refresh { .. } => {}
                 Self::Import { templates, wish } => {
                     wish.forget(templates).await?;
                     templates.sweep_layers().await;

@@ -170,14 +170,19 @@ impl Containers {
 
     /// Makes the template available and writes into the row what the container stands on.
     async fn stand_on_template(&self, params: &Params, context: &Context) -> Result<()> {
-        let ensured = self.parts.templates.ensure(context, &params.spec.template);
+        let templates = &self.parts.templates;
+        // From here until the row says so, nothing but this shows that the layers are in use.
+        let busy = templates.busy().await;
         // A download takes minutes: it must not keep others from being started.
-        let template = context.step_aside(ensured).await?;
+        let template = context.step_aside(templates.ensure(context, &params.spec.template)).await?;
         let live = self.board.get(params.id).ok_or_else(changed_meanwhile)?;
         let LocalTemplate { layers, provenance, .. } = template;
         let mut row = ContainerRow::clone(&live.row);
         (row.digest, row.layers) = (Some(provenance.fingerprint), layers);
-        self.save_row(&live, row).await
+        let saved = self.save_row(&live, row).await;
+        drop(busy);
+        templates.sweep_layers().await;
+        saved
     }
 
     /// Makes the folder with the first layer of the container's own.
@@ -292,7 +297,7 @@ impl Create {
         }
     }
 
-    async fn take_back(&self, step: usize) -> Result<()> {
+    async fn take_back(&self, step: usize, context: &Context) -> Result<()> {
         let (containers, id) = (&self.containers, self.params.id);
         match step {
             4 if containers.board.get(id).is_some_and(|live| is_live(&live)) => {
@@ -300,6 +305,7 @@ impl Create {
                 containers.settle(id).await
             }
             2 => engine::call(&containers.parts.engine, move |engine| engine.remove(id, Removal::Purge)).await,
+            1 if context.is_cancelled() => containers.parts.templates.abandon(context).await,
             0 => containers.give_back(&self.params).await,
             // The template stays for the next one; the network follows the rows when they are gone.
             _ => Ok(()),
@@ -317,8 +323,8 @@ impl Job for Create {
         Box::pin(self.containers.tracked(self.params.id, context, is_last, self.step(step, context)))
     }
 
-    fn undo<'a>(&'a self, step: usize, _: &'a Context) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.take_back(step))
+    fn undo<'a>(&'a self, step: usize, context: &'a Context) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.take_back(step, context))
     }
 
     fn after_crash(&self) -> AfterCrash {

@@ -1,6 +1,7 @@
 //! Which tasks are alive, what they exclude, and how many run at once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{ErrorCode, TaskId};
@@ -70,8 +71,8 @@ impl Queue {
             return Err(Error::new(ErrorCode::SlowDown, format!("{MAX_ALIVE} tasks are waiting already")).hint("wait until some have ended"));
         }
         if let Some(what) = exclusive {
-            if let Some((holder, holder_kind)) = alive.exclusive.get(what) {
-                return Err(Error::conflict(format!("task {holder} ({holder_kind}) is working on it")).hint("wait until it has ended, or cancel it"));
+            if let Some(holder) = alive.exclusive.get(what) {
+                return Err(held(holder));
             }
             alive.exclusive.insert(what.to_owned(), (id, kind.to_owned()));
         }
@@ -82,6 +83,26 @@ impl Queue {
             exclusive: exclusive.map(ToOwned::to_owned),
             is_taken: false,
         })
+    }
+
+    /// Excludes one thing more for a task that runs; says whether it did not before.
+    ///
+    /// # Errors
+    /// `Conflict` names the task that works on it already.
+    pub(super) fn claim(&self, id: TaskId, kind: &str, what: &str) -> Result<bool> {
+        match self.alive().exclusive.entry(what.to_owned()) {
+            Entry::Occupied(holder) if holder.get().0 == id => Ok(false),
+            Entry::Occupied(holder) => Err(held(holder.get())),
+            Entry::Vacant(free) => {
+                free.insert((id, kind.to_owned()));
+                Ok(true)
+            }
+        }
+    }
+
+    /// Gives one thing back.
+    pub(super) fn give_back(&self, what: &str) {
+        self.alive().exclusive.remove(what);
     }
 
     /// The task has ended: what it excluded is free.
@@ -111,6 +132,10 @@ impl Queue {
             _ => &self.short,
         })
     }
+}
+
+fn held((holder, kind): &(TaskId, String)) -> Error {
+    Error::conflict(format!("task {holder} ({kind}) is working on it")).hint("wait until it has ended, or cancel it")
 }
 
 /// What is the way out of everything that waits must itself wait for nothing.

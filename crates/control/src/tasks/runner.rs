@@ -17,7 +17,7 @@ use super::log::{self, Log};
 use super::queue::{Place, Queue};
 use super::row::{self, Direction, Key, Origin, Row};
 use super::steps::{self, Run};
-use super::{AfterCrash, Constructor, FailPoints, Job, NewTask};
+use super::{AfterCrash, Constructor, FailPoints, Job, NewTask, Unfinished};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::store::{Edit, Fact, Rev};
@@ -86,6 +86,12 @@ impl Inner {
 
     pub(super) fn register(&self, kind: &'static str, constructor: Constructor) {
         self.kinds.write().unwrap_or_else(PoisonError::into_inner).insert(kind, constructor);
+    }
+
+    pub(super) fn known(&self) -> Vec<&'static str> {
+        let mut kinds: Vec<_> = self.kinds.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        kinds.sort_unstable();
+        kinds
     }
 
     fn job(&self, kind: &str, params: Value) -> Result<Arc<dyn Job>> {
@@ -210,6 +216,7 @@ impl Inner {
         }
         let run = Run {
             active,
+            queue: &self.queue,
             job,
             fail_points: &self.fail_points,
         };
@@ -239,6 +246,17 @@ impl Inner {
 
     async fn rows(&self) -> Result<BTreeMap<String, Fact<Row>>> {
         self.around.facts.list("op/").await
+    }
+
+    pub(super) async fn unfinished(&self) -> Result<Vec<Unfinished>> {
+        let rows = self.rows().await?.into_values().map(|fact| fact.value);
+        let living = rows.filter(|row| !row.task.state.is_over()).map(|row| Unfinished {
+            id: row.task.id,
+            kind: row.task.kind,
+            params: row.params,
+            memory: row.memory,
+        });
+        Ok(living.collect())
     }
 
     pub(super) async fn list(&self) -> Result<Vec<Task>> {

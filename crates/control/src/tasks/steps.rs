@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::active::Active;
 use super::fail_points::FailPoints;
+use super::queue::Queue;
 use super::row::{Direction, Row};
 use super::{Context, Job};
 use crate::error::{Error, Result};
@@ -22,6 +23,7 @@ const END_RETRY: Duration = Duration::from_secs(2);
 
 pub(super) struct Run<'a> {
     pub(super) active: &'a Arc<Active>,
+    pub(super) queue: &'a Arc<Queue>,
     pub(super) job: &'a dyn Job,
     pub(super) fail_points: &'a FailPoints,
 }
@@ -86,7 +88,7 @@ impl Run<'_> {
 
     async fn act(&self, step: usize) -> Result<()> {
         let (kind, name) = (&self.active.kind, self.job.steps()[step]);
-        let context = Context::new(Arc::clone(self.active));
+        let context = Context::new(Arc::clone(self.active), Arc::clone(self.queue));
         self.fail_points.reach(kind, name, "act", "before");
         let done = unless_it_panics(self.job.act(step, &context)).await;
         self.fail_points.reach(kind, name, "act", "after");
@@ -110,7 +112,8 @@ impl Run<'_> {
             .await;
         }
         self.active.announce();
-        for step in (0..newest.map_or(0, |at| at + 1)).rev() {
+        // The first step is undone even when it was never begun: what its asker prepared for it is cleared away there.
+        for step in (0..=newest.unwrap_or(0)).rev() {
             self.undo(step).await;
         }
     }
@@ -120,7 +123,7 @@ impl Run<'_> {
         if self.active.row().at != Some(step) {
             self.save_or_warn(|row| row.at = Some(step)).await;
         }
-        let context = Context::new(Arc::clone(self.active));
+        let context = Context::new(Arc::clone(self.active), Arc::clone(self.queue));
         self.fail_points.reach(kind, name, "undo", "before");
         let undone = unless_it_panics(self.job.undo(step, &context)).await;
         self.fail_points.reach(kind, name, "undo", "after");

@@ -12,10 +12,13 @@ use super::gauge::Gauge;
 use super::offer::host_arch;
 use super::part::{absent, digest_of, disk};
 use super::source::base_url;
-use super::unpack::{line_pipe, while_listening};
+use super::unpack::{check_room, line_pipe, while_listening};
 use super::web::{Named, Web};
 use crate::engine;
 use crate::error::Result;
+
+/// What a build takes at its height: the tree, the packages, the archive, and the layer.
+const BUILD_BYTES: u64 = 1536 << 20;
 
 /// What a system container needs to boot, get an address and show its processes.
 const INCLUDE: [&str; 5] = ["systemd-sysv", "dbus", "iproute2", "procps", "iputils-ping"];
@@ -26,6 +29,7 @@ impl Templates {
     /// # Errors
     /// The mirror's name leads nowhere it may, the build fails (its log says why), or somebody cancelled.
     pub(super) async fn build(&self, gauge: &Gauge<'_>, pinned: &Pinned, suite: &str, distribution: &str) -> Result<LocalTemplate> {
+        check_room(&self.folder, BUILD_BYTES)?;
         gauge.phase("build", None, Vec::new());
         let base = base_url(&pinned.source.url)?;
         let named = Named::of([pinned.source.url.as_str()]);

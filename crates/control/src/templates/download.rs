@@ -7,10 +7,11 @@ use model::template::{LocalTemplate, Provenance, Source};
 use model::{Digest, TemplateRef};
 use serde::{Deserialize, Serialize};
 
-use super::fetch::{Fetch, Fetched, Wanted};
+use super::fetch::{Failure, Fetch, Fetched, Wanted};
 use super::gauge::Gauge;
 use super::offer::{Choice, Content, Offer, host_arch};
 use super::part::{absent, digest_of};
+use super::simplestreams::natural;
 use super::source::{base_url, below};
 use super::unpack::check_space;
 use super::web::{Named, upstream};
@@ -20,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::tasks::Context;
 
 /// Under this key a task keeps what it decided to fetch, so that a restart goes on with the same.
-const PIN: &str = "template";
+pub(super) const PIN: &str = "template";
 
 /// What is being fetched, decided before the first byte.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,8 +40,43 @@ impl Templates {
         if let Some(local) = self.local(reference).await? {
             return Ok(local);
         }
+        self.bring(context, reference).await
+    }
+
+    /// Brings here what the reference means. When the server no longer has those files, the index is read again: it keeps
+    /// only the newest builds. The caller holds [`Templates::busy`].
+    pub(super) async fn bring(&self, context: &Context, reference: &TemplateRef) -> Result<LocalTemplate> {
         let pinned = self.resolve(context, reference).await?;
-        self.obtain(context, &pinned).await
+        match self.obtain(context, &pinned).await {
+            Err(Failure::Gone(error)) => {
+                let pinned = self.resolve_anew(context, reference, &pinned, error).await?;
+                Ok(self.obtain(context, &pinned).await?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// What the reference means after the index was read again, once.
+    async fn resolve_anew(&self, context: &Context, reference: &TemplateRef, before: &Pinned, gone: Error) -> Result<Pinned> {
+        context.log(&format!("{gone}; the index is read again"));
+        let read = tokio::select! {
+            read = self.catalogue(&before.source, true) => read,
+            () = context.cancelled() => return Err(super::fetch::cancelled()),
+        };
+        let Ok(catalogue) = read else { return Err(gone) };
+        let Some(offer) = catalogue.find(reference, host_arch()).filter(|offer| **offer != before.offer).cloned() else {
+            return Err(gone);
+        };
+        self.abandon(context).await?;
+        context.log(&format!("the build has changed: {} instead of {}", offer.serial, before.offer.serial));
+        let pinned = Pinned { offer, ..before.clone() };
+        self.pin(context, &pinned).await?;
+        Ok(pinned)
+    }
+
+    async fn pin(&self, context: &Context, pinned: &Pinned) -> Result<()> {
+        let value = serde_json::to_value(pinned).map_err(|error| Error::failed(error.to_string()))?;
+        context.remember(PIN, value).await
     }
 
     /// What the reference means now. The first answer holds for the whole task.
@@ -52,8 +88,7 @@ impl Templates {
             pinned = self.find_offer(reference) => pinned?,
             () = context.cancelled() => return Err(super::fetch::cancelled()),
         };
-        let value = serde_json::to_value(&pinned).map_err(|error| Error::failed(error.to_string()))?;
-        context.remember(PIN, value).await?;
+        self.pin(context, &pinned).await?;
         context.log(&format!("{reference} is {} of {}", pinned.offer.product, pinned.offer.serial));
         Ok(pinned)
     }
@@ -82,8 +117,7 @@ impl Templates {
     }
 
     /// Brings the pinned template here. Whoever wants the same at the same time waits for the first and shows its progress.
-    pub(super) async fn obtain(&self, context: &Context, pinned: &Pinned) -> Result<LocalTemplate> {
-        let _busy = self.busy();
+    async fn obtain(&self, context: &Context, pinned: &Pinned) -> std::result::Result<LocalTemplate, Failure> {
         let key = pinned
             .offer
             .fingerprints()
@@ -95,17 +129,21 @@ impl Templates {
             && is_this_build(&local, &pinned.offer)
             && self.has_layers(&local).await?
         {
+            // A crash may have come between the row and the removal of the files.
+            self.abandon(context).await?;
             return Ok(local);
         }
         let gauge = Gauge::new(context, turn.progress());
         match &pinned.offer.content {
-            Content::Suite { suite, distribution } => self.build(&gauge, pinned, suite, distribution).await,
+            Content::Suite { suite, distribution } => Ok(self.build(&gauge, pinned, suite, distribution).await?),
             Content::Files(choices) => {
-                let mut outcome = Err(upstream("the template has no files"));
+                let mut outcome = Err(Failure::Other(upstream("the template has no files")));
                 for choice in choices {
                     outcome = self.obtain_files(&gauge, pinned, choice).await;
                     match &outcome {
-                        Err(error) if error.code() == model::ErrorCode::Unsupported => context.log(&format!("{error}; another form of it is tried")),
+                        Err(Failure::Other(error)) if error.code() == model::ErrorCode::Unsupported => {
+                            context.log(&format!("{error}; another form of it is tried"));
+                        }
                         _ => break,
                     }
                 }
@@ -114,18 +152,51 @@ impl Templates {
         }
     }
 
-    async fn obtain_files(&self, gauge: &Gauge<'_>, pinned: &Pinned, choice: &Choice) -> Result<LocalTemplate> {
+    async fn obtain_files(&self, gauge: &Gauge<'_>, pinned: &Pinned, choice: &Choice) -> std::result::Result<LocalTemplate, Failure> {
         check_space(&self.folder, choice.size())?;
+        if choice.is_squashfs() {
+            gauge.context().log("there is only a squashfs image: extended attributes (capabilities of files) and hard links are not kept");
+        }
+        let _lanes = self.lanes(gauge.context(), choice).await?;
         let fetched = self.fetch_files(gauge, pinned, choice).await?;
         let outcome = self.unpack_files(gauge, pinned, choice, &fetched).await;
         // The layer has everything now, and what was refused is not wanted again.
         for file in &fetched {
             absent(&file.path).await?;
         }
-        outcome
+        Ok(outcome?)
     }
 
-    async fn fetch_files(&self, gauge: &Gauge<'_>, pinned: &Pinned, choice: &Choice) -> Result<Vec<Fetched>> {
+    /// The right to each file: two templates may have one in common. Always in the same order, so that nobody waits for
+    /// somebody who waits for them.
+    async fn lanes(&self, context: &Context, choice: &Choice) -> Result<Vec<super::under_way::Turn>> {
+        let keys: std::collections::BTreeSet<String> = choice.files.iter().map(|file| format!("file/{}", file.sha256)).collect();
+        let mut lanes = Vec::new();
+        for key in keys {
+            lanes.push(self.under_way.turn(&key, context).await?);
+        }
+        Ok(lanes)
+    }
+
+    /// All files of a choice, or none: without the others the first is of no use to anybody.
+    async fn fetch_files(&self, gauge: &Gauge<'_>, pinned: &Pinned, choice: &Choice) -> std::result::Result<Vec<Fetched>, Failure> {
+        let mut fetched = Vec::new();
+        let outcome = self.fetch_each(gauge, pinned, choice, &mut fetched).await;
+        if outcome.is_err() {
+            for file in &fetched {
+                absent(&file.path).await?;
+            }
+        }
+        outcome.map(|()| fetched)
+    }
+
+    async fn fetch_each(
+        &self,
+        gauge: &Gauge<'_>,
+        pinned: &Pinned,
+        choice: &Choice,
+        fetched: &mut Vec<Fetched>,
+    ) -> std::result::Result<(), Failure> {
         let base = base_url(&pinned.source.url)?;
         let named = Named::of([pinned.source.url.as_str()]);
         let parts = choice.files.iter().map(|file| ProgressPart {
@@ -141,7 +212,6 @@ impl Templates {
             gauge,
         };
         let mut combined = sha2::Sha256::default();
-        let mut fetched: Vec<Fetched> = Vec::new();
         for (part, file) in choice.files.iter().enumerate() {
             let wanted = Wanted {
                 url: below(&base, &file.path)?,
@@ -157,16 +227,13 @@ impl Templates {
         }
         let found = digest_of(combined)?;
         if found == choice.fingerprint {
-            return Ok(fetched);
-        }
-        for file in &fetched {
-            absent(&file.path).await?;
+            return Ok(());
         }
         let text = format!(
             "the files do not belong together: their fingerprint is {found}, the index says {}",
             choice.fingerprint
         );
-        Err(upstream(text).hint("refresh the source and try again"))
+        Err(upstream(text).hint("refresh the source and try again").into())
     }
 
     async fn unpack_files(&self, gauge: &Gauge<'_>, pinned: &Pinned, choice: &Choice, fetched: &[Fetched]) -> Result<LocalTemplate> {
@@ -232,7 +299,6 @@ impl Templates {
             wants_nesting: offer.wants_nesting,
         };
         self.facts.change().put(row_key(reference), &local).commit().await?;
-        self.sweep_layers().await;
         Ok(local)
     }
 
@@ -252,9 +318,12 @@ fn is_this_build(local: &LocalTemplate, offer: &Offer) -> bool {
 
 /// Whether the source offers a later build than the one that is here.
 pub(super) fn is_newer(local: &LocalTemplate, offer: &Offer) -> bool {
+    let here = &local.provenance;
+    let is_later_serial = natural(&offer.serial) > natural(&here.serial);
     let later = match (offer.created_at, local.created_at) {
-        (Some(offered), Some(here)) => offered > here || (offered == here && offer.serial > local.provenance.serial),
-        _ => offer.serial != local.provenance.serial,
+        (Some(offered), Some(made)) => offered > made || (offered == made && is_later_serial),
+        _ => is_later_serial,
     };
-    later && !is_this_build(local, offer)
+    // Another product of the same name is another thing, not a later build of this one.
+    later && offer.product == here.product && !is_this_build(local, offer)
 }

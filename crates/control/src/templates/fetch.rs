@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::gauge::Gauge;
 use super::part::{Part, digest_of};
+use super::unpack::check_space;
 use super::web::{Named, Web, no_answer, upstream};
 use crate::error::{Error, Result};
 
@@ -59,6 +60,43 @@ pub(super) struct Journal {
 enum Broken {
     Again(Error),
     Final(Error),
+    /// The server does not have it (any more).
+    Gone(Error),
+}
+
+/// Why the file could not be had.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The server does not have it (any more): another build may be there instead.
+    Gone(Error),
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Gone(error) | Failure::Other(error) => error,
+        }
+    }
+}
+
+/// How the tries ended when none gave the file.
+enum GivenUp {
+    /// The network or the server may be better tomorrow: what is here is kept for who comes back.
+    ForNow(Error),
+    ForGood(Failure),
+}
+
+impl From<Error> for GivenUp {
+    fn from(error: Error) -> Self {
+        Self::ForGood(Failure::Other(error))
+    }
 }
 
 pub(super) struct Fetch<'a> {
@@ -70,25 +108,30 @@ pub(super) struct Fetch<'a> {
 
 impl Fetch<'_> {
     /// Gives the file, from the disk when it is whole already. On a failure that no retry can mend, and on cancellation,
-    /// nothing of it stays.
+    /// nothing of it stays; when the network fails, a part whose hash is known stays for the next one who wants it.
     ///
     /// # Errors
     /// The server fails for good, sends something else than was announced, or somebody cancelled.
-    pub(super) async fn file(&self, wanted: &Wanted, combined: Option<sha2::Sha256>) -> Result<Fetched> {
+    pub(super) async fn file(&self, wanted: &Wanted, combined: Option<sha2::Sha256>) -> std::result::Result<Fetched, Failure> {
         let mut part = Part::open(self.folder, wanted, combined).await?;
         self.gauge.part(wanted.part, part.written());
         let outcome = self.try_often(wanted, &mut part).await;
         self.gauge.note(None);
         match outcome {
-            Ok(()) => part.finish().await,
-            Err(error) => {
+            Ok(()) => Ok(part.finish().await?),
+            Err(GivenUp::ForNow(error)) if wanted.sha256.is_some() && part.written() >= LEAST_PER_MINUTE => Err(Failure::Other(error)),
+            Err(GivenUp::ForNow(error)) => {
                 part.remove().await;
-                Err(error)
+                Err(Failure::Other(error))
+            }
+            Err(GivenUp::ForGood(failure)) => {
+                part.remove().await;
+                Err(failure)
             }
         }
     }
 
-    async fn try_often(&self, wanted: &Wanted, part: &mut Part) -> Result<()> {
+    async fn try_often(&self, wanted: &Wanted, part: &mut Part) -> std::result::Result<(), GivenUp> {
         let (mut tries, mut begun_anew) = (0, false);
         loop {
             let before = part.written();
@@ -102,15 +145,16 @@ impl Fetch<'_> {
                         part.restart().await?;
                         error
                     }
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.into()),
                 },
-                Err(Broken::Final(error)) => return Err(error),
+                Err(Broken::Final(error)) => return Err(error.into()),
+                Err(Broken::Gone(error)) => return Err(GivenUp::ForGood(Failure::Gone(error))),
                 Err(Broken::Again(error)) => error,
             };
             let has_moved = part.written() >= before + LEAST_PER_MINUTE;
             tries = if has_moved { 1 } else { tries + 1 };
             if tries > RETRIES {
-                return Err(error);
+                return Err(GivenUp::ForNow(error));
             }
             let pause = if has_moved {
                 Duration::from_millis(300)
@@ -121,7 +165,7 @@ impl Fetch<'_> {
                 .note(Some(format!("{error}; retry {tries} of {RETRIES} in {} s", pause.as_secs_f32())));
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = self.gauge.context().cancelled() => return Err(cancelled()),
+                () = self.gauge.context().cancelled() => return Err(cancelled().into()),
             }
         }
     }
@@ -130,7 +174,10 @@ impl Fetch<'_> {
         if wanted.size.is_some_and(|size| size == part.written()) {
             return Ok(());
         }
-        let headers = resume_headers(part);
+        let headers = resume_headers(wanted, part);
+        if headers.is_empty() && part.written() > 0 {
+            part.restart().await.map_err(Broken::Final)?;
+        }
         let answer = tokio::select! {
             answer = self.web.get(&wanted.url, self.named, headers) => answer.map_err(worth_a_retry)?,
             () = self.gauge.context().cancelled() => return Err(Broken::Final(cancelled())),
@@ -162,22 +209,25 @@ impl Fetch<'_> {
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 let gone = upstream(format!("{url} is no longer on the server"));
-                return Err(Broken::Final(gone.hint("refresh the source: servers keep only the newest builds")));
+                return Err(Broken::Gone(gone.hint("refresh the source: servers keep only the newest builds")));
             }
             status if status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => {
                 return Err(Broken::Again(upstream(format!("{url} answers {status}"))));
             }
             status => return Err(Broken::Final(upstream(format!("{url} answers {status}")))),
         }
-        let total = wanted.size.or_else(|| answer.content_length().map(|rest| rest + part.written()));
+        let total = wanted.size.or_else(|| answer.content_length().map(|rest| rest.saturating_add(part.written())));
         if wanted.size.is_none() {
             self.gauge.size_of_part(wanted.part, total);
         }
         let (offered, expected) = (total.unwrap_or(0), wanted.size.unwrap_or(wanted.cap));
-        if offered > expected || answer.content_length().is_some_and(|rest| rest + part.written() > expected) {
+        if offered > expected || answer.content_length().is_some_and(|rest| rest.saturating_add(part.written()) > expected) {
             return Err(Broken::Final(too_much(url, expected)));
         }
-        Ok(())
+        match total {
+            Some(total) if wanted.size.is_none() => check_space(self.folder, total).map_err(Broken::Final),
+            _ => Ok(()),
+        }
     }
 
     async fn receive(&self, wanted: &Wanted, part: &mut Part, mut answer: Response) -> std::result::Result<(), Broken> {
@@ -221,13 +271,17 @@ impl Fetch<'_> {
     }
 }
 
-fn resume_headers(part: &Part) -> HeaderMap {
+/// What asks for the rest; nothing when the rest could be of another file without anybody noticing.
+fn resume_headers(wanted: &Wanted, part: &Part) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if part.written() > 0 {
         let journal = part.journal();
         // A weak tag does not promise the same bytes.
         let strong = journal.etag.as_deref().filter(|tag| !tag.starts_with("W/"));
         let validator = strong.or(journal.last_modified.as_deref()).and_then(|text| HeaderValue::from_str(text).ok());
+        if validator.is_none() && wanted.sha256.is_none() {
+            return headers;
+        }
         if let Ok(range) = HeaderValue::from_str(&format!("bytes={}-", part.written())) {
             headers.insert(RANGE, range);
         }

@@ -18,6 +18,8 @@ use super::fetch::{Fetch, Fetched, Wanted, settle};
 use super::gauge::Gauge;
 use super::offer::host_arch;
 use super::part::{absent, digest_of, disk};
+use super::source::refuse_secrets;
+use super::unpack::check_room;
 use super::web::Named;
 use super::{Templates, row_key};
 use crate::caller::Caller;
@@ -27,6 +29,8 @@ use crate::tasks::Context;
 pub(super) const KIND: &str = "template.import";
 /// Larger archives are refused.
 const CAP: u64 = 64 << 30;
+/// What a task remembers once its row is about to be written.
+const RECORDED: &str = "recorded";
 /// Beginning of the names of files that are being sent.
 const INCOMING: &str = "incoming-";
 
@@ -54,25 +58,19 @@ enum From {
 }
 
 impl Wish {
-    /// Removes a file that was sent for it.
-    pub(super) async fn forget(&self, _: &Templates) -> Result<()> {
+    /// Removes the file that was sent or fetched for it.
+    pub(super) async fn forget(&self, templates: &Templates) -> Result<()> {
         match &self.from {
             From::File { path, .. } => absent(path).await,
-            From::Url { .. } => Ok(()),
+            From::Url { key, .. } => templates.remove_files(key).await,
         }
     }
-}
 
-/// Removes what was being sent when the console ended.
-pub(super) fn sweep(folder: &Path) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.filter_map(std::result::Result::ok) {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(INCOMING)
-            && name.ends_with(".part")
-            && let Err(error) = std::fs::remove_file(entry.path())
-        {
-            tracing::warn!(%error, file = name, "what was being sent stays");
+    /// The name, without its ending, of the file that it goes on with.
+    pub(super) fn stem(&self) -> Option<String> {
+        match &self.from {
+            From::File { path, .. } => Some(path.file_stem()?.to_string_lossy().into_owned()),
+            From::Url { key, .. } => Some(key.clone()),
         }
     }
 }
@@ -89,10 +87,11 @@ impl Templates {
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
         let parsed = parsed
             .ok_or_else(|| Error::invalid("url", format!("`{url}` is not an address of an archive")).hint("write it like https://example.org/rootfs.tar.xz"))?;
+        refuse_secrets(&parsed)?;
+        let given = name.map(str::to_owned).unwrap_or_else(|| name_of(parsed.path()));
         if let Some(task) = self.imported_before(caller, &given, key).await? {
             return Ok(task);
         }
-        let given = name.map(str::to_owned).unwrap_or_else(|| name_of(parsed.path()));
         let wish = Wish {
             name: self.free_name(&given).await?,
             sha256: checked_digest(sha256)?,
@@ -112,14 +111,14 @@ impl Templates {
         &self,
         caller: &Caller,
         name: &str,
-        key: Option<&str>,
         sha256: Option<&str>,
+        key: Option<&str>,
         body: impl Stream<Item = std::io::Result<B>> + Send,
     ) -> Result<Task> {
+        caller.require(Permission::Templates)?;
         if let Some(task) = self.imported_before(caller, name, key).await? {
             return Ok(task);
         }
-        caller.require(Permission::Templates)?;
         let (name, expected) = (self.free_name(name).await?, checked_digest(sha256)?);
         let part = self.folder.join(format!("{INCOMING}{}.part", uuid::Uuid::new_v4().simple()));
         let outcome = self.take_in(&part, name, expected, body).await;
@@ -154,6 +153,7 @@ impl Templates {
             file.write_all(bytes).await.map_err(|error| disk(part, &error))?;
         }
         settle(file).await.map_err(|error| disk(part, &error))?;
+        check_room(&self.folder, size.saturating_mul(4))?;
         let found = digest_of(hasher)?;
         check(expected.as_ref(), &found)?;
         let whole = part.with_extension("file");
@@ -211,7 +211,12 @@ impl Templates {
 
     /// The task's one step.
     pub(super) async fn bring_in(&self, context: &Context, wish: &Wish) -> Result<()> {
-        let _busy = self.busy();
+        let _busy = self.busy().await;
+        let target = reference(&wish.name)?;
+        if context.recall(RECORDED).is_some() && self.stored(&target).await?.is_some() {
+            // A crash came after the row was written: the file may be gone already.
+            return wish.forget(self).await;
+        }
         let gauge = Gauge::new(context, watch::Sender::default());
         let fetched = match &wish.from {
             From::File { path, size, sha256 } => Fetched {
@@ -222,11 +227,11 @@ impl Templates {
             },
             From::Url { url, key } => self.fetch_import(&gauge, wish, url, key).await?,
         };
-        let target = reference(&wish.name)?;
         let unpacked = self.layer(&gauge, &fetched, &fetched.sha256, &target.to_string()).await?;
         let local = self.describe(context, wish, &target, &fetched, &unpacked);
+        context.remember(RECORDED, true.into()).await?;
         self.facts.change().put(row_key(&target), &local).commit().await?;
-        absent(&fetched.path).await
+        wish.forget(self).await
     }
 
     async fn fetch_import(&self, gauge: &Gauge<'_>, wish: &Wish, url: &str, key: &str) -> Result<Fetched> {
@@ -257,7 +262,7 @@ impl Templates {
             part: 0,
             cap: CAP,
         };
-        fetch.file(&wanted, None).await
+        Ok(fetch.file(&wanted, None).await?)
     }
 
     fn describe(&self, context: &Context, wish: &Wish, target: &TemplateRef, fetched: &Fetched, unpacked: &model::engine::Unpacked) -> LocalTemplate {

@@ -30,8 +30,8 @@ impl TemplateFilter {
     fn takes(&self, template: &Template) -> bool {
         let is_from = self.source.as_ref().is_none_or(|source| template.reference.source().as_str() == source);
         let shown = format!(
-            "{} {} {} {} {}",
-            template.name, template.os, template.release, template.variant, template.reference
+            "{} {} {} {} {} {}",
+            template.name, template.os, template.release, template.variant, template.arch, template.reference
         )
         .to_lowercase();
         let words = self.search.as_deref().unwrap_or_default().to_lowercase();

@@ -69,6 +69,11 @@ pub(super) struct Blob {
 }
 
 impl Choice {
+    /// Whether the root file system is a squashfs image, of which less can be read than of a tar archive.
+    pub(super) fn is_squashfs(&self) -> bool {
+        self.files.last().is_some_and(|root| root.name.ends_with("squashfs"))
+    }
+
     pub(super) fn size(&self) -> u64 {
         self.files.iter().map(|file| file.size).sum()
     }

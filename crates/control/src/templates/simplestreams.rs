@@ -174,14 +174,15 @@ fn offer(key: &str, product: &Product, host: HostFacts<'_>) -> Result<Offer, Str
     })
 }
 
-/// Every complete set of files of a build, preferred first: squashfs unpacks faster, a tarball is always understood.
+/// Every complete set of files of a build, preferred first: of a tarball everything is read, of a squashfs image
+/// neither extended attributes nor hard links.
 fn choices(version: &Version) -> Vec<Choice> {
     let by_type = |wanted: &str| version.items.values().find(|item| item.ftype == wanted);
     let mut found = Vec::new();
     if let Some(meta) = by_type("incus.tar.xz").or_else(|| by_type("lxd.tar.xz")) {
         let squashfs = meta.combined_squashfs_sha256.as_ref();
         let tar = meta.combined_rootxz_sha256.as_ref().or(meta.combined_sha256.as_ref());
-        for (ftype, fingerprint) in [("squashfs", squashfs), ("root.tar.xz", tar)] {
+        for (ftype, fingerprint) in [("root.tar.xz", tar), ("squashfs", squashfs)] {
             let parts = by_type(ftype)
                 .zip(fingerprint)
                 .and_then(|(root, fingerprint)| choice(fingerprint, &[meta, root]));

@@ -264,6 +264,20 @@ fn row(new: NewSource) -> Source {
     }
 }
 
+/// Addresses are shown to everybody who may look.
+///
+/// # Errors
+/// It holds a name or a password.
+pub(super) fn refuse_secrets(url: &Url) -> Result<()> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "url",
+        "the address must not hold a name or a password: everybody who may look would see them",
+    ))
+}
+
 /// One way to write an address; secrets have no place in it.
 fn checked_url(text: &str) -> Result<String> {
     let url = Url::parse(text.trim())
@@ -271,12 +285,7 @@ fn checked_url(text: &str) -> Result<String> {
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(Error::invalid("url", "the address of a source begins with https:// or http://"));
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Error::invalid(
-            "url",
-            "the address must not hold a name or a password: everybody who may look would see them",
-        ));
-    }
+    refuse_secrets(&url)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::invalid("url", "the address of a source has neither `?` nor `#`"));
     }

@@ -91,9 +91,17 @@ pub(super) async fn while_listening<T>(
 /// # Errors
 /// `NoSpace`, or the file system does not answer.
 pub(super) fn check_space(folder: &Path, size: u64) -> Result<()> {
+    check_room(folder, size.saturating_mul(5))
+}
+
+/// Refuses what needs more bytes than there are.
+///
+/// # Errors
+/// As [`check_space`].
+pub(super) fn check_room(folder: &Path, wanted: u64) -> Result<()> {
     let file = std::fs::File::open(folder).map_err(|error| disk(folder, &error))?;
     let found = rustix::fs::fstatvfs(file.as_fd()).map_err(|error| disk(folder, &error.into()))?;
-    let (free, wanted) = (found.f_bavail.saturating_mul(found.f_frsize), size.saturating_mul(5));
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
     if free >= wanted {
         return Ok(());
     }
