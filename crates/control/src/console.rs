@@ -18,8 +18,8 @@ use crate::host::Host;
 use crate::metrics::Metrics;
 use crate::networks::{self, Networks};
 use crate::store::{Facts, Store};
-use crate::tasks::Tasks;
-use crate::templates::Templates;
+use crate::tasks::{FailPoints, Tasks};
+use crate::templates::{Sweep, Templates};
 
 /// How often what has expired is looked for.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -71,10 +71,26 @@ impl Control {
     /// # Errors
     /// The store or the state directory fails. A network that cannot be made is logged: containers run on.
     pub async fn open(config: Config, engine: Arc<dyn Engine>, store: Arc<dyn Store>, clock: Clock) -> Result<Arc<Self>> {
+        Self::open_with_fail_points(config, engine, store, clock, FailPoints::default()).await
+    }
+
+    /// As [`Control::open`], with points at which a test kills the process.
+    ///
+    /// # Errors
+    /// As [`Control::open`].
+    pub async fn open_with_fail_points(
+        config: Config,
+        engine: Arc<dyn Engine>,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        fail_points: FailPoints,
+    ) -> Result<Arc<Self>> {
         let facts = Facts(store);
         let events = Arc::new(Events::new(boot_name()?));
         let access = Access::open(facts.clone(), clock.clone(), &config.run_dir).await?;
-        let tasks = Arc::new(Tasks::new(facts.clone(), Arc::clone(&events), clock.clone(), config.state_dir.join("tasks"))?);
+        let logs = config.state_dir.join("tasks");
+        let tasks = Tasks::with_fail_points(facts.clone(), Arc::clone(&events), clock.clone(), logs, fail_points)?;
+        let tasks = Arc::new(tasks);
         let metrics = Arc::new(Metrics::new(
             config.state_dir.join("metrics"),
             Arc::clone(&engine),
@@ -131,8 +147,9 @@ impl Control {
         if let Err(error) = self.containers.refresh_network().await {
             tracing::error!(%error, "the network could not be made as it shall be; containers that run are left alone");
         }
+        self.templates.sweep(Sweep::AtStart).await?;
         self.tasks.recover().await?;
-        self.metrics.start()?;
+        self.metrics.start(&self.containers.every_id().await?)?;
         let boot = tokio::fs::read_to_string("/proc/sys/kernel/random/boot_id").await;
         let boot = boot.map_err(|error| Error::failed(format!("the kernel's boot id cannot be read ({error})")))?;
         self.containers.autostart(boot.trim()).await?;
@@ -168,6 +185,7 @@ impl Control {
             ("sign-ins", self.access.sweep().await),
             ("the trash", self.containers.expire().await.map(drop)),
             ("the network", self.containers.refresh_network().await),
+            ("downloads", self.templates.sweep(Sweep::Later).await),
         ];
         for (what, outcome) in outcomes {
             if let Err(error) = outcome {

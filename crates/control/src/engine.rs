@@ -5,12 +5,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use model::engine::{
-    BuildRequest, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started,
+    BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started,
     UnpackRequest, Unpacked,
 };
 use model::id::ExecId;
 use model::metrics::Sample;
-use model::{ContainerId, Digest, Limits};
+use model::{ContainerId, Digest, Limits, Timestamp};
 
 pub mod fake;
 pub mod linux;
@@ -55,10 +55,13 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     fn resize_console(&self, id: ContainerId, cols: u16, rows: u16) -> Outcome<()>;
     /// The console's log file, opened for reading (it may rotate: then a fresh call gives the new one).
     fn console_log(&self, id: ContainerId) -> Outcome<OwnedFd>;
+    /// The console's log files, the older one first, each standing where what was printed at or after the moment begins
+    /// (to a second). The last one is the file that grows.
+    fn console_log_since(&self, id: ContainerId, since: Timestamp) -> Outcome<Vec<OwnedFd>>;
     /// Moves the folder to the trash and back, or removes it for good. Idempotent.
     fn remove(&self, id: ContainerId, removal: Removal) -> Outcome<()>;
-    /// Bytes that the container's own layers take, by a slow walk in the confined helper.
-    fn measure(&self, id: ContainerId) -> Outcome<u64>;
+    /// What the container's own layers take on disk, by a slow walk.
+    fn measure(&self, id: ContainerId) -> Outcome<DiskUse>;
     /// Counters of the host and of every running container, from cached descriptors.
     fn sample(&self) -> Sample;
     /// Every container that the engine knows of, running or with an exit to tell. After a start of the console this adopts shims.

@@ -1,10 +1,11 @@
 //! What containers and the host use, every second and for 30 days back: one sampler, one history, one stream of ticks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use model::access::Permission;
 use model::metrics::{Counters, DiskCounters, HOST, History as Answer, HostCounters, SERIES, Stats};
@@ -21,12 +22,15 @@ use crate::events::Events;
 mod bucket;
 mod code;
 mod delta;
+mod disks;
 mod history;
 mod journal;
 mod open_metrics;
 mod rates;
 mod sampler;
+mod thread;
 mod tier;
+mod writer;
 
 pub use delta::DeltaEncoder;
 use history::History;
@@ -66,15 +70,34 @@ struct Inner {
     ticks: broadcast::Sender<Arc<Tick>>,
     tick: RwLock<Option<Arc<Tick>>>,
     latest: Mutex<Latest>,
-    disks: Mutex<HashMap<ContainerId, (u64, Timestamp)>>,
+    /// What each container's root takes, as it was measured last.
+    disks: Mutex<HashMap<ContainerId, DiskCounters>>,
     history: Mutex<History>,
     disk_fails: AtomicBool,
-    is_over: AtomicBool,
     over: Mutex<bool>,
     over_changed: Condvar,
 }
 
 impl Inner {
+    fn new(dir: PathBuf, engine: Arc<dyn Engine>, clock: Clock) -> Result<Self> {
+        let shown = dir.display().to_string();
+        let history = History::open(dir, clock.now().ms).map_err(|error| Error::failed(format!("{shown} cannot be made ({error})")))?;
+        let (ticks, _) = broadcast::channel(16);
+        Ok(Self {
+            engine,
+            clock,
+            names: RwLock::default(),
+            ticks,
+            tick: RwLock::default(),
+            latest: Mutex::default(),
+            disks: Mutex::default(),
+            history: Mutex::new(history),
+            disk_fails: AtomicBool::new(false),
+            over: Mutex::new(false),
+            over_changed: Condvar::new(),
+        })
+    }
+
     fn names(&self) -> HashMap<ContainerId, String> {
         self.names.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -85,6 +108,17 @@ impl Inner {
 
     fn counters(&self) -> MutexGuard<'_, Latest> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn disks(&self) -> MutexGuard<'_, HashMap<ContainerId, DiskCounters>> {
+        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits; says whether the metrics were shut down meanwhile.
+    fn pause(&self, time: Duration) -> bool {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.over_changed.wait_timeout_while(over, time, |over| !*over);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn publish(&self, tick: Arc<Tick>) {
@@ -109,7 +143,7 @@ impl Inner {
 #[derive(Debug)]
 pub struct Metrics {
     inner: Arc<Inner>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Metrics {
@@ -118,53 +152,39 @@ impl Metrics {
     /// # Errors
     /// The folder cannot be made.
     pub fn new(dir: PathBuf, engine: Arc<dyn Engine>, clock: Clock, _events: Arc<Events>) -> Result<Self> {
-        let shown = dir.display().to_string();
-        let history = History::open(dir, clock.now().ms).map_err(|error| Error::failed(format!("{shown} cannot be made ({error})")))?;
-        let (ticks, _) = broadcast::channel(16);
-        let inner = Inner {
-            engine,
-            clock,
-            names: RwLock::default(),
-            ticks,
-            tick: RwLock::default(),
-            latest: Mutex::default(),
-            disks: Mutex::default(),
-            history: Mutex::new(history),
-            disk_fails: AtomicBool::new(false),
-            is_over: AtomicBool::new(false),
-            over: Mutex::new(false),
-            over_changed: Condvar::new(),
-        };
         Ok(Self {
-            inner: Arc::new(inner),
-            thread: Mutex::default(),
+            inner: Arc::new(Inner::new(dir, engine, clock)?),
+            threads: Mutex::default(),
         })
     }
 
-    /// Starts the sampler, a thread of its own: its rhythm must not depend on what the async threads do.
+    /// Starts the sampler, the writer and the measuring of disks, each a thread of its own: the rhythm must depend
+    /// neither on what the async threads do nor on the disk. The history of whoever is not among `known` is removed.
     ///
     /// # Errors
-    /// The thread cannot be started.
-    pub fn start(&self) -> Result<()> {
-        let inner = Arc::clone(&self.inner);
-        let spawned = std::thread::Builder::new().name("berth-sampler".into()).spawn(move || sampler::run(&inner));
-        let thread = spawned.map_err(|error| Error::failed(format!("the sampler's thread cannot be started ({error})")))?;
-        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-        Ok(())
+    /// A thread cannot be started.
+    pub fn start(&self, known: &HashSet<ContainerId>) -> Result<()> {
+        self.inner.history().keep_only(&known.iter().map(|id| id.0).collect());
+        let (sender, ticks) = mpsc::sync_channel(writer::BACKLOG);
+        let (sampling, writing, measuring) = (Arc::clone(&self.inner), Arc::clone(&self.inner), Arc::clone(&self.inner));
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.push(thread::spawn("history", move || writer::run(&writing, &ticks))?);
+        threads.push(thread::spawn("sampler", move || sampler::run(&sampling, &sender))?);
+        // Nobody waits for its end: a walk may take minutes.
+        thread::spawn("disks", move || disks::run(&measuring)).map(drop)
     }
 
     /// Ends the sampler and makes history durable.
     pub async fn shut_down(&self) {
-        self.inner.is_over.store(true, Ordering::Relaxed);
         *self.inner.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.inner.over_changed.notify_all();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let inner = Arc::clone(&self.inner);
         let ended = tokio::task::spawn_blocking(move || {
-            if let Some(thread) = thread
-                && thread.join().is_err()
-            {
-                tracing::error!("the sampler's thread had panicked");
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the metrics had panicked");
+                }
             }
             inner.history().flush()
         });
@@ -180,17 +200,12 @@ impl Metrics {
 
     /// Forgets the history of a container that is gone for good.
     pub async fn forget(&self, id: ContainerId) {
-        self.inner.disks.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.inner.disks().remove(&id);
         let inner = Arc::clone(&self.inner);
         let forgotten = tokio::task::spawn_blocking(move || inner.history().forget(id.0)).await;
         if let Err(error) = forgotten {
             tracing::warn!(%error, container.id = %id, "the history of a deleted container could not be removed");
         }
-    }
-
-    /// Disk use of a container as it was measured in idle time.
-    pub fn set_disk(&self, id: ContainerId, bytes: u64, at: Timestamp) {
-        self.inner.disks.lock().unwrap_or_else(PoisonError::into_inner).insert(id, (bytes, at));
     }
 
     /// Ticks from now on.
@@ -215,18 +230,17 @@ impl Metrics {
         if let Some(absent) = names.iter().find(|name| !known.values().any(|known| known == *name)) {
             return Err(Error::not_found("container", absent));
         }
-        let disks = self.inner.disks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let latest = self.inner.counters();
         let at = Timestamp::from_ms(latest.at_ms);
         let mut rows: Vec<Stats> = latest
             .containers
             .iter()
-            .filter_map(|(id, counters)| Some((id, known.get(id)?, counters)))
-            .filter(|(_, name, _)| names.is_empty() || names.contains(name))
-            .map(|(id, name, counters)| Stats {
+            .filter_map(|(id, counters)| Some((known.get(id)?, counters)))
+            .filter(|(name, _)| names.is_empty() || names.contains(name))
+            .map(|(name, counters)| Stats {
                 name: name.clone(),
                 at,
-                counters: with_disk(counters, disks.get(id)),
+                counters: counters.clone(),
             })
             .collect();
         rows.sort_by(|a, b| a.name.cmp(&b.name));
@@ -252,7 +266,7 @@ impl Metrics {
         let inner = Arc::clone(&self.inner);
         let step_ms = step_ms.map(|step| i64::try_from(step).unwrap_or(i64::MAX));
         let read = tokio::task::spawn_blocking(move || {
-            let view = inner.history().view(subject)?;
+            let view = inner.history().view(subject);
             view.answer(from.ms, to.ms.max(from.ms), inner.clock.now().ms, step_ms)
         });
         let answer = read.await.map_err(|error| Error::failed(format!("the history could not be read ({error})")))?;
@@ -273,15 +287,15 @@ impl Metrics {
     }
 }
 
-fn with_disk(counters: &Counters, measured: Option<&(u64, Timestamp)>) -> Counters {
-    let mut counters = counters.clone();
-    if let (Some((bytes, at)), true) = (measured, counters.disk.is_empty()) {
-        counters.disk.push(DiskCounters {
-            mount: "/".into(),
-            used_bytes: Some(*bytes),
-            measured_at: Some(*at),
-            ..DiskCounters::default()
-        });
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fake::Fake;
+
+    impl Inner {
+        pub(super) fn for_test() -> Self {
+            let dir = tempfile::tempdir().expect("a folder can be made");
+            Self::new(dir.path().to_owned(), Arc::new(Fake::new()), Clock::System).expect("the folder is there")
+        }
     }
-    counters
 }

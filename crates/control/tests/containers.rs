@@ -148,12 +148,37 @@ async fn a_container_lives_from_create_to_purge() {
     assert!(containers.list(&anna).await.unwrap().is_empty());
     assert_eq!(world.engine.folders(), [(id, true)]);
     assert!(world.engine.networks().is_empty(), "the network goes with its last user");
-    let restored = world.end(containers.restore(&anna, id, Some("web2")).await.unwrap()).await;
+    let restored = world.end(containers.restore(&anna, id, Some("web2"), None).await.unwrap()).await;
     assert_eq!(restored.state, TaskState::Done, "{:?}", restored.error);
     assert_eq!(world.state("web2").await, ContainerState::Stopped);
     world.end(containers.delete(&anna, "web2", false, true, None).await.unwrap()).await;
     assert!(world.engine.folders().is_empty());
     assert!(containers.trash(&anna).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_container_takes_on_disk_is_measured_shown_and_kept() {
+    let world = World::new().await;
+    let (metrics, anna) = (&world.control.metrics, anna());
+    let mut ticks = metrics.subscribe();
+    world.create("web", true).await;
+    let kept = async {
+        loop {
+            let at_ms = ticks.recv().await.unwrap().at_ms;
+            let (from, to) = (Timestamp::from_ms(at_ms - 60_000), Timestamp::from_ms(at_ms + 1000));
+            let mut series = metrics.history(&anna, "web", from, to, Some(1000)).await.unwrap().series;
+            if let (Some(used), Some(inodes)) = (series.remove("disk./.used"), series.remove("disk./.inodes")) {
+                return (used.max.into_iter().flatten().last(), inodes.max.into_iter().flatten().last());
+            }
+        }
+    };
+    let kept = tokio::time::timeout(Duration::from_secs(20), kept).await.expect("it is measured");
+    assert_eq!(kept, (Some(12_288.0), Some(3.0)));
+    let stats = metrics.stats(&anna, &["web".into()]).await.unwrap().remove(0);
+    let disk = stats.counters.disk.first().unwrap();
+    assert_eq!((disk.mount.as_str(), disk.used_bytes, disk.used_inodes), ("/", Some(12_288), Some(3)));
+    assert!(disk.measured_at.is_some());
+    world.control.shut_down().await;
 }
 
 #[tokio::test]
@@ -269,6 +294,70 @@ async fn a_terminal_is_attached_again_with_its_scrollback() {
     assert_eq!((seen.as_slice(), code), (&b"hello\r\n"[..], 7));
     let other = Caller::socket("bert");
     assert_eq!(execs.attach(&other, "web", exec).await.unwrap_err().code(), ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn an_interrupt_gets_through_a_flood_on_the_console() {
+    let world = World::new().await;
+    world.create("web", true).await;
+    let mut console = world.control.exec.console(&anna(), "web").await.unwrap();
+    assert_eq!(console.replay, b"fake login: ");
+    console.input.send(Input::Ack(0)).await.unwrap();
+    let mut inside = world.engine.consoles(world.id("web").await).pop().unwrap();
+    let mut printing = inside.try_clone().unwrap();
+    // As a program that prints without end; it is cut off when the console ends.
+    std::thread::spawn(move || while std::io::Write::write_all(&mut printing, &[b'y'; 4096]).is_ok() {});
+    let mut got = 0;
+    while got < 256 << 10 {
+        if let Some(Output::Bytes { bytes, .. }) = console.output.recv().await {
+            got += bytes.len();
+        }
+    }
+    console.input.send(Input::Bytes(vec![3])).await.unwrap();
+    let typed = tokio::task::spawn_blocking(move || {
+        let mut byte = [0];
+        inside.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        std::io::Read::read_exact(&mut inside, &mut byte).map(|()| byte)
+    });
+    assert_eq!(typed.await.unwrap().unwrap(), [3]);
+    let more = tokio::time::timeout(Duration::from_millis(300), async {
+        let mut more = 0;
+        while let Some(Output::Bytes { bytes, .. }) = console.output.recv().await {
+            more += bytes.len();
+        }
+        more
+    });
+    assert!(more.await.is_err(), "the window is full: nothing ends, and nothing more comes");
+    console.input.send(Input::Ack(256 << 10)).await.unwrap();
+    assert!(matches!(console.output.recv().await, Some(Output::Bytes { .. })));
+}
+
+#[tokio::test]
+async fn the_console_of_a_stopped_container_shows_its_log_and_ends() {
+    let world = World::new().await;
+    world.create("web", false).await;
+    let mut never = world.control.exec.console(&anna(), "web").await.unwrap();
+    assert!(never.replay.is_empty());
+    assert!(matches!(never.output.recv().await, Some(Output::Exit { .. })));
+    world.end(world.control.containers.start(&anna(), "web", None).await.unwrap()).await;
+    world.end(world.control.containers.kill(&anna(), "web", None).await.unwrap()).await;
+    let mut console = world.control.exec.console(&anna(), "web").await.unwrap();
+    assert_eq!(console.replay, b"fake login: ");
+    assert!(matches!(console.output.recv().await, Some(Output::Exit { .. })));
+    assert!(console.output.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn sources_that_are_due_are_read_by_a_task_that_pages_hear_of() {
+    let world = World::new().await;
+    let mut events = world.control.events.subscribe();
+    world.control.templates.refresh_stale().await;
+    let tasks = world.control.tasks.list(&anna()).await.unwrap();
+    let refresh = tasks.iter().find(|task| task.kind == "source.refresh").expect("a task");
+    assert_eq!(refresh.user, "berth");
+    let heard = tokio::time::timeout(Duration::from_secs(5), events.recv()).await.unwrap().unwrap();
+    assert!(matches!(heard.event.as_ref(), model::event::Event::Task(task) if task.id == refresh.id));
+    world.control.tasks.cancel(&anna(), refresh.id).await.ok();
 }
 
 #[tokio::test]

@@ -276,6 +276,13 @@ impl Default for UnpackCaps {
     }
 }
 
+/// What files take on a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskUse {
+    pub bytes: u64,
+    pub inodes: u64,
+}
+
 /// A layer that is complete and durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unpacked {

@@ -26,4 +26,7 @@ pub struct TrashEntry {
     pub deleted_at: Timestamp,
     pub deleted_by: String,
     pub expires_at: Timestamp,
+    /// Why it could not be removed for good when that was tried last; it is tried again.
+    #[serde(default)]
+    pub problem: Option<String>,
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use model::ContainerId;
-use model::engine::{FirstBoot, Manifest, Removal};
+use model::engine::{DiskUse, FirstBoot, Manifest, Removal};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
@@ -207,11 +207,11 @@ impl Folders {
         remove_tree(staging.as_fd(), &aside)
     }
 
-    /// Bytes that the container's own layers take on disk.
+    /// What the container's own layers take on disk.
     ///
     /// # Errors
     /// A folder cannot be read.
-    pub fn measure(&self, id: ContainerId) -> Result<u64> {
+    pub fn measure(&self, id: ContainerId) -> Result<DiskUse> {
         let own = match self.container(id) {
             Ok(own) => own,
             Err(_) => host_folder(&self.state.join("trash").join(id.to_string()))?,
@@ -223,7 +223,7 @@ impl Folders {
             Mode::empty(),
         )
         .at("measure the container", "openat(\"layers\")")?;
-        Ok(disk_use(layers.as_fd())?.bytes)
+        disk_use(layers.as_fd())
     }
 
     /// Exits that the shims of a container recorded, oldest first.

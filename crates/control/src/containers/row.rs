@@ -151,6 +151,9 @@ pub struct TrashRow {
     /// Its files are being removed: it cannot come back.
     #[serde(default)]
     pub purging: bool,
+    /// Why that failed when it was tried last.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 impl TrashRow {
@@ -164,6 +167,7 @@ impl TrashRow {
             deleted_at: self.deleted_at,
             deleted_by: self.deleted_by.clone(),
             expires_at: self.expires_at,
+            problem: self.problem.clone(),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Invariant: a purge that fails half way leaves the entry in the trash, marked, and can be repeated.
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -11,7 +12,7 @@ use model::container::Action;
 use model::engine::Removal;
 use model::storage::TrashEntry;
 use model::task::Task;
-use model::{ContainerId, ContainerName};
+use model::{ContainerId, ContainerName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::board::Live;
@@ -24,6 +25,11 @@ use crate::tasks::{AfterCrash, Context, Job};
 
 /// How long a deleted container waits.
 pub const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Pauses before what could not be removed is tried again.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(6 * 3600);
+/// The wall clock may be corrected by so much between two looks; more is a leap.
+const LEAP_MS: i64 = 600_000;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct DeleteParams {
@@ -67,7 +73,7 @@ impl Containers {
     pub async fn trash(&self, caller: &Caller) -> Result<Vec<TrashEntry>> {
         caller.require(Permission::View)?;
         let rows = self.parts.facts.list::<TrashRow>(key::TRASH).await?;
-        let mut entries: Vec<TrashEntry> = rows.into_values().filter(|fact| !fact.value.purging).map(|fact| fact.value.entry()).collect();
+        let mut entries: Vec<TrashEntry> = rows.into_values().filter(|fact| !fact.value.purging || fact.value.problem.is_some()).map(|fact| fact.value.entry()).collect();
         entries.sort_by(|one, other| other.deleted_at.cmp(&one.deleted_at).then_with(|| one.name.cmp(&other.name)));
         Ok(entries)
     }
@@ -78,12 +84,6 @@ impl Containers {
     /// `NotAllowed`, `NotFound`, `Conflict` when the name is taken, `Invalid` when it is none, or the policy's refusal.
     pub async fn restore(&self, caller: &Caller, id: ContainerId, as_name: Option<&str>, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Containers)?;
-        let trashed = self.in_trash(id).await?;
-        let name: ContainerName = match as_name {
-            None => trashed.row.spec.name.clone(),
-            Some(name) => name.parse().map_err(|error: model::id::IdError| Error::invalid("name", error.to_string()))?,
-        };
-        let mut spec = trashed.row.spec;
         let known = as_name
             .map(str::to_owned)
             .or_else(|| self.board.get(id).map(|live| live.row.spec.name.to_string()));
@@ -92,6 +92,12 @@ impl Containers {
         {
             return Ok(task);
         }
+        let trashed = self.in_trash(id).await?;
+        let name: ContainerName = match as_name {
+            None => trashed.row.spec.name.clone(),
+            Some(name) => name.parse().map_err(|error: model::id::IdError| Error::invalid("name", error.to_string()))?,
+        };
+        let mut spec = trashed.row.spec;
         spec.name = name.clone();
         self.judge(caller, id, &spec, None).await?;
         if self.board.is_taken(name.as_str()) {
@@ -132,12 +138,14 @@ impl Containers {
     /// Removes what has waited long enough. Called from time to time; what was missed while the console was down is done at once.
     ///
     /// # Errors
-    /// The store fails. A purge that fails is logged and tried again at the next call.
+    /// The store fails. A purge that fails is shown in the trash and tried again, each time after a longer pause.
     pub async fn expire(&self) -> Result<Vec<Task>> {
-        let now = self.parts.clock.now();
+        let boot = self.parts.clock.boot();
+        let now = self.expiry.now(self.parts.clock.now(), boot);
         let rows = self.parts.facts.list::<TrashRow>(key::TRASH).await?;
+        let is_due = |row: &TrashRow| (row.purging || row.expires_at <= now) && self.expiry.may_try(row.row.id, boot);
         let mut begun = Vec::new();
-        for trashed in rows.into_values().map(|fact| fact.value).filter(|row| row.purging || row.expires_at <= now) {
+        for trashed in rows.into_values().map(|fact| fact.value).filter(is_due) {
             match self.purge(&Caller::berth(), trashed.row.id).await {
                 Ok(task) => begun.push(task),
                 // Somebody restores or purges it at this moment.
@@ -145,6 +153,15 @@ impl Containers {
             }
         }
         Ok(begun)
+    }
+
+    /// Ids of everything that exists, the trash included.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) async fn every_id(&self) -> Result<HashSet<ContainerId>> {
+        let here = self.board.rows().into_iter().map(|row| row.id);
+        Ok(here.chain(self.trashed().await?).collect())
     }
 
     async fn any_in_trash(&self, id: ContainerId) -> Result<TrashRow> {
@@ -155,7 +172,7 @@ impl Containers {
     async fn in_trash(&self, id: ContainerId) -> Result<TrashRow> {
         let row = self.any_in_trash(id).await?;
         if row.purging {
-            return Err(Error::conflict(format!("`{}` is being removed for good", row.row.spec.name)));
+            return Err(purging(&row));
         }
         Ok(row)
     }
@@ -174,6 +191,7 @@ impl Containers {
             expires_at: if params.purge { now } else { now.plus_ms(kept) },
             size_bytes: None,
             purging: params.purge,
+            problem: None,
         };
         let (spec, stat) = (key::spec(id), key::stat(id));
         let edit = self.parts.facts.change().unchanged(&spec, live.rev).delete(spec).delete(stat);
@@ -189,8 +207,13 @@ impl Containers {
         let _one_at_a_time = self.allocating.lock().await;
         for _ in 0..16 {
             let Some(fact) = self.parts.facts.get::<TrashRow>(&key::trash(id)).await? else {
-                return Ok(());
+                // A crash came right after the transaction: it holds.
+                let is_back = self.board.get(id).is_some();
+                return if is_back { Ok(()) } else { Err(Error::not_found("container in the trash", id)) };
             };
+            if fact.value.purging {
+                return Err(purging(&fact.value));
+            }
             let TrashRow { mut row, exits, .. } = fact.value;
             let assignment = self.parts.networks.assign(id, &row.spec.nics, &row.nics, &self.trashed().await?).await?;
             row.nics.clone_from(&assignment.nics);
@@ -224,6 +247,26 @@ impl Containers {
         edit.commit().await?.map(drop).ok_or_else(changed_meanwhile)
     }
 
+    /// Writes into the entry why it is still there, and lets it rest.
+    async fn show_problem(&self, id: ContainerId, error: &Error) {
+        self.expiry.note_failure(id, self.parts.clock.boot());
+        let shown: Result<()> = async {
+            let key = key::trash(id);
+            let Some(fact) = self.parts.facts.get::<TrashRow>(&key).await? else {
+                return Ok(());
+            };
+            let row = TrashRow {
+                problem: Some(error.to_string()),
+                ..fact.value
+            };
+            self.parts.facts.change().unchanged(&key, fact.rev).put(&key, &row).commit().await.map(drop)
+        }
+        .await;
+        if let Err(other) = shown {
+            tracing::warn!(container.id = %id, %error, %other, "a container could not be removed for good, nor could that be shown");
+        }
+    }
+
     /// Removes the files, then the entry; ids and addresses are free from then on.
     async fn purge_now(&self, id: ContainerId) -> Result<()> {
         engine::call(&self.parts.engine, move |engine| engine.remove(id, Removal::Purge)).await?;
@@ -249,13 +292,13 @@ impl Containers {
         let parts = self.parts.clone();
         tokio::spawn(async move {
             let measured = async {
-                let bytes = engine::call(&parts.engine, move |engine| engine.measure(id)).await?;
+                let used = engine::call(&parts.engine, move |engine| engine.measure(id)).await?;
                 let key = key::trash(id);
                 let Some(fact) = parts.facts.get::<TrashRow>(&key).await? else {
                     return Ok(());
                 };
                 let row = TrashRow {
-                    size_bytes: Some(bytes),
+                    size_bytes: Some(used.bytes),
                     ..fact.value
                 };
                 // Restored or purged meanwhile: then there is nothing to write.
@@ -270,6 +313,64 @@ impl Containers {
 
     async fn move_folder(&self, id: ContainerId, removal: Removal) -> Result<()> {
         engine::call(&self.parts.engine, move |engine| engine.remove(id, removal)).await
+    }
+}
+
+fn purging(trashed: &TrashRow) -> Error {
+    Error::conflict(format!("`{}` is being removed for good", trashed.row.spec.name))
+}
+
+/// When what has expired is removed: by a clock that does not jump, and what resists ever more rarely.
+#[derive(Debug, Default)]
+pub(super) struct Expiry {
+    clock: Mutex<Steady>,
+    failed: Mutex<HashMap<ContainerId, (u32, Duration)>>,
+}
+
+impl Expiry {
+    fn now(&self, wall: Timestamp, boot: Duration) -> Timestamp {
+        self.clock.lock().unwrap_or_else(PoisonError::into_inner).now(wall, boot)
+    }
+
+    fn failed(&self) -> MutexGuard<'_, HashMap<ContainerId, (u32, Duration)>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn may_try(&self, id: ContainerId, boot: Duration) -> bool {
+        self.failed().get(&id).is_none_or(|(_, next)| *next <= boot)
+    }
+
+    fn note_failure(&self, id: ContainerId, boot: Duration) {
+        let mut failed = self.failed();
+        let (times, next) = failed.entry(id).or_default();
+        *next = boot + (FIRST_PAUSE * 2_u32.saturating_pow(*times)).min(LONGEST_PAUSE);
+        *times = (*times + 1).min(16);
+    }
+
+    fn forget(&self, id: ContainerId) {
+        self.failed().remove(&id);
+    }
+}
+
+/// The wall clock without its leaps forward: a clock that is set a year ahead must not empty the trash. What it was ahead
+/// counts as long as the console runs, or until the clock is set back.
+#[derive(Debug, Default)]
+struct Steady {
+    last: Option<(Timestamp, Duration)>,
+    ahead_ms: i64,
+}
+
+impl Steady {
+    fn now(&mut self, wall: Timestamp, boot: Duration) -> Timestamp {
+        if let Some((last_wall, last_boot)) = self.last.replace((wall, boot)) {
+            let passed = i64::try_from(boot.saturating_sub(last_boot).as_millis()).unwrap_or(i64::MAX);
+            let leap = wall.ms.saturating_sub(last_wall.ms).saturating_sub(passed);
+            if leap.abs() > LEAP_MS {
+                self.ahead_ms = self.ahead_ms.saturating_add(leap).max(0);
+                tracing::warn!(leap_ms = leap, "the clock has leapt; the trash keeps what it holds as long as was promised");
+            }
+        }
+        Timestamp::from_ms(wall.ms.saturating_sub(self.ahead_ms))
     }
 }
 
@@ -317,12 +418,13 @@ impl Delete {
         let (containers, id) = (&self.containers, self.params.id);
         match step {
             2 if !self.params.purge => containers.move_folder(id, Removal::Restore).await,
-            1 if !self.params.purge => {
-                let trashed = containers.parts.facts.get::<TrashRow>(&key::trash(id)).await?;
-                match trashed {
-                    Some(fact) => containers.write_back(id, &fact.value.row.spec.name).await,
-                    None => Ok(()),
+            1 => {
+                if !self.params.purge
+                    && let Some(fact) = containers.parts.facts.get::<TrashRow>(&key::trash(id)).await?
+                {
+                    containers.write_back(id, &fact.value.row.spec.name).await?;
                 }
+                containers.apply_network(false).await
             }
             _ => Ok(()),
         }
@@ -406,7 +508,10 @@ impl Job for Restore {
             };
             match step {
                 0 => containers.move_folder(id, Removal::ToTrash).await,
-                1 => containers.write_off(&again, context).await,
+                1 => {
+                    containers.write_off(&again, context).await?;
+                    containers.apply_network(false).await
+                }
                 _ => Ok(()),
             }
         })
@@ -436,7 +541,18 @@ pub(super) fn empty_job(containers: Arc<Containers>, EmptyParams { ids }: EmptyP
 }
 
 impl Purge {
-    async fn one(&self, id: ContainerId) -> Result<()> {
+    async fn one(&self, id: ContainerId, context: &Context) -> Result<()> {
+        // Somebody may be bringing it back just now.
+        let _claim = context.claim(&exclusive(id))?;
+        let outcome = self.remove(id).await;
+        match &outcome {
+            Ok(()) => self.containers.expiry.forget(id),
+            Err(error) => self.containers.show_problem(id, error).await,
+        }
+        outcome
+    }
+
+    async fn remove(&self, id: ContainerId) -> Result<()> {
         self.containers.condemn(id).await?;
         if self.containers.board.get(id).is_some() {
             // It was restored meanwhile: nothing of it is ours to remove.
@@ -449,7 +565,7 @@ impl Purge {
         let mut failures = Vec::new();
         for (done, id) in self.ids.iter().enumerate() {
             phase(context, "purge", done, self.ids.len());
-            if let Err(error) = self.one(*id).await {
+            if let Err(error) = self.one(*id, context).await {
                 context.log(&format!("{id}: {error}"));
                 failures.push(error);
             }
@@ -485,5 +601,52 @@ impl Job for Purge {
 
     fn is_cancellable(&self) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const YEAR_MS: i64 = 365 * 86_400_000;
+
+    #[test]
+    fn a_clock_that_leaps_ahead_empties_no_trash() {
+        let (mut steady, start) = (Steady::default(), Timestamp::from_ms(1_800_000_000_000));
+        let at = |ms: i64| start.plus_ms(ms);
+        assert_eq!(steady.now(start, HOUR), start);
+        assert_eq!(steady.now(at(60_000), HOUR + FIRST_PAUSE), at(60_000));
+        assert_eq!(steady.now(at(YEAR_MS + 120_000), HOUR + 2 * FIRST_PAUSE), at(120_000));
+        assert_eq!(steady.now(at(YEAR_MS + 180_000), HOUR + 3 * FIRST_PAUSE), at(180_000), "and goes on from there");
+        assert_eq!(steady.now(at(240_000), HOUR + 4 * FIRST_PAUSE), at(240_000), "set right, it is believed again");
+        let back = at(-30 * YEAR_MS);
+        assert_eq!(steady.now(back, HOUR + 5 * FIRST_PAUSE), back);
+    }
+
+    #[test]
+    fn a_suspended_machine_has_not_leapt() {
+        let (mut steady, start) = (Steady::default(), Timestamp::from_ms(1_800_000_000_000));
+        steady.now(start, HOUR);
+        let week = Duration::from_secs(7 * 86_400);
+        assert_eq!(steady.now(start.plus_ms(7 * 86_400_000), HOUR + week), start.plus_ms(7 * 86_400_000));
+    }
+
+    #[test]
+    fn what_resists_is_tried_ever_more_rarely() {
+        let (expiry, id) = (Expiry::default(), ContainerId(uuid::Uuid::nil()));
+        let mut boot = Duration::ZERO;
+        for pause in [60, 120, 240] {
+            expiry.note_failure(id, boot);
+            assert!(!expiry.may_try(id, boot + Duration::from_secs(pause - 1)));
+            boot += Duration::from_secs(pause);
+            assert!(expiry.may_try(id, boot));
+        }
+        for _ in 0..40 {
+            expiry.note_failure(id, boot);
+        }
+        assert!(expiry.may_try(id, boot + LONGEST_PAUSE));
+        expiry.forget(id);
+        assert!(expiry.may_try(id, boot));
     }
 }

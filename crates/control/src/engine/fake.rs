@@ -1,16 +1,17 @@
 //! An engine in memory, for tests of everything above it. It does what the trait says, without a kernel: containers
-//! "run" until they are told to end, commands are pipes that a test holds the other ends of.
+//! "run" until they are told to end, commands are pipes that a test holds the other ends of; `cat` and `exit CODE` do what
+//! their names say.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::container::{ExitReason, ExitRecord};
 use model::engine::{
-    BuildRequest, CheckLevel, EngineError, EngineEvent, ExecExit, ExecRequest, FirstBoot, HostCheck, HostReport, Manifest, NetworkPlan, Observed, Removal,
-    Signal, StartRequest, Started, UnpackRequest, Unpacked,
+    BuildRequest, CheckLevel, DiskUse, EngineError, EngineEvent, ExecExit, ExecRequest, FirstBoot, HostCheck, HostReport, Manifest, NetworkPlan, Observed,
+    Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::error::ErrorCode;
 use model::id::ExecId;
@@ -20,6 +21,9 @@ use model::{ContainerId, ContainerState, Digest, Limits, Timestamp};
 use super::{Engine, ExecStreams};
 
 type Outcome<T> = std::result::Result<T, EngineError>;
+
+/// What every console prints when its container starts.
+const GREETING: &[u8] = b"fake login: ";
 
 /// Its time begins here.
 const EPOCH_MS: i64 = 1_700_000_000_000;
@@ -49,6 +53,8 @@ struct Folder {
     trashed: bool,
     run: Option<Run>,
     exits: Vec<ExitRecord>,
+    /// A file in memory; made when the console first prints.
+    log: Option<std::fs::File>,
 }
 
 #[derive(Debug)]
@@ -57,15 +63,38 @@ struct Run {
     frozen: bool,
     limits: Limits,
     execs: HashMap<ExecId, ExecEnds>,
-    console: Vec<OwnedFd>,
+    console: Vec<std::os::unix::net::UnixStream>,
 }
 
 /// The other ends of a command's streams.
 #[derive(Debug)]
 struct ExecEnds {
-    #[expect(dead_code, reason = "held open: closing it would tell the command that its terminal is gone")]
     stdin: OwnedFd,
     stdout: OwnedFd,
+}
+
+/// What everything that runs uses.
+fn counters() -> Counters {
+    Counters {
+        memory: MemoryCounters {
+            used_bytes: Some(64 << 20),
+            current_bytes: Some(80 << 20),
+            ..MemoryCounters::default()
+        },
+        ..Counters::default()
+    }
+}
+
+/// The one program that the fake can run by itself: prints what it reads, and ends with its input.
+fn cat(exec: ExecId, ends: ExecEnds, sink: Option<Sender<EngineEvent>>) {
+    std::thread::spawn(move || {
+        let (mut from, mut to) = (std::fs::File::from(ends.stdin), std::fs::File::from(ends.stdout));
+        let code = i32::from(std::io::copy(&mut from, &mut to).is_err());
+        if let Some(sink) = sink {
+            // A console that is gone hears nothing.
+            drop(sink.send(EngineEvent::ExecExited(ExecExit { exec, code, message: None })));
+        }
+    });
 }
 
 fn refuse(code: ErrorCode, step: &str, message: &str) -> EngineError {
@@ -79,18 +108,6 @@ fn refuse(code: ErrorCode, step: &str, message: &str) -> EngineError {
 
 fn broken(error: impl std::fmt::Display) -> EngineError {
     refuse(ErrorCode::Failed, "fake", &error.to_string())
-}
-
-/// What everything that runs uses.
-fn counters() -> Counters {
-    Counters {
-        memory: MemoryCounters {
-            used_bytes: Some(64 << 20),
-            current_bytes: Some(80 << 20),
-            ..MemoryCounters::default()
-        },
-        ..Counters::default()
-    }
 }
 
 impl Fake {
@@ -150,6 +167,14 @@ impl Fake {
             drop(file.write_all(printed));
         }
         inner.tell(EngineEvent::ExecExited(ExecExit { exec, code, message: None }));
+    }
+
+    /// The container's ends of everybody's console.
+    #[must_use]
+    pub fn consoles(&self, id: ContainerId) -> Vec<std::os::unix::net::UnixStream> {
+        let inner = self.lock();
+        let run = inner.folders.get(&id).and_then(|folder| folder.run.as_ref());
+        run.map_or_else(Vec::new, |run| run.console.iter().filter_map(|end| end.try_clone().ok()).collect())
     }
 
     /// Networks as they were last applied.
@@ -282,6 +307,12 @@ impl Engine for Fake {
         if folder.run.is_some() {
             return Err(refuse(ErrorCode::Conflict, "start the container", "it runs already"));
         }
+        if folder.log.is_none() {
+            let log = rustix::fs::memfd_create("console.log", rustix::fs::MemfdFlags::CLOEXEC).map_err(broken)?;
+            let mut log = std::fs::File::from(log);
+            log.write_all(GREETING).map_err(broken)?;
+            folder.log = Some(log);
+        }
         folder.run = Some(Run {
             started_at: at,
             frozen: false,
@@ -323,16 +354,22 @@ impl Engine for Fake {
     fn exec(&self, id: ContainerId, exec: ExecId, request: &ExecRequest) -> Outcome<ExecStreams> {
         let mut inner = self.lock();
         inner.check("exec")?;
-        let run = inner.running(id)?;
+        inner.running(id)?;
         let (in_read, in_write) = rustix::pipe::pipe().map_err(broken)?;
         let (out_read, out_write) = rustix::pipe::pipe().map_err(broken)?;
-        run.execs.insert(
-            exec,
-            ExecEnds {
-                stdin: in_read,
-                stdout: out_write,
-            },
-        );
+        let ends = ExecEnds {
+            stdin: in_read,
+            stdout: out_write,
+        };
+        match request.command.first().map(String::as_str) {
+            Some("cat") => cat(exec, ends, inner.sink.clone()),
+            Some("exit") => inner.tell(EngineEvent::ExecExited(ExecExit {
+                exec,
+                code: request.command.get(1).and_then(|code| code.parse().ok()).unwrap_or(0),
+                message: None,
+            })),
+            _ => drop(inner.running(id)?.execs.insert(exec, ends)),
+        }
         let stderr = if request.tty { None } else { Some(rustix::pipe::pipe().map_err(broken)?.0) };
         Ok(ExecStreams {
             stdin: in_write,
@@ -361,8 +398,8 @@ impl Engine for Fake {
         let mut inner = self.lock();
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(broken)?;
         let mut held = ours;
-        held.write_all(b"fake login: ").map_err(broken)?;
-        inner.running(id)?.console.push(held.into());
+        held.write_all(GREETING).map_err(broken)?;
+        inner.running(id)?.console.push(held);
         Ok(theirs.into())
     }
 
@@ -371,12 +408,20 @@ impl Engine for Fake {
     }
 
     fn console_log(&self, id: ContainerId) -> Outcome<OwnedFd> {
-        if !self.lock().folders.contains_key(&id) {
-            return Err(refuse(ErrorCode::NotFound, "open the console's log", "the container is not there"));
+        let inner = self.lock();
+        let log = inner.folders.get(&id).and_then(|folder| folder.log.as_ref());
+        let log = log.ok_or_else(|| refuse(ErrorCode::NotFound, "open the console's log", "the console has not printed yet"))?;
+        // Opened anew, so that each reader has a place of its own.
+        Ok(std::fs::File::open(format!("/proc/self/fd/{}", log.as_raw_fd())).map_err(broken)?.into())
+    }
+
+    /// Everything was printed when the fake's clock began, long ago.
+    fn console_log_since(&self, id: ContainerId, since: Timestamp) -> Outcome<Vec<OwnedFd>> {
+        let mut log = std::fs::File::from(self.console_log(id)?);
+        if since.ms > EPOCH_MS {
+            log.seek(std::io::SeekFrom::End(0)).map_err(broken)?;
         }
-        let (reader, writer) = rustix::pipe::pipe().map_err(broken)?;
-        std::fs::File::from(writer).write_all(b"fake login: \n").map_err(broken)?;
-        Ok(reader)
+        Ok(vec![log.into()])
     }
 
     fn remove(&self, id: ContainerId, removal: Removal) -> Outcome<()> {
@@ -390,8 +435,8 @@ impl Engine for Fake {
         Ok(())
     }
 
-    fn measure(&self, _: ContainerId) -> Outcome<u64> {
-        Ok(12_288)
+    fn measure(&self, _: ContainerId) -> Outcome<DiskUse> {
+        Ok(DiskUse { bytes: 12_288, inodes: 3 })
     }
 
     fn sample(&self) -> Sample {

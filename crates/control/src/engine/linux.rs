@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::engine::{
-    BuildRequest, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started,
+    BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started,
     UnpackRequest, Unpacked,
 };
 use model::id::ExecId;
 use model::metrics::Sample;
-use model::{ContainerId, Digest, Limits};
+use model::{ContainerId, Digest, Limits, Timestamp};
 use runtime::Runtime;
 use runtime::shim::protocol::Fields;
 
@@ -108,11 +108,15 @@ impl Engine for Linux {
         Ok(self.runtime.console_log(id)?)
     }
 
+    fn console_log_since(&self, id: ContainerId, since: Timestamp) -> Outcome<Vec<OwnedFd>> {
+        Ok(self.runtime.console_log_since(id, since)?)
+    }
+
     fn remove(&self, id: ContainerId, removal: Removal) -> Outcome<()> {
         Ok(self.runtime.remove(id, removal)?)
     }
 
-    fn measure(&self, id: ContainerId) -> Outcome<u64> {
+    fn measure(&self, id: ContainerId) -> Outcome<DiskUse> {
         Ok(self.runtime.folders().measure(id)?)
     }
 

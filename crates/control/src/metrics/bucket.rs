@@ -71,7 +71,7 @@ impl Bucket {
 
     /// Adds a sample of the step `slot`; gives the record of the step before when a new one begins.
     pub fn add(&mut self, slot: i64, values: &Values) -> Option<Record> {
-        let finished = (slot != self.slot).then(|| self.take()).flatten();
+        let finished = (slot != self.slot).then(|| self.end()).flatten();
         self.slot = slot;
         self.samples = self.samples.saturating_add(1);
         self.series.resize_with(self.series.len().max(SERIES.len()), Gathered::default);
@@ -106,7 +106,8 @@ impl Bucket {
         })
     }
 
-    fn take(&mut self) -> Option<Record> {
+    /// Ends the step: what was gathered, if anything.
+    pub fn end(&mut self) -> Option<Record> {
         let record = self.peek();
         *self = Self::new(self.with_p95);
         record

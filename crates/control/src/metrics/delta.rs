@@ -1,6 +1,6 @@
 //! Turns a tick into what one stream has not seen yet: only values that changed, only rows that its viewer asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use model::event::{MetricsFrame, MetricsRow, MetricsTopic};
 use model::metrics::{HOST, LIST_COLUMNS, SERIES};
@@ -11,6 +11,7 @@ use super::{Tick, TickRow};
 #[derive(Debug, Default)]
 pub struct DeltaEncoder {
     seen: HashMap<String, Seen>,
+    topic: Option<MetricsTopic>,
 }
 
 #[derive(Debug, Default)]
@@ -58,24 +59,33 @@ impl DeltaEncoder {
         Self::default()
     }
 
-    /// The changes of this tick against what the stream saw; a row that is gone becomes gaps.
+    /// The viewer asked again, maybe for what it had before: its page is new and holds nothing.
+    pub fn asked_anew(&mut self) {
+        self.topic = None;
+    }
+
+    /// The changes of this tick against what the stream saw; a row that is gone becomes gaps. A new topic begins with
+    /// whole rows: what a page that was closed saw, the next one has not.
     pub fn encode(&mut self, tick: &Tick, topic: &MetricsTopic) -> MetricsFrame {
-        let mut rows = Vec::new();
+        let mut rows = self.gone(tick);
+        if self.topic.as_ref() != Some(topic) {
+            self.topic = Some(topic.clone());
+            self.seen.clear();
+        }
         for row in &tick.rows {
             if let Some(depth) = depth(topic, &row.name) {
                 let seen = self.seen.entry(row.name.clone()).or_default();
                 rows.extend(changes(row, depth, seen));
             }
         }
-        let present = |name: &str| tick.rows.iter().any(|row| row.name == name);
-        self.seen.retain(|name, seen| {
-            let stays = present(name) && depth(topic, name).is_some();
-            if !present(name) {
-                rows.extend(gaps(name, seen));
-            }
-            stays
-        });
         MetricsFrame { at_ms: tick.at_ms, rows }
+    }
+
+    /// Gaps for what the stream saw and the tick no longer has.
+    fn gone(&mut self, tick: &Tick) -> Vec<MetricsRow> {
+        let present: HashSet<&str> = tick.rows.iter().map(|row| row.name.as_str()).collect();
+        let absent = self.seen.extract_if(|name, _| !present.contains(name.as_str()));
+        absent.filter_map(|(name, seen)| gaps(&name, &seen)).collect()
     }
 }
 
@@ -191,6 +201,29 @@ mod tests {
         assert!(DeltaEncoder::new().encode(&tick(&[(HOST, 1.0)]), &all()).rows.is_empty());
         let topic = MetricsTopic::Names(vec![HOST.into(), "all".into()]);
         assert_eq!(DeltaEncoder::new().encode(&tick(&[(HOST, 1.0), ("a", 1.0)]), &topic).rows.len(), 2);
+    }
+
+    #[test]
+    fn a_page_that_is_opened_anew_gets_whole_rows() {
+        let (mut encoder, named) = (DeltaEncoder::new(), MetricsTopic::Names(vec!["a".into(), "all".into()]));
+        let same = tick(&[("a", 1.0), ("b", 1.0)]);
+        encoder.encode(&same, &all());
+        let row = encoder.encode(&same, &named).rows.remove(0);
+        assert_eq!((row.name.as_str(), row.values.len(), row.extra.len()), ("a", 2, 1), "from the list to everything");
+        encoder.encode(&same, &all());
+        let row = encoder.encode(&same, &named).rows.remove(0);
+        assert_eq!((row.values.len(), row.extra.len()), (2, 1), "left and opened again");
+        assert!(encoder.encode(&same, &named).rows.is_empty());
+        encoder.asked_anew();
+        assert_eq!(encoder.encode(&same, &named).rows.len(), 2, "left and opened again between two ticks");
+    }
+
+    #[test]
+    fn what_goes_while_the_topic_changes_becomes_gaps_too() {
+        let mut encoder = DeltaEncoder::new();
+        encoder.encode(&tick(&[("a", 1.0)]), &all());
+        let named = MetricsTopic::Names(vec!["b".into(), "all".into()]);
+        assert_eq!(encoder.encode(&tick(&[]), &named).rows.len(), 1);
     }
 
     #[test]

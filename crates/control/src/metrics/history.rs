@@ -1,7 +1,8 @@
 //! What was measured: 1 h at 1 s in the journal, 24 h at 10 s and 30 d at 5 min in a file per subject and tier. The coarser
 //! tiers gather in memory, are flushed every five minutes, and are made again from the journal after a crash.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use model::Timestamp;
@@ -12,7 +13,7 @@ use super::bucket::{Bucket, LEAST_FOR_P95, merge, p95};
 use super::code::{decode, encode};
 use super::journal::{self, Journal};
 use super::rates::Values;
-use super::tier::{DAY, MONTH, Point, Record, Shape, Tier};
+use super::tier::{self, DAY, MONTH, Point, Record, Shape, Tier};
 
 const FLUSH_EVERY_MS: i64 = 300_000;
 /// An answer has at most this many points a series.
@@ -20,6 +21,9 @@ const MAX_POINTS: i64 = 10_000;
 /// What a graph asks for when it names no step.
 const WANTED_POINTS: i64 = 720;
 const HOUR_MS: i64 = 3_600_000;
+/// Finished steps that wait for a disk which takes nothing: two hours and two days; older ones become a gap.
+const MOST_DAY: usize = 720;
+const MOST_MONTH: usize = 576;
 
 /// All tiers of all subjects.
 #[derive(Debug)]
@@ -27,7 +31,54 @@ pub struct History {
     dir: PathBuf,
     journal: Journal,
     gathering: HashMap<Uuid, Gathering>,
+    /// Whoever is gone for good: what comes of them late is not kept.
+    forgotten: HashSet<Uuid>,
     flushed_ms: i64,
+}
+
+/// What shall reach the disk. Carried out without the lock: a disk may let everybody wait.
+#[derive(Debug, Default)]
+pub struct Chores {
+    dir: PathBuf,
+    sync: Vec<File>,
+    tiers: Vec<Unwritten>,
+}
+
+/// Finished steps of one subject.
+#[derive(Clone, Debug)]
+pub struct Unwritten {
+    subject: Uuid,
+    day: Vec<Record>,
+    month: Vec<Record>,
+}
+
+impl Chores {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sync.is_empty() && self.tiers.is_empty()
+    }
+
+    /// Does everything it can: what fails for one subject keeps no other from being written. Gives what is written, and
+    /// the first failure.
+    pub fn carry_out(self) -> (Vec<Unwritten>, std::io::Result<()>) {
+        let mut outcome = Ok(());
+        for file in &self.sync {
+            outcome = outcome.and(file.sync_data());
+        }
+        let mut written = Vec::new();
+        for Unwritten { subject, day, month } in self.tiers {
+            let of_day = Tier::new(&self.dir, subject, DAY).write(&day);
+            let of_month = Tier::new(&self.dir, subject, MONTH).write(&month);
+            written.push(Unwritten {
+                subject,
+                day: if of_day.is_ok() { day } else { Vec::new() },
+                month: if of_month.is_ok() { month } else { Vec::new() },
+            });
+            outcome = outcome.and(of_day).and(of_month);
+        }
+        (written, outcome)
+    }
 }
 
 /// What is not yet in the files of one subject.
@@ -54,7 +105,26 @@ impl Gathering {
     fn add(&mut self, at_ms: i64, values: &Values) {
         self.finished_day.extend(self.day.add(at_ms.div_euclid(DAY.step_ms), values));
         self.finished_month.extend(self.month.add(at_ms.div_euclid(MONTH.step_ms), values));
+        keep_newest(&mut self.finished_day, MOST_DAY);
+        keep_newest(&mut self.finished_month, MOST_MONTH);
     }
+
+    /// Who has not been seen since the step before last has stopped: its last steps are finished.
+    fn end_if_stopped(&mut self, now_ms: i64) {
+        let is_old = |bucket: &Bucket| bucket.peek().is_some_and(|record| (record.slot + 2) * MONTH.step_ms < now_ms);
+        if is_old(&self.month) {
+            self.finished_day.extend(self.day.end());
+            self.finished_month.extend(self.month.end());
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.finished_day.is_empty() && self.finished_month.is_empty() && self.day.peek().is_none() && self.month.peek().is_none()
+    }
+}
+
+fn keep_newest(records: &mut Vec<Record>, most: usize) {
+    records.drain(..records.len().saturating_sub(most));
 }
 
 /// What a question about the past needs, taken under the lock; the files are read without it.
@@ -78,6 +148,7 @@ impl History {
             gathering: replay(&dir),
             dir,
             journal,
+            forgotten: HashSet::new(),
             flushed_ms: now_ms,
         };
         history.drop_what_is_written();
@@ -95,65 +166,114 @@ impl History {
         }
     }
 
+    /// Removes what is kept of everybody but the host and these: they are gone for good, and the journal may bring back
+    /// what an earlier run had forgotten.
+    pub fn keep_only(&mut self, known: &HashSet<Uuid>) {
+        let is_known = |subject: Uuid| subject.is_nil() || known.contains(&subject);
+        self.gathering.retain(|subject, _| is_known(*subject));
+        let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
+        for path in entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_file()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let subject = name.split('.').next().and_then(|stem| Uuid::parse_str(stem).ok());
+            let is_half = name.rsplit('.').next() == Some(tier::FRESH);
+            if subject.is_some_and(|subject| is_half || !is_known(subject))
+                && let Err(error) = std::fs::remove_file(&path)
+            {
+                tracing::warn!(path = %path.display(), %error, "history of a container that is gone stays");
+            }
+        }
+    }
+
     /// Adds one tick.
     ///
     /// # Errors
-    /// The disk is full or fails: this tick is not kept, later ones are tried again.
+    /// The disk is full or fails; see [`Journal::append`].
     pub fn append(&mut self, at_ms: i64, rows: &[(Uuid, Values)]) -> std::io::Result<()> {
-        for (subject, values) in rows {
+        for (subject, values) in rows.iter().filter(|(subject, _)| !self.forgotten.contains(subject)) {
             self.gathering.entry(*subject).or_default().add(at_ms, values);
         }
-        self.journal.append(at_ms, rows)?;
-        if at_ms - self.flushed_ms >= FLUSH_EVERY_MS || at_ms < self.flushed_ms {
-            self.flushed_ms = at_ms;
-            self.flush()?;
-        }
-        Ok(())
+        self.journal.append(at_ms, rows)
     }
 
-    /// Writes finished steps into the tiers' files.
+    /// What is due by now. Hand what was done to [`History::written`].
+    ///
+    /// # Errors
+    /// The disk is full or fails; what could not be written stays for the next time.
+    pub fn chores(&mut self, at_ms: i64) -> std::io::Result<Chores> {
+        let mut chores = Chores {
+            dir: self.dir.clone(),
+            ..Chores::default()
+        };
+        if at_ms - self.flushed_ms >= FLUSH_EVERY_MS || at_ms < self.flushed_ms {
+            self.flushed_ms = at_ms;
+            chores.tiers = self.unwritten();
+        }
+        chores.sync = self.journal.due(at_ms)?;
+        Ok(chores)
+    }
+
+    fn unwritten(&mut self) -> Vec<Unwritten> {
+        let now_ms = self.flushed_ms;
+        self.gathering.values_mut().for_each(|gathering| gathering.end_if_stopped(now_ms));
+        self.gathering.retain(|_, gathering| !gathering.is_empty());
+        let finished = self.gathering.iter().map(|(subject, gathering)| Unwritten {
+            subject: *subject,
+            day: gathering.finished_day.clone(),
+            month: gathering.finished_month.clone(),
+        });
+        finished.filter(|one| !one.day.is_empty() || !one.month.is_empty()).collect()
+    }
+
+    /// Lets go of what is in the files now.
+    pub fn written(&mut self, written: &[Unwritten]) {
+        for one in written {
+            if self.forgotten.contains(&one.subject) {
+                // It went while its steps were being written.
+                self.forget(one.subject);
+            } else if let Some(gathering) = self.gathering.get_mut(&one.subject) {
+                gathering.finished_day.retain(|record| !one.day.contains(record));
+                gathering.finished_month.retain(|record| !one.month.contains(record));
+            }
+        }
+    }
+
+    /// Writes everything that is finished.
     ///
     /// # Errors
     /// The disk is full or fails; what could not be written stays for the next time.
     pub fn flush(&mut self) -> std::io::Result<()> {
-        for (subject, gathering) in &mut self.gathering {
-            Tier::new(&self.dir, *subject, DAY).write(&gathering.finished_day)?;
-            gathering.finished_day.clear();
-            Tier::new(&self.dir, *subject, MONTH).write(&gathering.finished_month)?;
-            gathering.finished_month.clear();
-        }
-        // Who has not been seen since the step before last has nothing to gather.
-        self.gathering.retain(|_, gathering| {
-            gathering
-                .month
-                .peek()
-                .is_some_and(|record| (record.slot + 2) * MONTH.step_ms >= self.flushed_ms)
-        });
-        self.journal.sync()
+        let chores = Chores {
+            dir: self.dir.clone(),
+            tiers: self.unwritten(),
+            sync: Vec::new(),
+        };
+        let (written, of_tiers) = chores.carry_out();
+        self.written(&written);
+        let of_journal = self.journal.files().and_then(|files| files.iter().try_for_each(File::sync_data));
+        of_tiers.and(of_journal)
     }
 
     /// Forgets a subject for good.
     pub fn forget(&mut self, subject: Uuid) {
         self.gathering.remove(&subject);
+        self.forgotten.insert(subject);
         for shape in [DAY, MONTH] {
             Tier::new(&self.dir, subject, shape).remove();
         }
     }
 
-    /// Begins a question: hands buffered rows to the files and takes what is only in memory.
-    ///
-    /// # Errors
-    /// The disk is full or fails.
-    pub fn view(&mut self, subject: Uuid) -> std::io::Result<View> {
-        self.journal.flush()?;
+    /// Begins a question: hands buffered rows to the files and takes what is only in memory. On a full disk the answer
+    /// lacks its newest seconds.
+    pub fn view(&mut self, subject: Uuid) -> View {
+        drop(self.journal.flush());
         let unwritten = |finished: &[Record], bucket: &Bucket| finished.iter().cloned().chain(bucket.peek()).collect();
         let gathering = self.gathering.get(&subject);
-        Ok(View {
+        View {
             dir: self.dir.clone(),
             subject,
             day: gathering.map_or_else(Vec::new, |gathering| unwritten(&gathering.finished_day, &gathering.day)),
             month: gathering.map_or_else(Vec::new, |gathering| unwritten(&gathering.finished_month, &gathering.month)),
-        })
+        }
     }
 }
 
@@ -246,7 +366,8 @@ impl View {
         let ends = all.iter().skip(1).map(|(begun, _)| *begun).chain(std::iter::once(i64::MAX));
         all.iter()
             .zip(ends)
-            .filter(|((begun, _), end)| *begun < to && *end >= from)
+            // A clock that went back begins a segment before the one before it was full.
+            .filter(|((begun, _), end)| *begun < to && (*end).max(begun + journal::SEGMENT_MS) >= from)
             .map(|((_, path), _)| path.clone())
             .collect()
     }
@@ -320,13 +441,21 @@ mod tests {
 
     fn fill(history: &mut History, seconds: std::ops::Range<i64>, value: impl Fn(i64) -> f64) {
         for second in seconds {
-            history.append(START_MS + second * 1000, &[(Uuid::nil(), sample(value(second)))]).unwrap();
+            tick(history, second, &[(Uuid::nil(), sample(value(second)))]).unwrap();
         }
+    }
+
+    fn tick(history: &mut History, second: i64, rows: &[(Uuid, Values)]) -> std::io::Result<()> {
+        let at_ms = START_MS + second * 1000;
+        history.append(at_ms, rows)?;
+        let (written, outcome) = history.chores(at_ms)?.carry_out();
+        history.written(&written);
+        outcome
     }
 
     fn ask(history: &mut History, from_s: i64, to_s: i64, now_s: i64, step_ms: Option<i64>) -> Answer {
         let at = |second: i64| START_MS + second * 1000;
-        history.view(Uuid::nil()).unwrap().answer(at(from_s), at(to_s), at(now_s), step_ms).unwrap()
+        history.view(Uuid::nil()).answer(at(from_s), at(to_s), at(now_s), step_ms).unwrap()
     }
 
     #[test]
@@ -360,7 +489,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut history = History::open(dir.path().to_owned(), START_MS).unwrap();
         fill(&mut history, 0..700, |_| 2.0);
-        history.journal.sync().unwrap();
+        history.journal.flush().unwrap();
         // Dropped without a flush of the tiers, as by a kill.
         drop(history);
         let mut history = History::open(dir.path().to_owned(), START_MS + 700_000).unwrap();
@@ -382,5 +511,65 @@ mod tests {
             .filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_file())
             .count();
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn the_last_minutes_of_who_stopped_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = History::open(dir.path().to_owned(), START_MS).unwrap();
+        let (stopped, runs) = (Uuid::from_u128(1), Uuid::nil());
+        for second in 0..2000 {
+            let both = [(runs, sample(1.0)), (stopped, sample(7.0))];
+            tick(&mut history, second, if second < 100 { &both } else { &both[..1] }).unwrap();
+        }
+        assert!(!history.gathering.contains_key(&stopped));
+        let month = Tier::new(dir.path(), stopped, MONTH).read(0, i64::MAX - 1).unwrap();
+        assert_eq!(month.iter().map(|record| record.samples).sum::<u16>(), 100);
+        let day = Tier::new(dir.path(), stopped, DAY).read(0, i64::MAX - 1).unwrap();
+        assert_eq!(day.iter().map(|record| record.samples).sum::<u16>(), 100);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_keeps_no_other_from_it_and_grows_no_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = History::open(dir.path().to_owned(), START_MS).unwrap();
+        let (bad, good) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for suffix in ["10s", "5min"] {
+            std::fs::create_dir(dir.path().join(format!("{bad}.{suffix}"))).unwrap();
+        }
+        let mut failed = 0;
+        for step in 0..2000 {
+            failed += i32::from(tick(&mut history, step * 10, &[(bad, sample(1.0)), (good, sample(1.0))]).is_err());
+        }
+        assert!(failed > 10);
+        assert_eq!(history.gathering[&bad].finished_day.len(), MOST_DAY);
+        assert!(history.gathering[&good].finished_day.len() < 100);
+        assert!(Tier::new(dir.path(), good, DAY).last_slot() > 0);
+    }
+
+    #[test]
+    fn who_was_purged_does_not_come_back_out_of_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let (gone, here) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut history = History::open(dir.path().to_owned(), START_MS).unwrap();
+        for second in 0..700 {
+            tick(&mut history, second, &[(gone, sample(1.0)), (here, sample(1.0))]).unwrap();
+        }
+        history.forget(gone);
+        // A tick that was on its way.
+        tick(&mut history, 700, &[(gone, sample(1.0))]).unwrap();
+        assert!(!history.gathering.contains_key(&gone));
+        drop(history);
+        std::fs::write(dir.path().join(format!("{gone}.10s")), b"of an earlier run").unwrap();
+        std::fs::write(dir.path().join(format!("{here}.10s.new")), b"half").unwrap();
+        let mut history = History::open(dir.path().to_owned(), START_MS + 701_000).unwrap();
+        history.keep_only(&HashSet::from([here]));
+        history.flush().unwrap();
+        let left: Vec<String> = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        assert!(left.iter().all(|name| !name.contains(&gone.to_string()) && !name.ends_with(".new")), "{left:?}");
+        assert!(left.iter().any(|name| name.contains(&here.to_string())));
     }
 }

@@ -1,9 +1,11 @@
-//! The 1 s tier: one journal shared by all subjects, in segments of ten minutes, with one `fdatasync` every ten seconds.
-//! A crash loses what came after the last one; a torn end is recognised by its checksum and left out.
+//! The 1 s tier: one journal shared by all subjects, in segments of at most ten minutes, with one `fdatasync` every ten
+//! seconds. A crash loses what came after the last one; a torn end is recognised by its checksum and left out.
+//!
+//! Invariant: a record goes into the file whole and after the one before it; what a full disk does not take waits here.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use model::metrics::SERIES;
@@ -12,10 +14,14 @@ use uuid::Uuid;
 use super::code::{decode, encode};
 use super::rates::Values;
 
-const SEGMENT_MS: i64 = 600_000;
-/// Segments kept: an hour and the one that is being written.
-const KEPT_SEGMENTS: usize = 7;
+pub const SEGMENT_MS: i64 = 600_000;
+/// What every segment was begun and ended before is removed.
+const KEPT_MS: i64 = 3_600_000;
 const SYNC_EVERY_MS: i64 = 10_000;
+/// Handed to the kernel when so much has gathered ...
+const GATHERED: usize = 256 << 10;
+/// ... and no more is gathered than this while the disk takes nothing.
+const MOST_GATHERED: usize = 8 << 20;
 const DEFINE: u8 = 1;
 const TICK: u8 = 2;
 /// A record is at most this long; more means that the file is damaged.
@@ -26,13 +32,17 @@ const MAX_RECORD: usize = 4 << 20;
 pub struct Journal {
     dir: PathBuf,
     segment: Option<Segment>,
+    /// Segments that are full and not yet known to be durable.
+    full: Vec<File>,
     synced_ms: i64,
 }
 
 #[derive(Debug)]
 struct Segment {
     begun_ms: i64,
-    file: BufWriter<File>,
+    file: File,
+    /// Whole records that the file does not have yet, but for what is cut off the first.
+    waiting: Vec<u8>,
     /// What each subject's rows look like in this segment: its number and the names of its extra series.
     defined: HashMap<Uuid, (u16, Vec<String>)>,
     next: u16,
@@ -45,6 +55,7 @@ impl Journal {
         Self {
             dir,
             segment: None,
+            full: Vec::new(),
             synced_ms: 0,
         }
     }
@@ -52,24 +63,16 @@ impl Journal {
     /// Appends one tick.
     ///
     /// # Errors
-    /// The disk is full or fails; the next tick tries a new segment.
+    /// The disk is full or fails. The tick waits for it in memory, unless too much waits already.
     pub fn append(&mut self, at_ms: i64, rows: &[(Uuid, Values)]) -> std::io::Result<()> {
-        let written = self.try_append(at_ms, rows);
-        if written.is_err() {
-            self.segment = None;
-        }
-        written
-    }
-
-    fn try_append(&mut self, at_ms: i64, rows: &[(Uuid, Values)]) -> std::io::Result<()> {
-        if self
-            .segment
-            .as_ref()
-            .is_none_or(|segment| at_ms - segment.begun_ms >= SEGMENT_MS || at_ms < segment.begun_ms)
-        {
+        let is_due = |segment: &Segment| at_ms - segment.begun_ms >= SEGMENT_MS || at_ms < segment.begun_ms || segment.is_full(rows.len());
+        if self.segment.as_ref().is_none_or(is_due) {
             self.roll(at_ms)?;
         }
         let Some(segment) = self.segment.as_mut() else { return Ok(()) };
+        if segment.waiting.len() >= MOST_GATHERED {
+            segment.flush()?;
+        }
         let mut payload = vec![TICK];
         payload.extend(at_ms.to_le_bytes());
         payload.extend(u16::try_from(rows.len()).unwrap_or(u16::MAX).to_le_bytes());
@@ -79,33 +82,52 @@ impl Journal {
                 payload.extend(encode(*value).to_le_bytes());
             }
         }
-        write_record(&mut segment.file, &payload)?;
-        if at_ms - self.synced_ms >= SYNC_EVERY_MS || at_ms < self.synced_ms {
-            self.synced_ms = at_ms;
-            segment.file.flush()?;
-            segment.file.get_ref().sync_data()?;
+        put_record(&mut segment.waiting, &payload);
+        if segment.waiting.len() >= GATHERED { segment.flush() } else { Ok(()) }
+    }
+
+    /// Begins a new segment. What the old one still has to write it writes first: until then it stays the open one.
+    fn roll(&mut self, at_ms: i64) -> std::io::Result<()> {
+        if let Some(old) = &mut self.segment {
+            old.flush()?;
+        }
+        std::fs::create_dir_all(&self.dir)?;
+        let (begun_ms, file) = create(&self.dir, at_ms)?;
+        let fresh = Segment {
+            begun_ms,
+            file,
+            waiting: Vec::new(),
+            defined: HashMap::new(),
+            next: 0,
+        };
+        self.full.extend(self.segment.replace(fresh).map(|old| old.file));
+        for path in outdated(&segments(&self.dir), begun_ms) {
+            // What cannot be removed now is tried again at the next roll.
+            drop(std::fs::remove_file(path));
         }
         Ok(())
     }
 
-    fn roll(&mut self, at_ms: i64) -> std::io::Result<()> {
-        if let Some(mut old) = self.segment.take() {
-            old.file.flush()?;
-            old.file.get_ref().sync_data()?;
+    /// What is to be made durable by now, with everything that waited handed to it.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn due(&mut self, at_ms: i64) -> std::io::Result<Vec<File>> {
+        if at_ms - self.synced_ms < SYNC_EVERY_MS && at_ms >= self.synced_ms {
+            return Ok(Vec::new());
         }
-        std::fs::create_dir_all(&self.dir)?;
-        let file = File::create(self.dir.join(format!("{at_ms}.journal")))?;
-        self.segment = Some(Segment {
-            begun_ms: at_ms,
-            file: BufWriter::with_capacity(256 << 10, file),
-            defined: HashMap::new(),
-            next: 0,
-        });
-        let mut old = segments(&self.dir);
-        old.truncate(old.len().saturating_sub(KEPT_SEGMENTS));
-        // A segment that cannot be removed now is tried again at the next roll.
-        old.iter().for_each(|(_, path)| drop(std::fs::remove_file(path)));
-        Ok(())
+        self.synced_ms = at_ms;
+        self.files()
+    }
+
+    /// Everything that is not known to be durable.
+    ///
+    /// # Errors
+    /// The disk is full or fails.
+    pub fn files(&mut self) -> std::io::Result<Vec<File>> {
+        self.flush()?;
+        let open = self.segment.as_ref().map(|segment| segment.file.try_clone()).transpose()?;
+        Ok(self.full.drain(..).chain(open).collect())
     }
 
     /// Hands what is buffered to the kernel, so that a reader sees it.
@@ -113,20 +135,28 @@ impl Journal {
     /// # Errors
     /// The disk is full or fails.
     pub fn flush(&mut self) -> std::io::Result<()> {
-        self.segment.as_mut().map_or(Ok(()), |segment| segment.file.flush())
-    }
-
-    /// Makes everything durable.
-    ///
-    /// # Errors
-    /// The disk is full or fails.
-    pub fn sync(&mut self) -> std::io::Result<()> {
-        self.flush()?;
-        self.segment.as_ref().map_or(Ok(()), |segment| segment.file.get_ref().sync_data())
+        self.segment.as_mut().map_or(Ok(()), Segment::flush)
     }
 }
 
 impl Segment {
+    /// Whether there may be too few numbers for so many subjects.
+    fn is_full(&self, rows: usize) -> bool {
+        usize::from(self.next) + rows > usize::from(u16::MAX)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        while !self.waiting.is_empty() {
+            match self.file.write(&self.waiting) {
+                Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+                Ok(written) => drop(self.waiting.drain(..written)),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// The subject's number in this segment, defined anew when its extra series changed.
     fn number(&mut self, id: Uuid, values: &Values) -> std::io::Result<u16> {
         let same = |names: &[String]| names.len() == values.extra.len() && names.iter().zip(&values.extra).all(|(name, (other, _))| name == other);
@@ -147,17 +177,37 @@ impl Segment {
             payload.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
             payload.extend(name.bytes().take(255));
         }
-        write_record(&mut self.file, &payload)?;
+        put_record(&mut self.waiting, &payload);
         self.defined.insert(id, (number, values.extra.iter().map(|(name, _)| name.clone()).collect()));
         Ok(number)
     }
 }
 
-fn write_record(file: &mut impl std::io::Write, payload: &[u8]) -> std::io::Result<()> {
-    let length = u32::try_from(payload.len()).map_err(std::io::Error::other)?;
-    file.write_all(&length.to_le_bytes())?;
-    file.write_all(&checksum(payload).to_le_bytes())?;
-    file.write_all(payload)
+/// A new file, never one that is there: a clock that went back may come to the same moment twice.
+fn create(dir: &Path, at_ms: i64) -> std::io::Result<(i64, File)> {
+    let mut begun_ms = at_ms;
+    loop {
+        match File::create_new(dir.join(format!("{begun_ms}.journal"))) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => begun_ms += 1,
+            created => return Ok((begun_ms, created?)),
+        }
+    }
+}
+
+/// Segments that hold nothing of the last hour, or only what a clock that was ahead has dated; never the open one.
+fn outdated(all: &[(i64, PathBuf)], open_ms: i64) -> Vec<&Path> {
+    let ends = all.iter().skip(1).map(|(begun, _)| *begun).chain(std::iter::once(i64::MAX));
+    all.iter()
+        .zip(ends)
+        .filter(|((begun, _), end)| *begun != open_ms && (*end < open_ms - KEPT_MS || *begun > open_ms + KEPT_MS))
+        .map(|((_, path), _)| path.as_path())
+        .collect()
+}
+
+fn put_record(bytes: &mut Vec<u8>, payload: &[u8]) {
+    bytes.extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+    bytes.extend(checksum(payload).to_le_bytes());
+    bytes.extend(payload);
 }
 
 /// FNV-1a: tells a torn record from a whole one, which is all that is asked of it.
@@ -283,7 +333,7 @@ mod tests {
             .append(1000, &[(a, values(1.0, &[])), (b, values(2.0, &[("net.eth0.rx", 8.0)]))])
             .unwrap();
         journal.append(2000, &[(a, values(4.0, &[("net.eth0.rx", 16.0)]))]).unwrap();
-        journal.sync().unwrap();
+        journal.flush().unwrap();
         let rows = all_rows(dir.path());
         assert_eq!(rows.len(), 3);
         assert_eq!(rows[2], (2000, a, values(4.0, &[("net.eth0.rx", 16.0)])));
@@ -296,7 +346,7 @@ mod tests {
         for second in 1..=20 {
             journal.append(second * 1000, &[(Uuid::from_u128(1), values(1.0, &[]))]).unwrap();
         }
-        journal.sync().unwrap();
+        journal.flush().unwrap();
         let (_, path) = segments(dir.path()).remove(0);
         let whole = std::fs::read(&path).unwrap();
         for cut in 1..80 {
@@ -306,13 +356,68 @@ mod tests {
         }
     }
 
+    fn begun(dir: &Path) -> Vec<i64> {
+        segments(dir).into_iter().map(|(begun, _)| begun).collect()
+    }
+
     #[test]
     fn an_hour_is_kept() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::new(dir.path().to_owned());
-        for minute in 0..120 {
+        for minute in 0..=120 {
             journal.append(minute * 60_000, &[]).unwrap();
         }
-        assert_eq!(segments(dir.path()).len(), KEPT_SEGMENTS);
+        assert_eq!(begun(dir.path()), [50, 60, 70, 80, 90, 100, 110, 120].map(|minute| minute * 60_000));
+    }
+
+    #[test]
+    fn many_starts_keep_the_hour_too() {
+        let dir = tempfile::tempdir().unwrap();
+        for minute in 0..=70 {
+            let mut journal = Journal::new(dir.path().to_owned());
+            journal.append(minute * 60_000, &[(Uuid::from_u128(1), values(1.0, &[]))]).unwrap();
+            journal.flush().unwrap();
+        }
+        let hour: Vec<i64> = all_rows(dir.path()).into_iter().map(|(at, ..)| at).filter(|at| *at >= 600_000).collect();
+        assert_eq!(hour.len(), 61);
+        assert!(begun(dir.path()).len() < 64);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_loses_nothing_and_what_it_dated_ahead_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::new(dir.path().to_owned());
+        let one = |n: f64| [(Uuid::from_u128(1), values(n, &[]))];
+        journal.append(100_000, &one(1.0)).unwrap();
+        journal.append(99_000, &one(2.0)).unwrap();
+        journal.flush().unwrap();
+        // The same moment again, by a new start.
+        let mut journal = Journal::new(dir.path().to_owned());
+        journal.append(99_000, &one(3.0)).unwrap();
+        journal.flush().unwrap();
+        assert_eq!(all_rows(dir.path()).len(), 3);
+        journal.append(90 * 3_600_000, &one(4.0)).unwrap();
+        journal.append(200_000, &one(5.0)).unwrap();
+        journal.flush().unwrap();
+        assert!(!begun(dir.path()).contains(&(90 * 3_600_000)));
+        assert!(begun(dir.path()).contains(&200_000));
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_written_when_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::new(dir.path().to_owned());
+        let one = [(Uuid::from_u128(1), values(1.0, &[]))];
+        journal.append(1000, &one).unwrap();
+        // A file that takes nothing, as on a full disk.
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let good = std::mem::replace(&mut journal.segment.as_mut().unwrap().file, full);
+        assert!(journal.flush().is_err());
+        journal.append(2000, &one).unwrap();
+        assert!(journal.append(700_000, &one).is_err(), "the old segment is kept until it is written");
+        journal.segment.as_mut().unwrap().file = good;
+        journal.append(701_000, &one).unwrap();
+        journal.flush().unwrap();
+        assert_eq!(all_rows(dir.path()).into_iter().map(|(at, ..)| at).collect::<Vec<_>>(), [1000, 2000, 701_000]);
     }
 }

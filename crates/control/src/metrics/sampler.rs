@@ -3,14 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use model::metrics::{Counters, HOST, HostCounters, Sample};
 use uuid::Uuid;
 
 use super::rates::{self, Values};
-use super::{Inner, Tick, TickRow};
+use super::writer::Written;
+use super::{Inner, Tick, TickRow, disks, thread};
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -23,24 +24,29 @@ pub(super) struct Last {
 }
 
 /// Looks every second until the metrics are shut down.
-pub(super) fn run(inner: &Arc<Inner>) {
-    let mut last = Last::default();
-    let mut next = Instant::now();
-    while !inner.is_over.load(Ordering::Relaxed) {
-        tick(inner, &mut last);
-        next += EVERY;
-        let now = Instant::now();
-        // After a pause (a suspended machine) the schedule starts anew instead of catching up in a burst.
-        if next < now {
-            next = now + EVERY;
+pub(super) fn run(inner: &Arc<Inner>, writer: &SyncSender<Written>) {
+    thread::keep_going("the sampler", inner, || {
+        // After a panic the rates begin anew: what was seen before it may be half written.
+        let mut last = Last::default();
+        let mut next = Instant::now();
+        loop {
+            tick(inner, &mut last, writer);
+            next += EVERY;
+            let now = Instant::now();
+            // After a pause (a suspended machine) the schedule starts anew instead of catching up in a burst.
+            if next < now {
+                next = now + EVERY;
+            }
+            if inner.pause(next - now) {
+                return;
+            }
         }
-        let over = inner.over.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        drop(inner.over_changed.wait_timeout_while(over, next - now, |over| !*over));
-    }
+    });
 }
 
-fn tick(inner: &Arc<Inner>, last: &mut Last) {
-    let sample = inner.engine.sample();
+fn tick(inner: &Arc<Inner>, last: &mut Last, writer: &SyncSender<Written>) {
+    let mut sample = inner.engine.sample();
+    disks::merge(inner, &mut sample);
     let at_ms = inner.clock.now().ms;
     let rows = values(&sample, last);
     remember(inner, &sample, at_ms);
@@ -66,8 +72,10 @@ fn tick(inner: &Arc<Inner>, last: &mut Last) {
             .collect(),
     };
     inner.publish(Arc::new(tick));
-    let kept = inner.history().append(at_ms, &rows);
-    inner.tell_disk(kept);
+    // A disk that takes nothing costs a gap in the past, not the live values. A writer that is gone has said why.
+    if let Err(TrySendError::Full(_)) = writer.try_send(Written { at_ms, rows }) {
+        inner.tell_disk(Err(std::io::Error::other("the disk takes nothing")));
+    }
     last.monotonic_ns = sample.monotonic_ns;
     last.containers = sample.containers.into_iter().collect();
     last.host = Some(sample.host);

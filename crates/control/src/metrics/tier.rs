@@ -14,6 +14,9 @@ const HEADER: u64 = 4096;
 /// Places for extra series in a new file: one NIC and one mount.
 const EXTRA_PLACES: usize = 8;
 
+/// Ending of a file that is laid out anew and not yet whole.
+pub const FRESH: &str = "new";
+
 /// How fine and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
@@ -103,24 +106,36 @@ impl Tier {
         File::open(&self.path).ok().and_then(|file| read_head(&file)).map_or(0, |head| head.last_slot)
     }
 
-    /// Writes finished records, oldest first.
+    /// Writes finished records, in the order in which they happened. The head comes last and after them on the disk
+    /// too: it says what is written, so that the next start makes the rest again from the journal.
     ///
     /// # Errors
     /// The disk is full or fails.
     pub fn write(&self, records: &[Record]) -> std::io::Result<()> {
-        let Some(newest) = records.last() else { return Ok(()) };
+        if records.is_empty() {
+            return Ok(());
+        }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
-        let mut head = self.head_for(&file, records)?;
+        let (file, mut head) = self.room_for(file, records)?;
         for record in records {
             file.write_all_at(&self.pack(record, &head), self.place(record.slot, head.capacity))?;
+            head.last_slot = self.newest(head.last_slot, record.slot);
         }
-        head.last_slot = head.last_slot.max(newest.slot);
+        file.sync_data()?;
         file.write_all_at(&pack_head(&head), 0)
     }
 
-    /// The head with a name for every series of the records; a file with too few places is laid out anew.
-    fn head_for(&self, file: &File, records: &[Record]) -> std::io::Result<Head> {
-        let old = read_head(file).unwrap_or_default();
+    /// The newest slot after one more. A clock that was far ahead and is right again must not hide, for as long as it
+    /// was ahead, everything that comes.
+    fn newest(&self, last: i64, slot: i64) -> i64 {
+        let slots = i64::try_from(self.shape.slots).unwrap_or(i64::MAX);
+        if slot.saturating_add(slots) <= last { slot } else { last.max(slot) }
+    }
+
+    /// The file and its head, with a name for every series of the records; one with too few places is laid out anew
+    /// beside it and takes its name when it is whole.
+    fn room_for(&self, file: File, records: &[Record]) -> std::io::Result<(File, Head)> {
+        let old = read_head(&file).unwrap_or_default();
         let mut head = old.clone();
         for name in records.iter().flat_map(|record| &record.names) {
             if !head.names.contains(name) {
@@ -128,19 +143,24 @@ impl Tier {
             }
         }
         let needed = SERIES.len() + head.names.len().max(EXTRA_PLACES);
-        if needed > head.capacity {
-            let kept = if old.capacity == 0 {
-                Vec::new()
-            } else {
-                self.read_file(file, &old, 0, i64::MAX)?
-            };
-            head.capacity = needed;
-            file.set_len(0)?;
-            for record in &kept {
-                file.write_all_at(&self.pack(record, &head), self.place(record.slot, head.capacity))?;
-            }
+        if needed <= head.capacity {
+            return Ok((file, head));
         }
-        Ok(head)
+        head.capacity = needed;
+        if old.capacity == 0 {
+            // New, or of another version: nothing to keep.
+            file.set_len(0)?;
+            return Ok((file, head));
+        }
+        let fresh_path = self.path.with_extension(format!("{}.{FRESH}", self.shape.suffix));
+        let fresh = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&fresh_path)?;
+        for record in &self.read_file(&file, &old, 0, i64::MAX)? {
+            fresh.write_all_at(&self.pack(record, &head), self.place(record.slot, head.capacity))?;
+        }
+        fresh.write_all_at(&pack_head(&head), 0)?;
+        fresh.sync_all()?;
+        std::fs::rename(&fresh_path, &self.path)?;
+        Ok((fresh, head))
     }
 
     fn pack(&self, record: &Record, head: &Head) -> Vec<u8> {
@@ -302,6 +322,35 @@ mod tests {
         assert_eq!(back[0].points[SERIES.len()].avg, 1);
         assert_eq!(back[0].points[SERIES.len() + 1].avg, GAP);
         assert_eq!(back[1].points[SERIES.len() + 11].avg, 2);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_hides_nothing_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let tier = Tier::new(dir.path(), uuid::Uuid::nil(), DAY);
+        tier.write(&[record(1_000_000, 1, &[])]).unwrap();
+        tier.write(&[record(500_000, 2, &[]), record(500_001, 2, &[])]).unwrap();
+        assert_eq!(tier.last_slot(), 500_001);
+        assert_eq!(tier.read(500_000, 500_001).unwrap().len(), 2);
+        // A small step back is none: both times are in the file.
+        tier.write(&[record(499_990, 3, &[])]).unwrap();
+        assert_eq!(tier.last_slot(), 500_001);
+    }
+
+    #[test]
+    fn a_file_that_grows_is_whole_at_every_moment() {
+        use std::os::unix::fs::MetadataExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let tier = Tier::new(dir.path(), uuid::Uuid::nil(), DAY);
+        tier.write(&[record(5, 1, &[])]).unwrap();
+        let before = std::fs::metadata(&tier.path).unwrap().ino();
+        // What an earlier try left half written is no obstacle.
+        std::fs::write(tier.path.with_extension("10s.new"), b"half").unwrap();
+        let names: Vec<String> = (0..12).map(|n| format!("net.eth{n}.rx")).collect();
+        tier.write(&[record(6, 2, &names.iter().map(String::as_str).collect::<Vec<_>>())]).unwrap();
+        assert_ne!(std::fs::metadata(&tier.path).unwrap().ino(), before, "another file took its name");
+        assert_eq!(tier.read(5, 6).unwrap().len(), 2);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
