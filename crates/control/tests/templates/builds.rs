@@ -63,7 +63,12 @@ async fn two_templates_with_a_file_in_common_do_not_disturb_each_other() {
     let mut watch = world.watch();
     let first = world.begin().await;
     watch.until_root(&first, SOME as u64).await;
-    let second = world.control.templates.download(&anna(), &"other:quayos/2".parse().unwrap(), None).await.unwrap();
+    let second = world
+        .control
+        .templates
+        .download(&anna(), &"other:quayos/2".parse().unwrap(), None)
+        .await
+        .unwrap();
     world.server.release();
     for task in [first, second] {
         let task = world.end(&task).await;
@@ -107,7 +112,11 @@ async fn without_a_hash_and_a_strong_tag_nothing_is_resumed() {
 #[tokio::test]
 async fn an_address_with_a_password_is_refused() {
     let world = World::new().await;
-    let refused = world.control.templates.import_url(&anna(), "https://me:secret@example.org/x.tar", None, None, None).await;
+    let refused = world
+        .control
+        .templates
+        .import_url(&anna(), "https://me:secret@example.org/x.tar", None, None, None)
+        .await;
     let refused = refused.unwrap_err();
     assert_eq!((refused.code(), refused.body.field.as_deref()), (ErrorCode::Invalid, Some("url")));
 }
