@@ -14,7 +14,9 @@ use model::engine::{ExecExit, ExecRequest};
 use model::id::ExecId;
 use model::{ContainerId, Timestamp};
 use serde::Serialize;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
 use crate::caller::Caller;
@@ -25,6 +27,7 @@ use crate::error::{Error, Result};
 
 mod session;
 mod stream;
+mod window;
 
 use session::{Left, Session};
 
@@ -32,6 +35,12 @@ use session::{Left, Session};
 const UNWATCHED: Duration = Duration::from_secs(30 * 60);
 /// Sessions at once, of all users.
 const MAX_SESSIONS: usize = 512;
+/// Terminals that one caller may have open. Commands without one end by themselves and are bounded by the container.
+const PER_CALLER: usize = 10;
+/// Commands that may run in one container, of all callers.
+const PER_CONTAINER: usize = 20;
+/// Of the log of a console that has ended, as much as a living one replays.
+const HISTORY: u64 = 64 << 10;
 
 /// What fits into the one message that carries a command to its container, with room for the rest of it.
 const MAX_REQUEST: usize = 96 << 10;
@@ -68,6 +77,8 @@ pub struct Attachment {
     pub replay: Vec<u8>,
     pub output: mpsc::Receiver<Output>,
     pub input: mpsc::Sender<Input>,
+    /// Cancelled when the sign-in that opened it has ended: output ends then too.
+    pub signed_out: CancellationToken,
 }
 
 /// A session as lists show it.
@@ -116,9 +127,7 @@ impl Execs {
     pub async fn open(&self, caller: &Caller, container: &str, request: ExecRequest) -> Result<ExecId> {
         caller.require(Permission::Terminal)?;
         let id = self.containers.running(container, Action::Exec)?;
-        if self.all().len() >= MAX_SESSIONS {
-            return Err(Error::new(model::ErrorCode::SlowDown, format!("{MAX_SESSIONS} terminals are open")).hint("close some of them"));
-        }
+        self.check_room(caller, id, request.tty)?;
         check_request(&request)?;
         let exec = ExecId(uuid::Uuid::new_v4());
         let session = Arc::new(Session::new(exec, id, caller, &request, self.clock.now()));
@@ -139,6 +148,24 @@ impl Execs {
         Ok(exec)
     }
 
+    fn check_room(&self, caller: &Caller, id: ContainerId, tty: bool) -> Result<()> {
+        let all = self.all();
+        let living = |wanted: &dyn Fn(&Session) -> bool| all.values().filter(|session| session.info().exit.is_none() && wanted(session)).count();
+        let own = living(&|session| session.owner == caller.name && session.info().tty);
+        let full = |what: String| Err(Error::new(model::ErrorCode::SlowDown, what).hint("end some of them"));
+        if tty && own >= PER_CALLER {
+            return full(format!("you have {own} terminals open, and {PER_CALLER} is the most"));
+        }
+        let inside = living(&|session| session.container == id);
+        if inside >= PER_CONTAINER {
+            return full(format!("{inside} commands run in this container, and {PER_CONTAINER} is the most"));
+        }
+        if all.len() >= MAX_SESSIONS {
+            return full(format!("{MAX_SESSIONS} terminals are open"));
+        }
+        Ok(())
+    }
+
     /// Attaches to a session, again and again if need be.
     ///
     /// # Errors
@@ -155,16 +182,42 @@ impl Execs {
         Ok(session.attach(caller, self.access.ended(), self.clock.boot()))
     }
 
-    /// Attaches to the container's console.
+    /// Attaches to the container's console. One that does not run shows what it printed last, and ends.
     ///
     /// # Errors
-    /// `NotAllowed`, `NotFound`, `Conflict` when the container does not run.
+    /// `NotAllowed`, `NotFound`, `Conflict` while the container is made or deleted.
     pub async fn console(&self, caller: &Caller, container: &str) -> Result<Attachment> {
         caller.require(Permission::Terminal)?;
         let id = self.containers.running(container, Action::Console)?;
-        let socket = engine::call(&self.engine, move |engine| engine.console(id)).await?;
+        let socket = match engine::call(&self.engine, move |engine| engine.console(id)).await {
+            Ok(socket) => socket,
+            // It may have ended at this very moment.
+            Err(_) if !self.containers.is_live(id) => return self.history(id).await,
+            Err(error) => return Err(error),
+        };
         self.access.record(caller, "container.console", container, "", true).await;
         stream::console(id, socket, Arc::clone(&self.engine), caller, self.access.ended())
+    }
+
+    async fn history(&self, id: ContainerId) -> Result<Attachment> {
+        let log = match engine::call(&self.engine, move |engine| engine.console_log(id)).await {
+            Ok(log) => log,
+            // It was never started.
+            Err(error) if error.code() == model::ErrorCode::NotFound => return Ok(stream::history(Vec::new())),
+            Err(error) => return Err(error),
+        };
+        let mut log = tokio::fs::File::from_std(std::fs::File::from(log));
+        let read = async {
+            let skipped = log.metadata().await?.len().saturating_sub(HISTORY);
+            log.seek(std::io::SeekFrom::Start(skipped)).await?;
+            let mut bytes = Vec::new();
+            log.take(HISTORY).read_to_end(&mut bytes).await?;
+            Ok::<_, std::io::Error>(bytes)
+        };
+        let bytes = read
+            .await
+            .map_err(|error| Error::failed(format!("the console's log cannot be read ({error})")))?;
+        Ok(stream::history(bytes))
     }
 
     /// The caller's sessions in a container, oldest first.
