@@ -45,6 +45,7 @@ pub async fn bound(request: Request, next: Next) -> Response {
             left: (!is_upload).then_some(MAX),
             surplus: 0,
             may_be_slow: is_upload,
+            is_waiting: true,
             deadline: Box::pin(tokio::time::sleep(TIME)),
             verdict: told,
         })
@@ -76,8 +77,9 @@ struct Bounded {
     left: Option<u64>,
     /// Bytes beyond that, which nobody gets.
     surplus: u64,
-    /// Whether each piece gives more time.
+    /// Whether each piece gives more time: from when the next one is waited for, not while this one is written to a disk.
     may_be_slow: bool,
+    is_waiting: bool,
     deadline: Pin<Box<Sleep>>,
     verdict: Arc<AtomicU8>,
 }
@@ -96,6 +98,10 @@ impl HttpBody for Bounded {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         loop {
             let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) else {
+                if self.may_be_slow && !std::mem::replace(&mut self.is_waiting, true) {
+                    let later = Instant::now() + TIME;
+                    self.deadline.as_mut().reset(later);
+                }
                 return match self.deadline.as_mut().poll(context) {
                     Poll::Ready(()) => self.refuse(LATE, "the body came too slowly"),
                     Poll::Pending => Poll::Pending,
@@ -105,9 +111,8 @@ impl HttpBody for Bounded {
                 Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
                 _ => 0,
             };
-            if self.may_be_slow && got > 0 {
-                let later = Instant::now() + TIME;
-                self.deadline.as_mut().reset(later);
+            if got > 0 {
+                self.is_waiting = false;
             }
             let Some(left) = self.left else {
                 return Poll::Ready(frame);
