@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use model::task::{Progress, Task, TaskError, TaskState};
 use model::{ErrorCode, TaskId};
@@ -18,6 +18,7 @@ use super::queue::{Place, Queue};
 use super::row::{self, Direction, Key, Origin, Row};
 use super::steps::{self, Run};
 use super::{AfterCrash, Constructor, FailPoints, Job, NewTask, Unfinished};
+use crate::access::Access;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::store::{Edit, Fact, Rev};
@@ -40,6 +41,7 @@ pub(super) struct Inner {
     turns: [tokio::sync::Mutex<()>; 16],
     ended: AtomicUsize,
     runners: Mutex<JoinSet<()>>,
+    pub(super) access: OnceLock<Arc<Access>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -81,6 +83,7 @@ impl Inner {
             turns: Default::default(),
             ended: AtomicUsize::new(0),
             runners: Mutex::default(),
+            access: OnceLock::new(),
         })
     }
 
@@ -275,6 +278,10 @@ impl Inner {
 
     pub(super) async fn show(&self, id: TaskId) -> Result<Task> {
         if let Some(active) = self.queue.find(id) {
+            if active.task().state.is_over() {
+                // Whoever hears that it has ended begins the next one at once: its end is in the store and its place free.
+                active.ended().await;
+            }
             return Ok(active.task());
         }
         let row = self.around.facts.get::<Row>(&row::key(id)).await?;
