@@ -13,6 +13,7 @@ pub mod firewall;
 #[cfg(feature = "engine")]
 pub mod forwarding;
 pub mod link;
+pub mod rate;
 #[cfg(feature = "engine")]
 pub mod subnet;
 pub mod veth;

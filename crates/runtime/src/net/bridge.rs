@@ -36,7 +36,9 @@ pub fn ensure(name: &str, addresses: &[(IpAddr, u8)]) -> Result<()> {
 /// # Errors
 /// The kernel refuses.
 pub fn remove(name: &str) -> Result<()> {
-    super::veth::remove(name)
+    let step = "remove the bridge";
+    let socket = Socket::open().at(step, "socket(AF_NETLINK)")?;
+    socket.delete(name).at(step, &format!("RTM_DELLINK({name})"))
 }
 
 /// Whether a link of this name exists.

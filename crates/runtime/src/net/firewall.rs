@@ -125,6 +125,8 @@ fn elements(kind: &str, name: &str, types: &str, elements: &BTreeSet<String>) ->
 #[derive(Default)]
 struct Ports {
     names: BTreeSet<String>,
+    /// Those that shall have no IPv6: a guest that asks for an address must not be told one.
+    without_ipv6: BTreeSet<String>,
     macs: BTreeSet<String>,
     ipv4: BTreeSet<String>,
     ipv6: BTreeSet<String>,
@@ -142,6 +144,9 @@ impl Ports {
         self.names.insert(port.clone());
         self.macs.insert(format!("{port} . {mac}"));
         self.ipv4.extend(nic.ipv4.map(|address| format!("{port} . {mac} . {address}")));
+        if nic.ipv6.is_none() {
+            self.without_ipv6.insert(port.clone());
+        }
         let link_local = subnet::link_local(bytes);
         for address in nic.ipv6.into_iter().chain([link_local]) {
             self.ipv6.insert(format!("{port} . {mac} . {address}"));
@@ -169,6 +174,7 @@ fn guard(plan: &NetworkPlan) -> Result<String> {
     plan.nics.iter().try_for_each(|nic| ports.add(nic))?;
     let sets = [
         elements("set", "ports", "type ifname", &ports.names),
+        elements("set", "without_ipv6", "type ifname", &ports.without_ipv6),
         elements("set", "macs", "type ifname . ether_addr", &ports.macs),
         elements("set", "ipv4", "type ifname . ether_addr . ipv4_addr", &ports.ipv4),
         elements("set", "ipv6", "type ifname . ether_addr . ipv6_addr", &ports.ipv6),
@@ -197,6 +203,7 @@ const GUARD: &str = "\tchain speaks_arp {
 		@th,64,128 @owned_raw drop
 	}
 	chain speaks_ipv6 {
+		iifname @without_ipv6 drop
 		ip6 saddr fe80::/10 exthdr frag exists drop
 		icmpv6 type { nd-router-advert, nd-redirect } drop
 		udp sport 547 drop
@@ -214,6 +221,10 @@ const GUARD: &str = "\tchain speaks_arp {
 	chain prerouting {
 		type filter hook prerouting priority -300; policy accept;
 		iifname @ports goto port
+	}
+	chain postrouting {
+		type filter hook postrouting priority 0; policy accept;
+		oifname @without_ipv6 ether type ip6 drop
 	}
 ";
 

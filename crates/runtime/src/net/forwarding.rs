@@ -2,7 +2,8 @@
 //! `<run-dir>/network/<bridge>.json`, written before the change, so that a crash in between is put back too.
 //!
 //! Invariant: a link of the host that takes router advertisements goes on taking them. With forwarding on, the kernel
-//! forgets their default routes unless `accept_ra` is 2 by then (ip-sysctl, accept_ra).
+//! forgets their default routes unless `accept_ra` is 2 by then (ip-sysctl, accept_ra). So does `default`, after which links
+//! that appear later are made.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,7 +95,7 @@ fn before_forwarding(link: &str, bridge: &str) -> Vec<Change> {
             after: None,
         });
     }
-    let is_hosts = ![bridge, "lo", "all", "default"].contains(&link);
+    let is_hosts = ![bridge, "lo", "all"].contains(&link);
     if is_hosts && !forwards && value("disable_ipv6") == "0" && value("accept_ra") == "1" {
         changes.push(Change::new(format!("ipv6/conf/{link}/accept_ra"), "1", "2"));
     }
@@ -205,12 +206,17 @@ mod tests {
             crate::sys::unshare(libc::CLONE_NEWNET).unwrap();
             crate::net::bridge::ensure("uplink", &[]).unwrap();
             write("ipv6/conf/uplink/accept_ra", "1").unwrap();
+            write("ipv6/conf/default/accept_ra", "1").unwrap();
             write("ipv6/conf/lo/forwarding", "1").unwrap();
             let folder = tempfile::tempdir().unwrap();
-            let values = || [IPV4, IPV6, "ipv6/conf/uplink/accept_ra", "ipv6/conf/lo/forwarding"].map(|switch| read(switch).unwrap());
+            let switches = [IPV4, IPV6, "ipv6/conf/uplink/accept_ra", "ipv6/conf/lo/forwarding", "ipv6/conf/default/accept_ra"];
+            let values = || switches.map(|switch| read(switch).unwrap());
             let before = values();
             apply(folder.path(), "bt0").unwrap();
-            assert_eq!(values(), ["1", "1", "2", "1"]);
+            assert_eq!(values(), ["1", "1", "2", "1", "2"]);
+            // A link that is plugged in later is a host's link too: it forwards, and hears of routers.
+            crate::net::bridge::ensure("later", &[]).unwrap();
+            assert_eq!(read("ipv6/conf/later/accept_ra").unwrap(), "2");
             apply(folder.path(), "bt0").unwrap();
             remove(folder.path(), "bt0", false).unwrap();
             assert_eq!(values(), before);

@@ -194,6 +194,17 @@ impl Socket {
         }
     }
 
+    /// Deletes a link; one that is not there is gone already.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn delete(&self, name: &str) -> io::Result<()> {
+        match self.ask(Message::new(DELLINK, 0).link(0, None).name(IFLA_IFNAME, name)) {
+            Err(error) if error.raw_os_error() != Some(libc::ENODEV) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// A GET of one object answers with it and then acknowledges.
     fn hear_one(&self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         self.hear(|_, body| each(body))

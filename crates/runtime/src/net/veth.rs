@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::link::{self, Message, Socket, attribute, attributes, link_header};
+use super::rate;
 use crate::error::{At, Error, Result};
 
 /// One NIC with everything decided.
@@ -23,6 +24,11 @@ pub struct Nic {
     pub ipv6: Option<(Ipv6Addr, u8)>,
     pub gateway4: Option<Ipv4Addr>,
     pub gateway6: Option<Ipv6Addr>,
+    /// Bits per second into the container and out of it.
+    pub rate_in: Option<u64>,
+    pub rate_out: Option<u64>,
+    /// No IPv6 at all on this link, not even an announced address.
+    pub without_ipv6: bool,
 }
 
 impl Nic {
@@ -41,6 +47,9 @@ impl Nic {
             or_none(self.ipv6.map(|(address, prefix)| format!("{address}/{prefix}"))),
             or_none(self.gateway4.map(|gateway| gateway.to_string())),
             or_none(self.gateway6.map(|gateway| gateway.to_string())),
+            or_none(self.rate_in.map(|bits| bits.to_string())),
+            or_none(self.rate_out.map(|bits| bits.to_string())),
+            or_none(self.without_ipv6.then(|| "no-ipv6".to_owned())),
         ]
         .join(",")
     }
@@ -55,6 +64,10 @@ impl Nic {
         let mtu = next()?.parse().ok();
         let (ipv4, ipv6) = (with_prefix(next()?), with_prefix(next()?));
         let (gateway4, gateway6) = (next()?.parse().ok(), next()?.parse().ok());
+        // An older engine says nothing of these.
+        let mut later = || next().unwrap_or_default();
+        let (rate_in, rate_out) = (later().parse().ok(), later().parse().ok());
+        let without_ipv6 = later() == "no-ipv6";
         Some(Self {
             name,
             host_name,
@@ -65,6 +78,9 @@ impl Nic {
             ipv6,
             gateway4,
             gateway6,
+            rate_in,
+            rate_out,
+            without_ipv6,
         })
     }
 }
@@ -88,6 +104,9 @@ impl From<&model::engine::NicPlan> for Nic {
             ipv6: plan.ipv6.filter(|_| plan.fixed_ipv6),
             gateway4: plan.gateway4.filter(|_| plan.fixed_ipv4),
             gateway6: plan.gateway6.filter(|_| plan.fixed_ipv6),
+            rate_in: plan.rate_in,
+            rate_out: plan.rate_out,
+            without_ipv6: plan.ipv6.is_none(),
         }
     }
 }
@@ -122,6 +141,7 @@ pub fn connect(nic: &Nic, namespace: BorrowedFd<'_>) -> Result<()> {
     socket
         .ask(Message::new(link::NEWLINK, 0).link(host, None).with(link::IFLA_AF_SPEC | link::NESTED, &quiet))
         .ok();
+    rate::limit(&socket, nic, host)?;
     let joined = socket.ask(
         Message::new(link::NEWLINK, 0)
             .link(host, Some(true))
@@ -136,6 +156,11 @@ pub fn connect(nic: &Nic, namespace: BorrowedFd<'_>) -> Result<()> {
 /// The kernel refuses an address.
 pub fn configure_inside(nic: &Nic) -> Result<()> {
     let step = "set the container's addresses";
+    let switch = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", nic.name);
+    // A kernel without IPv6 has none to switch off.
+    if nic.without_ipv6 && std::path::Path::new(&switch).exists() {
+        std::fs::write(&switch, "1").at(step, &format!("write({switch:?}, \"1\")"))?;
+    }
     if nic.ipv4.is_none() && nic.ipv6.is_none() {
         return Ok(());
     }
@@ -172,17 +197,16 @@ pub fn loopback_up() -> Result<()> {
     socket.ask(Message::new(link::NEWLINK, 0).link(1, Some(true))).at(step, "RTM_NEWLINK(lo up)")
 }
 
-/// Removes a host end; one that is not there is removed already.
+/// Removes a host end and what limits it; one that is not there is removed already.
 ///
 /// # Errors
 /// The kernel refuses.
 pub fn remove(host_name: &str) -> Result<()> {
     let step = "remove a link";
     let socket = Socket::open().at(step, "socket(AF_NETLINK)")?;
-    match socket.ask(Message::new(link::DELLINK, 0).link(0, None).name(link::IFLA_IFNAME, host_name)) {
-        Err(error) if error.raw_os_error() != Some(libc::ENODEV) => Err(Error::io(step, &format!("RTM_DELLINK({host_name})"), error)),
-        _ => Ok(()),
-    }
+    let names = [host_name, &rate::intermediate(host_name)];
+    let removals = names.map(|name| socket.delete(name).at(step, &format!("RTM_DELLINK({name})")));
+    removals.into_iter().collect()
 }
 
 /// Counters of a host end.
@@ -268,10 +292,14 @@ mod tests {
             mtu: Some(1400),
             ipv4: Some(("10.213.0.5".parse().unwrap(), 22)),
             gateway4: Some("10.213.0.1".parse().unwrap()),
+            rate_out: Some(50_000_000),
+            without_ipv6: true,
             ..Nic::default()
         };
         assert_eq!(Nic::decode(&nic.encode()), Some(nic));
         assert_eq!(Nic::decode("eth0,x"), None);
+        let old = Nic::decode("eth0,bt0,berth0,02:00:5e:10:00:01,,,,,").unwrap();
+        assert!(old.rate_in.is_none() && !old.without_ipv6);
     }
 
     #[test]
