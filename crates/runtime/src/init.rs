@@ -26,8 +26,10 @@ pub const INITS: [&str; 7] = [
     "/etc/init",
     "/bin/init",
     "/sbin/openrc-init",
-    "/bin/sh",
+    SHELL,
 ];
+/// The last resort, which talks on the console itself.
+const SHELL: &str = "/bin/sh";
 
 /// Descriptors of the start message, by what they are for.
 #[derive(Debug)]
@@ -78,7 +80,11 @@ fn become_init(socket: &OwnedFd) -> Result<()> {
     first_boot::apply(&fields)?;
     let program = find_init()?;
     identity::own_keyring()?;
-    console::take(terminal.slave.as_fd())?;
+    if program.as_bytes() == SHELL.as_bytes() {
+        console::take(terminal.slave.as_fd())?;
+    } else {
+        console::share(terminal.slave.as_fd())?;
+    }
     identity::confine()?;
     execute(&program, &fields)
 }

@@ -16,7 +16,8 @@ pub enum Wish {
 /// More starts than this within [`LOOP_WINDOW_MS`] are a loop.
 const LOOP_STARTS: usize = 10;
 const LOOP_WINDOW_MS: i64 = 60_000;
-const LONGEST_PAUSE_MS: i64 = 60_000;
+/// Short enough that ten restarts fit into the window: a longer pause would keep a loop from ever being one.
+const LONGEST_PAUSE_MS: i64 = 5_000;
 
 /// Reads a wait status (wait(2)): a pid namespace whose init called reboot(2) ends by SIGHUP or SIGINT.
 pub fn judge(status: i32, wish: Wish, oom_kills: u64, oom_kills_before: u64, at_ms: i64) -> Exit {
@@ -102,5 +103,16 @@ mod tests {
         let loops: Vec<bool> = (0..12).map(|n| is_loop(&mut starts, n * 1000)).collect();
         assert_eq!(loops.iter().position(|is_loop| *is_loop), Some(11));
         assert!(!is_loop(&mut starts, 200_000));
+    }
+
+    #[test]
+    fn who_fails_at_once_ends_as_a_loop_in_spite_of_the_pauses() {
+        let failed = judge(1 << 8, Wish::None, 0, 0, 0);
+        let (mut starts, mut now) = (VecDeque::new(), 0);
+        for _ in 0..11 {
+            assert!(!is_loop(&mut starts, now));
+            now += restart_in_ms(&failed, "always", Wish::None, &starts).unwrap();
+        }
+        assert!(is_loop(&mut starts, now), "the eleventh restart comes after {now} ms");
     }
 }

@@ -59,6 +59,21 @@ pub fn take(slave: BorrowedFd<'_>) -> Result<()> {
     let step = "take the terminal";
     rustix::process::setsid().at(step, "setsid()")?;
     sys::set_controlling_terminal(slave).at(step, "ioctl(TIOCSCTTY)")?;
+    speak(slave)
+}
+
+/// As [`take`], but the terminal stays nobody's: a real init leads no session of its own on it, and the getty that it starts
+/// there must find it free, or has no job control (busybox's does not even run).
+///
+/// # Errors
+/// Names the call that failed.
+pub fn share(slave: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::setsid().at("take the terminal", "setsid()")?;
+    speak(slave)
+}
+
+fn speak(slave: BorrowedFd<'_>) -> Result<()> {
+    let step = "take the terminal";
     for number in 0..3 {
         sys::duplicate_onto(slave, number).at(step, "dup2(slave)")?;
     }
