@@ -1,5 +1,6 @@
 //! A simplestreams tree with real Debian root file systems, made once per machine from Debian's packages: what the
 //! browser tests and the benchmark serve on loopback, because no image server is reachable from every test machine.
+//! Beside it, in no index, guests that only the rootful tests boot.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,9 @@ const CACHE: &str = "/var/cache/berth-test";
 const RECIPE: &str = "images-1";
 /// What a system container of Debian needs to boot, get an address and show its processes.
 const INCLUDE: &str = "systemd-sysv,dbus,iproute2,procps,iputils-ping";
+/// Debian with OpenRC in place of systemd; which program is init the test decides.
+const OPENRC: &str = "guests-1/openrc.tar.xz";
+const OPENRC_INCLUDE: &str = "openrc,initscripts,busybox-static,iproute2,procps";
 
 struct Release {
     version: &'static str,
@@ -40,9 +44,49 @@ const RELEASES: [Release; 2] = [
 /// Names the program that failed.
 pub fn tree() -> anyhow::Result<PathBuf> {
     let folder = Path::new(CACHE).join(RECIPE);
-    if folder.join("streams/v1/index.json").exists() {
-        return Ok(folder);
+    if !folder.join("streams/v1/index.json").exists() {
+        index(&folder)?;
     }
+    if !folder.join(OPENRC).exists() {
+        openrc(&folder)?;
+    }
+    Ok(folder)
+}
+
+/// Debian 12 with OpenRC. `rc_sys` is what its image for containers says: without it the services of real disks would run.
+fn openrc(tree: &Path) -> anyhow::Result<()> {
+    announce("make a guest with OpenRC from Debian packages (once per machine, about 1 min)");
+    let archive = tree.join(OPENRC);
+    let folder = archive.parent().context("the archive has a folder")?;
+    std::fs::create_dir_all(folder)?;
+    let (root, fresh) = (folder.join("root"), archive.with_extension("new"));
+    if root.exists() {
+        std::fs::remove_dir_all(&root)?;
+    }
+    let include = format!("--include={OPENRC_INCLUDE}");
+    let system = r#"--customize-hook=echo 'rc_sys="lxc"' >> "$1/etc/rc.conf" && : > "$1/etc/fstab""#;
+    run(command(
+        "mmdebstrap",
+        ["--variant=minbase", "--format=directory", "--quiet", &include, system, "bookworm"],
+    )
+    .arg(&root))?;
+    pack(&root, &fresh)?;
+    std::fs::remove_dir_all(&root)?;
+    Ok(std::fs::rename(&fresh, &archive)?)
+}
+
+fn pack(root: &Path, archive: &Path) -> anyhow::Result<()> {
+    run(command(
+        "tar",
+        ["--create", "--numeric-owner", "--xattrs", "--use-compress-program", "xz -T0 -1", "--file"],
+    )
+    .arg(archive)
+    .arg("--directory")
+    .arg(root)
+    .arg("."))
+}
+
+fn index(folder: &Path) -> anyhow::Result<()> {
     announce("make Debian 12 and 13 templates from Debian packages (once per machine, about 3 min)");
     let fresh = Path::new(CACHE).join(format!("{RECIPE}.new"));
     if fresh.exists() {
@@ -56,8 +100,7 @@ pub fn tree() -> anyhow::Result<PathBuf> {
     let images = json!({"content_id": "images", "datatype": "image-downloads", "format": "products:1.0", "products": products});
     std::fs::write(streams.join("images.json"), serde_json::to_vec(&images)?)?;
     std::fs::write(streams.join("index.json"), serde_json::to_vec(&index)?)?;
-    std::fs::rename(&fresh, &folder)?;
-    Ok(folder)
+    Ok(std::fs::rename(&fresh, folder)?)
 }
 
 fn product(tree: &Path, release: &Release) -> anyhow::Result<(String, serde_json::Value)> {
@@ -72,14 +115,7 @@ fn product(tree: &Path, release: &Release) -> anyhow::Result<(String, serde_json
     let mut items = serde_json::Map::new();
     let mut meta = json!({"ftype": "incus.tar.xz", "path": format!("{path}/incus.tar.xz"), "size": metadata.len(), "sha256": hex(&Sha256::digest(&metadata))});
     let archive = folder.join("rootfs.tar.xz");
-    run(command(
-        "tar",
-        ["--create", "--numeric-owner", "--xattrs", "--use-compress-program", "xz -T0 -1", "--file"],
-    )
-    .arg(&archive)
-    .arg("--directory")
-    .arg(&root)
-    .arg("."))?;
+    pack(&root, &archive)?;
     items.insert(
         "root.tar.xz".into(),
         item(&mut meta, "combined_rootxz_sha256", "root.tar.xz", &metadata, &archive, &path)?,

@@ -366,6 +366,16 @@ fn the_console_is_out_of_reach_and_published_ports_are_not() {
     }
     assert!(!web.connects(Ipv4Addr::LOCALHOST, CLOSED));
     drop((console, other));
+    let console = TcpListener::bind(("::", CLOSED)).expect("the console over IPv6");
+    let other = TcpListener::bind(("::", 8444)).expect("another program over IPv6");
+    bridge::ensure("uplink0", &[("fd01:99::1".parse().expect("well formed"), 64)]).expect("another IPv6 address of the host");
+    web.sh("ip -6 route replace default via fd01:2:3::1");
+    for address in ["fd01:2:3::1", "fd01:99::1"] {
+        let address: IpAddr = address.parse().expect("well formed");
+        eventually(&format!("{address}: other ports are the host's own business"), || web.connects(address, 8444));
+        assert!(!web.connects(address, CLOSED), "{address}: the console's port is closed");
+    }
+    drop((console, other));
     let server = db
         .command("busybox")
         .args(["nc", "-ll", "-p", "80", "-e", "echo", "hello"])

@@ -2,8 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+mod boundary;
+mod commands;
+mod faults;
+mod folders;
 mod guests;
 mod host;
+mod limits;
+mod links;
+mod shims;
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};

@@ -1,0 +1,170 @@
+//! What the shim does alone: starting again after a reboot, keeping exits, restarting by policy; and life without it.
+
+use model::container::{ExitReason, RestartPolicy};
+use model::engine::Signal;
+use model::{ContainerId, ContainerState, ErrorCode, Limits};
+
+use crate::host::{Down, Host, as_root, eventually};
+
+/// Runs a command in a container past every engine: what its own administrator could do from inside.
+fn inside(pid: u32, script: &str) {
+    let status = std::process::Command::new("nsenter")
+        .args(["--target", &pid.to_string(), "--all", "/bin/busybox", "sh", "-c", script])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status();
+    // A command that ends its container ends with it.
+    drop(status);
+}
+
+/// The state file names the init that runs.
+fn runs_another(down: &Down, id: ContainerId, before: &str) -> bool {
+    let state = down.shim_state(id);
+    !state.is_empty() && state != before
+}
+
+#[test]
+fn smoke_a_reboot_inside_needs_no_engine() {
+    let host = Host::new(as_root(), "alone");
+    let id = host.busybox("alone");
+    let first = host.start(id, Limits::default()).expect("it starts");
+    let down = host.down();
+    for _ in 0..2 {
+        let before = down.shim_state(id);
+        let pid = init_of(&before).unwrap_or(first.pid);
+        inside(pid, "reboot -f");
+        eventually("it is started again", || runs_another(&down, id, &before));
+    }
+    let host = down.up();
+    let seen = host.runtime.observe_one(id);
+    assert_eq!(seen.state, ContainerState::Running);
+    assert_ne!(seen.pid, Some(first.pid));
+    assert_eq!(seen.exits.iter().filter(|exit| exit.reason == ExitReason::Reboot).count(), 2);
+    assert_eq!(host.sh(id, "true").0, 0);
+}
+
+/// The pid of init in a state file: the process whose parent is the shim.
+fn init_of(state: &str) -> Option<u32> {
+    let numbers = state.split(|character: char| !character.is_ascii_digit()).filter_map(|word| word.parse::<u32>().ok());
+    let is_init = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
+            let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            inner.is_some_and(|pids| pids.split_whitespace().count() == 2 && pids.split_whitespace().last() == Some("1"))
+        })
+    };
+    numbers.into_iter().find(is_init)
+}
+
+#[test]
+fn ends_while_the_console_was_down_are_told_afterwards() {
+    let host = Host::new(as_root(), "ends");
+    let off = host.busybox("off");
+    let code = host.script("code", "mkfifo /run/go; read x < /run/go; exit 42", |_| {});
+    let memory = host.script("memory", "mkfifo /run/go; read x < /run/go; exec tail /dev/zero", |_| {});
+    let limits = Limits {
+        memory_bytes: Some(32 << 20),
+        swap_bytes: Some(0),
+        ..Limits::default()
+    };
+    let pids = [off, code, memory].map(|id| {
+        let limits = if id == memory { limits.clone() } else { Limits::default() };
+        host.start(id, limits).expect("it starts").pid
+    });
+    host.says(code, "until [ -p /run/go ]; do sleep 0.02; done");
+    host.says(memory, "until [ -p /run/go ]; do sleep 0.02; done");
+    let down = host.down();
+    inside(pids[0], "poweroff -f");
+    inside(pids[1], "echo > /run/go");
+    inside(pids[2], "echo > /run/go");
+    for id in [off, code, memory] {
+        eventually("its shim has ended", || down.shim_state(id).is_empty());
+    }
+    let host = down.up();
+    let last = |id: ContainerId| {
+        let seen = host.runtime.observe_one(id);
+        assert_eq!((seen.state, seen.degraded), (ContainerState::Stopped, false));
+        seen.exits.last().cloned().expect("an exit")
+    };
+    assert_eq!(last(off).reason, ExitReason::PowerOff);
+    assert_eq!((last(code).reason, last(code).code), (ExitReason::Exited, 42));
+    let exit = last(memory);
+    assert_eq!(exit.reason, ExitReason::OutOfMemory);
+    assert!(exit.oom_kills >= 1, "{exit:?}");
+}
+
+#[test]
+fn who_shall_always_run_starts_again_and_who_failed_too() {
+    let host = Host::new(as_root(), "policy");
+    let always = host.script("always", "mkfifo /run/go; read x < /run/go; exit 0", |manifest| {
+        manifest.spec.restart = RestartPolicy::Always;
+    });
+    let failing = host.script("failing", "mkfifo /run/go; read x < /run/go; exit $x", |manifest| {
+        manifest.spec.restart = RestartPolicy::OnFailure;
+    });
+    let go = |id: ContainerId, word: &str| {
+        host.says(id, "until [ -p /run/go ]; do sleep 0.02; done");
+        let before = host.runtime.observe_one(id).pid;
+        host.sh(id, &format!("echo {word} > /run/go"));
+        before
+    };
+    let again = |id: ContainerId, before: Option<u32>| {
+        host.wait_for(id, |seen| {
+            seen.state == ContainerState::Running && seen.pid.is_some() && seen.pid != before
+        });
+    };
+    host.start(always, Limits::default()).expect("it starts");
+    host.start(failing, Limits::default()).expect("it starts");
+    let before = go(always, "0");
+    again(always, before);
+    let before = go(failing, "3");
+    again(failing, before);
+    go(failing, "0");
+    let seen = host.wait_for(failing, |seen| seen.state == ContainerState::Stopped);
+    assert_eq!(seen.exits.iter().map(|exit| exit.code).collect::<Vec<_>>(), [3, 0]);
+    // Asked to stop it does not come back.
+    host.runtime.signal(always, Signal::Kill).expect("it is killed");
+    assert_eq!(host.runtime.observe_one(always).state, ContainerState::Stopped);
+}
+
+#[test]
+fn a_container_that_only_starts_is_held_after_ten_times() {
+    let host = Host::new(as_root(), "loop");
+    let rebooting = host.script("reboots", "reboot -f", |_| {});
+    let crashing = host.script("crashes", "exit 1", |manifest| manifest.spec.restart = RestartPolicy::Always);
+    for id in [rebooting, crashing] {
+        host.start(id, Limits::default()).expect("it starts");
+        let seen = host.wait_for(id, |seen| seen.state == ContainerState::Error);
+        let last = seen.exits.last().expect("an exit");
+        assert_eq!(last.reason, ExitReason::RestartLoop);
+        assert!(last.message.as_ref().is_some_and(|message| message.contains("10 times")), "{last:?}");
+    }
+    // A start that somebody asks for is a new beginning.
+    host.start(rebooting, Limits::default()).expect("it starts");
+    host.wait_for(rebooting, |seen| seen.state == ContainerState::Error && seen.exits.len() > 20);
+}
+
+#[test]
+fn smoke_a_container_outlives_its_shim_and_is_never_started_twice() {
+    let host = Host::new(as_root(), "shimless");
+    let id = host.busybox("shimless");
+    let pid = host.start(id, Limits::default()).expect("it starts").pid;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let shim: i32 = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL).unwrap();
+    let seen = host.wait_for(id, |seen| seen.degraded);
+    assert_eq!(seen.state, ContainerState::Running);
+    let runs = || std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| !status.contains("State:\tZ"));
+    assert!(runs(), "its init lives on");
+    let refused = host.start(id, Limits::default()).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    assert!(refused.hint.is_some(), "{refused:?}");
+    assert!(runs(), "and still does");
+    let host = host.restarted();
+    let seen = host.runtime.observe_one(id);
+    assert_eq!((seen.state, seen.degraded), (ContainerState::Running, true));
+    host.runtime.signal(id, Signal::Kill).expect("it is killed");
+    assert_eq!(host.runtime.observe_one(id).state, ContainerState::Stopped);
+    eventually("nothing of it is left", || !runs());
+    host.start(id, Limits::default()).expect("it starts again");
+    assert_eq!(host.sh(id, "true").0, 0);
+}
