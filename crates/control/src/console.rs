@@ -103,7 +103,15 @@ impl Control {
             closed_ports: config.closed_ports.clone(),
         };
         let networks = Arc::new(Networks::new(facts.clone(), Arc::clone(&engine), settings));
-        let templates = Templates::new(facts.clone(), Arc::clone(&engine), Arc::clone(&tasks), clock.clone(), config.state_dir.clone())?;
+        let templates = Templates::new(
+            facts.clone(),
+            Arc::clone(&engine),
+            Arc::clone(&tasks),
+            Arc::clone(&access),
+            clock.clone(),
+            &config.state_dir,
+        )?;
+        tasks.tell(Arc::clone(&access));
         let host = Arc::new(Host::new(Arc::clone(&engine)));
         let parts = containers::Parts {
             facts: facts.clone(),
@@ -148,6 +156,8 @@ impl Control {
             tracing::error!(%error, "the network could not be made as it shall be; containers that run are left alone");
         }
         self.templates.sweep(Sweep::AtStart).await?;
+        // A crash may have come between a template's row and its layer.
+        self.templates.sweep_layers().await;
         self.tasks.recover().await?;
         self.metrics.start(&self.containers.every_id().await?)?;
         let boot = tokio::fs::read_to_string("/proc/sys/kernel/random/boot_id").await;
@@ -166,6 +176,7 @@ impl Control {
         let mut loops = vec![sweeper];
         if self.reads_sources {
             let templates = Arc::clone(&self.templates);
+            templates.read_by_itself();
             loops.push(tokio::spawn(async move {
                 let mut hours = tokio::time::interval(READ);
                 loop {

@@ -145,12 +145,13 @@ impl Containers {
             return Ok(());
         }
         self.board.change(id, |live| live.doing = Some(ContainerState::Starting));
+        let last_exit = live.stat.exits.last().cloned();
         let request = live.row.start_request();
         let asked = request.clone();
         match engine::call(&self.parts.engine, move |engine| engine.start(&asked)).await {
             Ok(started) => {
                 context.log(&format!("init runs as process {} after {} us", started.pid, started.took_us));
-                self.board.change(id, |live| has_started(live, request, started));
+                self.board.change(id, |live| has_started(live, request, started, last_exit.as_ref()));
                 self.save_stat(id).await
             }
             Err(error) => {
@@ -192,6 +193,11 @@ impl Containers {
             return Err(refuse(&live, "it can be asked only while it runs"));
         }
         if let Err(error) = engine::call(&self.parts.engine, move |engine| engine.signal(id, Signal::PowerOff)).await {
+            let observed = engine::call(&self.parts.engine, |engine| engine.observe()).await?;
+            if !observed.iter().any(|seen| seen.id == id && seen.state.is_live()) {
+                // It ended by itself in this very moment, which is what was wanted.
+                return Ok(());
+            }
             self.board.change(id, |live| live.stat.stopping = false);
             self.save_stat(id).await?;
             return Err(error);
@@ -272,13 +278,11 @@ impl StopParams {
     }
 }
 
-fn has_started(live: &mut Live, request: StartRequest, started: Started) {
+fn has_started(live: &mut Live, request: StartRequest, started: Started, known: Option<&ExitRecord>) {
     live.doing = None;
-    let has_ended = live
-        .stat
-        .exits
-        .last()
-        .is_some_and(|exit| exit.at >= started.at && exit.reason != ExitReason::Reboot);
+    // One that was known before the start is of an earlier run, even if the clock was set back since then.
+    let news = live.stat.exits.last().filter(|exit| Some(*exit) != known);
+    let has_ended = news.is_some_and(|exit| exit.at >= started.at && exit.reason != ExitReason::Reboot);
     if has_ended {
         // The news of its end came before the answer to its start.
         live.observed = Some(gone(live.row.id));

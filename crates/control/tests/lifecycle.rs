@@ -1,0 +1,468 @@
+//! What happens to containers in time: stops that init does not hear, kills beside them, the trash after seven days, and
+//! ids that come back.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use control::clock::Clock;
+use control::containers::row::RangeRow;
+use control::engine::fake::Fake;
+use control::store::memory::Memory;
+use control::{Caller, Config, Control};
+use model::container::{CreateRequest, ExitReason};
+use model::error::ErrorCode;
+use model::task::{Task, TaskState};
+use model::template::{LocalTemplate, Provenance};
+use model::{ContainerId, ContainerState, Timestamp};
+
+const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+const BLOCK: u32 = 524_288;
+/// Room for any number of containers.
+const WIDE: (u32, u32) = (BLOCK, 1_879_048_191);
+/// Room for one.
+const NARROW: (u32, u32) = (BLOCK, BLOCK + 65_535);
+/// A time-out that a test sees the end of.
+const SHORT: Duration = Duration::from_millis(50);
+/// One that it does not.
+const HOUR: Duration = Duration::from_secs(3600);
+
+struct World {
+    control: Arc<Control>,
+    engine: Arc<Fake>,
+    store: Arc<Memory>,
+    clock: Clock,
+    pool: (u32, u32),
+    folder: tempfile::TempDir,
+}
+
+fn anna() -> Caller {
+    Caller::socket("anna")
+}
+
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let deadline = Duration::from_secs(20);
+    tokio::time::timeout(deadline, future)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: not within {deadline:?}"))
+}
+
+fn template() -> LocalTemplate {
+    let digest: model::Digest = DIGEST.parse().unwrap();
+    LocalTemplate {
+        reference: "local:test".parse().unwrap(),
+        layers: vec![digest.clone()],
+        os: "debian".into(),
+        release: "13".into(),
+        arch: "amd64".into(),
+        variant: "default".into(),
+        size_bytes: 1,
+        unpacked_bytes: 1,
+        created_at: None,
+        provenance: Provenance {
+            source_kind: "upload".into(),
+            source_name: "local".into(),
+            url: String::new(),
+            product: String::new(),
+            serial: String::new(),
+            fingerprint: digest,
+            verified: "sha256".into(),
+            downloaded_at: Timestamp::from_ms(0),
+            downloaded_by: "anna".into(),
+            berth_version: "0".into(),
+            index_sha256: None,
+        },
+        left_out: Vec::new(),
+        wants_nesting: false,
+    }
+}
+
+impl World {
+    async fn new(pool: (u32, u32)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for part in ["run", "state"] {
+            std::fs::create_dir_all(folder.path().join(part)).unwrap();
+        }
+        let clock = Clock::manual(Timestamp::from_ms(1_795_132_800_000));
+        let (engine, store) = (Arc::new(Fake::new()), Arc::new(Memory::new(clock.clone())));
+        let control = open(&folder, pool, &engine, &store, &clock).await;
+        engine.add_layer(DIGEST.parse().unwrap());
+        control.facts.change().put("tpl/local:test", &template()).commit().await.unwrap().unwrap();
+        Self {
+            control,
+            engine,
+            store,
+            clock,
+            pool,
+            folder,
+        }
+    }
+
+    async fn restart(&mut self) {
+        self.control.shut_down().await;
+        self.control = open(&self.folder, self.pool, &self.engine, &self.store, &self.clock).await;
+    }
+
+    async fn end(&self, task: Result<Task, control::Error>) -> Task {
+        soon("the task ends", self.control.tasks.wait(task.unwrap().id)).await.unwrap()
+    }
+
+    async fn create(&self, name: &str, start: bool) -> Task {
+        let request: CreateRequest = serde_json::from_value(serde_json::json!({ "name": name, "template": "local:test", "start": start })).unwrap();
+        self.end(self.control.containers.create(&anna(), request, None).await).await
+    }
+
+    async fn stop(&self, name: &str, timeout: Duration, kill: bool) -> Task {
+        self.end(self.control.containers.stop(&anna(), name, timeout, kill, None).await).await
+    }
+
+    async fn restart_it(&self, name: &str, timeout: Duration, kill: bool) -> Task {
+        self.end(self.control.containers.restart(&anna(), name, timeout, kill, None).await).await
+    }
+
+    async fn delete(&self, name: &str) -> ContainerId {
+        let id = self.show(name).await.summary.id;
+        let task = self.end(self.control.containers.delete(&anna(), name, true, false, None).await).await;
+        assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+        id
+    }
+
+    async fn show(&self, name: &str) -> model::container::ContainerDetail {
+        self.control.containers.show(&anna(), name).await.unwrap()
+    }
+
+    async fn state(&self, name: &str) -> ContainerState {
+        self.show(name).await.summary.state
+    }
+
+    async fn until(&self, name: &str, state: ContainerState) {
+        let mut events = self.control.events.subscribe();
+        soon("the container changes", async {
+            while self.state(name).await != state {
+                events.recv().await.unwrap();
+            }
+        })
+        .await;
+    }
+
+    async fn deaf(&self, name: &str) -> ContainerId {
+        let task = self.create(name, true).await;
+        assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+        let id = self.show(name).await.summary.id;
+        self.engine.make_deaf(id);
+        id
+    }
+
+    fn runs(&self, id: ContainerId) -> bool {
+        self.engine.limits(id).is_some()
+    }
+
+    async fn range(&self) -> RangeRow {
+        self.control.facts.get(&format!("range/{BLOCK:010}")).await.unwrap().unwrap().value
+    }
+
+    async fn claims(&self) -> usize {
+        let mut claims = 0;
+        for prefix in ["name/", "ip/berth0/", "mac/", "ct/", "trash/"] {
+            claims += self.control.facts.list::<serde_json::Value>(prefix).await.unwrap().len();
+        }
+        claims
+    }
+}
+
+async fn open(folder: &tempfile::TempDir, id_pool: (u32, u32), engine: &Arc<Fake>, store: &Arc<Memory>, clock: &Clock) -> Arc<Control> {
+    let config = Config {
+        state_dir: folder.path().join("state"),
+        run_dir: folder.path().join("run"),
+        instance: None,
+        bridge: "berth0".into(),
+        subnet: Some("10.213.0.1/24".parse().unwrap()),
+        id_pool,
+        closed_ports: vec![8420],
+        public_url: None,
+        reads_sources: false,
+    };
+    Control::open(config, engine.clone(), store.clone(), clock.clone()).await.unwrap()
+}
+
+fn message(task: &Task) -> &str {
+    assert_eq!(task.state, TaskState::Failed);
+    &task.error.as_ref().unwrap().message
+}
+
+#[tokio::test]
+async fn the_trash_is_kept_for_seven_days_to_the_millisecond() {
+    let world = World::new(WIDE).await;
+    world.create("web", false).await;
+    let id = world.delete("web").await;
+    let entry = world.control.containers.trash(&anna()).await.unwrap().remove(0);
+    assert_eq!((entry.id, entry.name.as_str(), entry.deleted_by.as_str()), (id, "web", "anna"));
+    assert_eq!(entry.expires_at.ms - entry.deleted_at.ms, 604_800_000);
+    world.clock.advance(WEEK - Duration::from_millis(1));
+    assert!(world.control.containers.expire().await.unwrap().is_empty());
+    assert_eq!(world.engine.folders(), [(id, true)]);
+    assert_eq!(world.range().await, RangeRow::Owner(id));
+    world.clock.advance(Duration::from_millis(1));
+    let begun = world.control.containers.expire().await.unwrap();
+    assert_eq!(begun.len(), 1);
+    assert_eq!(
+        (begun[0].kind.as_str(), begun[0].target.as_str(), begun[0].user.as_str()),
+        ("trash.purge", "web", "berth")
+    );
+    let task = world.end(Ok(begun[0].clone())).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    assert!(world.engine.folders().is_empty());
+    assert_eq!(world.range().await, RangeRow::FreedAt(world.clock.now()));
+    assert_eq!(world.claims().await, 0, "no name, no address, no row");
+    assert!(world.control.containers.trash(&anna()).await.unwrap().is_empty());
+    let gone = world.control.containers.restore(&anna(), id, None, None).await.unwrap_err();
+    assert_eq!(gone.code(), ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn what_expired_while_the_console_was_down_goes_at_the_next_start() {
+    let mut world = World::new(WIDE).await;
+    world.create("old", false).await;
+    world.delete("old").await;
+    world.clock.advance(Duration::from_secs(86_400));
+    world.create("new", false).await;
+    let new = world.delete("new").await;
+    world.control.shut_down().await;
+    world.clock.advance(WEEK - Duration::from_secs(86_400));
+    world.restart().await;
+    let mut events = world.control.events.subscribe();
+    soon("the old one goes", async {
+        while world.engine.folders().len() > 1 {
+            events.recv().await.unwrap();
+        }
+    })
+    .await;
+    soon("the purge ends", world.control.tasks.settle()).await;
+    assert_eq!(world.engine.folders(), [(new, true)]);
+    let names: Vec<String> = world
+        .control
+        .containers
+        .trash(&anna())
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
+    assert_eq!(names, ["new"]);
+}
+
+#[tokio::test]
+async fn a_purge_that_fails_is_repeated_and_the_entry_can_only_go() {
+    let world = World::new(WIDE).await;
+    world.create("web", false).await;
+    let id = world.delete("web").await;
+    world.engine.fail("remove", 1);
+    let task = world.end(world.control.containers.purge(&anna(), id).await).await;
+    assert!(message(&task).contains("made to fail"));
+    let entry = world.control.containers.trash(&anna()).await.unwrap().remove(0);
+    assert!(entry.problem.unwrap().contains("made to fail"));
+    let refused = world.control.containers.restore(&anna(), id, None, None).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Conflict);
+    assert_eq!(world.range().await, RangeRow::Owner(id), "its files may still be there");
+    assert!(world.control.containers.expire().await.unwrap().is_empty(), "it rests first");
+    world.clock.advance(Duration::from_secs(60));
+    let begun = world.control.containers.expire().await.unwrap();
+    assert_eq!(world.end(Ok(begun[0].clone())).await.state, TaskState::Done);
+    assert_eq!((world.claims().await, world.engine.folders().len()), (0, 0));
+}
+
+#[tokio::test]
+async fn ids_come_back_with_the_purge_and_not_before() {
+    let world = World::new(NARROW).await;
+    assert_eq!(world.create("web", false).await.state, TaskState::Done);
+    assert_eq!(world.show("web").await.id_range, (BLOCK, 65_536));
+    let full = world.create("db", false).await;
+    assert_eq!(full.error.as_ref().unwrap().code, ErrorCode::NoSpace);
+    let id = world.delete("web").await;
+    let full = world.create("db", false).await;
+    assert_eq!(full.error.as_ref().unwrap().code, ErrorCode::NoSpace, "the trash holds its ids");
+    assert!(full.error.unwrap().hint.unwrap().contains("empty the trash"));
+    world.end(world.control.containers.purge(&anna(), id).await).await;
+    let task = world.create("db", false).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    assert_eq!(world.show("db").await.id_range, (BLOCK, 65_536));
+}
+
+#[tokio::test]
+async fn a_creation_that_fails_gives_ids_addresses_and_name_back() {
+    let world = World::new(NARROW).await;
+    for verb in ["create", "apply_network", "start"] {
+        world.engine.fail(verb, 1);
+        let task = world.create("web", true).await;
+        assert!(message(&task).contains("made to fail"), "{verb}");
+        assert_eq!((world.claims().await, world.engine.folders().len()), (0, 0), "{verb}");
+        assert_eq!(world.range().await, RangeRow::FreedAt(world.clock.now()), "{verb}");
+    }
+    let task = world.create("web", true).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+}
+
+#[tokio::test]
+async fn the_trash_gives_a_container_back_as_it_was() {
+    let world = World::new(NARROW).await;
+    world.create("web", false).await;
+    let before = world.show("web").await;
+    let id = world.delete("web").await;
+    let task = world.end(world.control.containers.restore(&anna(), id, None, None).await).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    let after = world.show("web").await;
+    assert_eq!((after.summary.id, after.id_range), (id, before.id_range));
+    assert_eq!(after.nics, before.nics, "with the addresses that it had");
+    assert_eq!(world.engine.folders(), [(id, false)]);
+}
+
+#[tokio::test]
+async fn a_restart_is_a_stop_and_a_start() {
+    let world = World::new(WIDE).await;
+    world.create("web", true).await;
+    let before = world.show("web").await.summary.started_at;
+    let task = world.restart_it("web", HOUR, false).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    let after = world.show("web").await;
+    assert_eq!(after.summary.state, ContainerState::Running);
+    assert!(after.summary.started_at > before);
+    assert_eq!(after.exits.last().unwrap().reason, ExitReason::PowerOff);
+    assert_eq!(after.summary.stop_deadline, None);
+}
+
+#[tokio::test]
+async fn a_restart_that_init_does_not_hear_kills_nothing_and_starts_nothing() {
+    let world = World::new(WIDE).await;
+    let id = world.deaf("web").await;
+    let started = world.show("web").await.summary.started_at;
+    let task = world.restart_it("web", SHORT, false).await;
+    assert!(message(&task).contains("still stopping; nothing was killed"), "{}", message(&task));
+    let after = world.show("web").await;
+    assert_eq!((after.summary.state, after.summary.started_at), (ContainerState::Stopping, started));
+    assert!(after.exits.is_empty() && world.runs(id));
+    let again = world.control.containers.restart(&anna(), "web", SHORT, false, None).await.unwrap_err();
+    assert_eq!(again.code(), ErrorCode::Conflict, "it is stopping");
+}
+
+#[tokio::test]
+async fn a_restart_may_kill_when_it_was_told_to() {
+    let world = World::new(WIDE).await;
+    let id = world.deaf("web").await;
+    let task = world.restart_it("web", SHORT, true).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    let after = world.show("web").await;
+    assert_eq!(after.summary.state, ContainerState::Running);
+    assert_eq!(after.exits.last().unwrap().reason, ExitReason::Killed);
+    assert!(world.runs(id));
+}
+
+#[tokio::test]
+async fn a_stop_may_kill_when_it_was_told_to() {
+    let world = World::new(WIDE).await;
+    let id = world.deaf("web").await;
+    let task = world.stop("web", SHORT, true).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    let after = world.show("web").await;
+    assert_eq!((after.summary.state, world.runs(id)), (ContainerState::Stopped, false));
+    assert_eq!(after.exits.last().unwrap().reason, ExitReason::Killed);
+    // One that hears is never killed.
+    world.create("db", true).await;
+    assert_eq!(world.stop("db", HOUR, true).await.state, TaskState::Done);
+    assert_eq!(world.show("db").await.exits.last().unwrap().reason, ExitReason::PowerOff);
+}
+
+#[tokio::test]
+async fn after_a_time_out_it_is_still_stopping_until_it_ends() {
+    let mut world = World::new(WIDE).await;
+    let id = world.deaf("web").await;
+    let task = world.stop("web", SHORT, false).await;
+    assert!(message(&task).contains("has not stopped within 1 s"), "{}", message(&task));
+    assert_eq!(world.state("web").await, ContainerState::Stopping);
+    world.restart().await;
+    assert_eq!(world.state("web").await, ContainerState::Stopping, "a new console knows it too");
+    assert!(world.runs(id), "nothing was killed");
+    let refused = world.control.containers.start(&anna(), "web", None).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Conflict);
+    world.engine.end(id, ExitReason::PowerOff, 0);
+    world.until("web", ContainerState::Stopped).await;
+    let start = world.end(world.control.containers.start(&anna(), "web", None).await).await;
+    assert_eq!(start.state, TaskState::Done, "{:?}", start.error);
+    assert_eq!(world.state("web").await, ContainerState::Running);
+}
+
+#[tokio::test]
+async fn a_stop_ends_when_somebody_kills_meanwhile() {
+    let world = World::new(WIDE).await;
+    let id = world.deaf("web").await;
+    let stop = world.control.containers.stop(&anna(), "web", HOUR, false, None).await;
+    world.until("web", ContainerState::Stopping).await;
+    let deadline = world.show("web").await.summary.stop_deadline.unwrap();
+    assert_eq!(deadline.ms - world.clock.now().ms, 3_600_000);
+    let other = world.control.containers.stop(&anna(), "web", HOUR, false, None).await.unwrap_err();
+    assert_eq!(other.code(), ErrorCode::Conflict);
+    let kill = world.end(world.control.containers.kill(&anna(), "web", None).await).await;
+    assert_eq!(kill.state, TaskState::Done, "{:?}", kill.error);
+    assert_eq!(world.end(stop).await.state, TaskState::Done, "it wanted it to end, and it has");
+    assert_eq!((world.state("web").await, world.runs(id)), (ContainerState::Stopped, false));
+}
+
+#[tokio::test]
+async fn a_stop_that_waits_goes_on_waiting_after_a_restart_of_the_console() {
+    let mut world = World::new(WIDE).await;
+    let id = world.deaf("web").await;
+    let stop = world.control.containers.stop(&anna(), "web", HOUR, false, None).await.unwrap();
+    world.until("web", ContainerState::Stopping).await;
+    world.restart().await;
+    assert_eq!(world.state("web").await, ContainerState::Stopping);
+    world.engine.end(id, ExitReason::PowerOff, 0);
+    assert_eq!(world.end(Ok(stop)).await.state, TaskState::Done);
+    world.until("web", ContainerState::Stopped).await;
+}
+
+#[tokio::test]
+async fn forty_that_do_not_hear_keep_nobody_waiting() {
+    let world = World::new(WIDE).await;
+    let (containers, anna) = (&world.control.containers, anna());
+    world.create("idle", false).await;
+    for n in 0..40 {
+        let name = format!("deaf{n}");
+        world.deaf(&name).await;
+        containers.stop(&anna, &name, HOUR, false, None).await.unwrap();
+    }
+    let start = world.end(containers.start(&anna, "idle", None).await).await;
+    assert_eq!(start.state, TaskState::Done, "{:?}", start.error);
+    let kill = world.end(containers.kill(&anna, "deaf39", None).await).await;
+    assert_eq!(kill.state, TaskState::Done, "{:?}", kill.error);
+    world.until("deaf39", ContainerState::Stopped).await;
+    assert_eq!(world.create("another", true).await.state, TaskState::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_right_after_a_deletion_does_not_mind_that_its_size_is_measured() {
+    let world = World::new(WIDE).await;
+    for n in 0..40 {
+        let name = format!("web{n}");
+        assert_eq!(world.create(&name, false).await.state, TaskState::Done);
+        let id = world.delete(&name).await;
+        let task = world.end(world.control.containers.purge(&anna(), id).await).await;
+        assert_eq!(task.state, TaskState::Done, "{n}: {:?}", task.error);
+    }
+    assert_eq!((world.claims().await, world.engine.folders().len()), (0, 0));
+}
+
+/// The fake's clock is years behind the console's, as if somebody had set the host's back after the first try.
+#[tokio::test]
+async fn a_start_after_one_that_failed_is_seen_to_run_whatever_the_clock_says() {
+    let world = World::new(WIDE).await;
+    world.create("web", false).await;
+    world.engine.fail("start", 1);
+    let task = world.end(world.control.containers.start(&anna(), "web", None).await).await;
+    assert!(message(&task).contains("made to fail"));
+    let after = world.show("web").await;
+    assert_eq!((after.summary.state, after.exits[0].reason), (ContainerState::Stopped, ExitReason::StartFailed));
+    let task = world.end(world.control.containers.start(&anna(), "web", None).await).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    assert_eq!(world.state("web").await, ContainerState::Running);
+}
