@@ -58,6 +58,7 @@ pub fn App() -> impl IntoView {
     provide_context(live);
     provide_context(Toasts::new());
     provide_context(Announcer::new());
+    provide_context(pages::create::Draft::new());
     start_in_browser(&page, live);
     provide_context(page);
     view! {

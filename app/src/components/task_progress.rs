@@ -20,6 +20,8 @@ pub fn phase(id: &str) -> Text {
         "download" => text::PHASE_DOWNLOAD,
         "verify" => text::PHASE_VERIFY,
         "unpack" => text::PHASE_UNPACK,
+        "refresh" => text::PHASE_REFRESH,
+        "network" => text::PHASE_NETWORK,
         "build" => text::PHASE_BUILD,
         "create" => text::PHASE_CREATE,
         "start" => text::PHASE_START,

@@ -56,7 +56,6 @@ texts! {
     RENAME_TITLE = "Rename {name}", "Renommer {name}";
     RENAME_TEXT = "Its address inside the network changes with its name.", "Son nom sur le réseau change avec lui.";
     NEW_NAME = "New name", "Nouveau nom";
-    NAME_TAKEN = "There is a container of this name already.", "Un conteneur de ce nom existe déjà.";
     NAME_SAME = "This is its name already", "C’est déjà son nom";
     NOT_CREATED = "The container was not created", "Le conteneur n’a pas été créé";
     NOT_CREATED_TEXT = "What was made on the way is gone again.", "Ce qui avait été fait en chemin est défait.";

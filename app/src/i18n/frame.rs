@@ -71,6 +71,8 @@ texts! {
     PHASE_VERIFY = "Verifying", "Vérification";
     PHASE_UNPACK = "Unpacking", "Décompression";
     PHASE_BUILD = "Building", "Construction";
+    PHASE_REFRESH = "Reading the sources", "Lecture des sources";
+    PHASE_NETWORK = "Making the network", "Mise en réseau";
     PHASE_CREATE = "Creating", "Création";
     PHASE_START = "Starting", "Démarrage";
     PHASE_STOP = "Stopping", "Arrêt";

@@ -44,6 +44,7 @@ texts! {
     CHECK_LXCFS = "lxcfs (limits as seen inside)", "lxcfs (limites vues de l’intérieur)";
     CHECK_NFT = "nft (firewall)", "nft (pare-feu)";
     CHECK_DNSMASQ = "dnsmasq (addresses and names)", "dnsmasq (adresses et noms)";
+    CHECK_LIMITS = "Limits of containers", "Limites des conteneurs";
     CHECK_MMDEBSTRAP = "mmdebstrap (building from a mirror)", "mmdebstrap (construction depuis un miroir)";
 
     END_CONTAINER = "the container ended", "le conteneur s’est arrêté";
@@ -115,6 +116,7 @@ pub fn check(name: &str) -> Option<Text> {
         "lxcfs" => CHECK_LXCFS,
         "nft" => CHECK_NFT,
         "dnsmasq" => CHECK_DNSMASQ,
+        "limits" => CHECK_LIMITS,
         "mmdebstrap" => CHECK_MMDEBSTRAP,
         _ => return None,
     })

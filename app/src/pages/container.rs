@@ -29,7 +29,6 @@ mod tasks;
 mod terminal;
 
 pub use creation::create_with;
-pub use rename::why as why_name_refused;
 
 /// What the tabs of one container share.
 #[derive(Clone, Debug)]

@@ -20,6 +20,7 @@ mod picker;
 mod size;
 mod summary;
 
+pub use form::Draft;
 use form::Form;
 
 /// Everything that the form needs to begin with.
@@ -58,13 +59,13 @@ pub fn CreatePage() -> impl IntoView {
 #[component]
 fn Whole(start: Start) -> impl IntoView {
     let locale = use_locale();
-    let asked = use_query_map().with_untracked(|query| query.get_str("template").map(str::to_owned));
+    let (asked, is_again) = use_query_map().with_untracked(|query| (query.get_str("template").map(str::to_owned), query.get_str("again").is_some()));
     let chosen = asked.or_else(|| {
         host::pick(start.templates.clone(), Timestamp::from_ms(locale.now_ms))
             .first()
             .map(|template| template.reference.to_string())
     });
-    let form = Form::new(&start, chosen);
+    let form = Form::new(&start, chosen, is_again);
     let (templates, host) = (StoredValue::new(start.templates), StoredValue::new(start.host));
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();

@@ -11,7 +11,7 @@ use crate::components::button::Tone;
 use crate::components::error_note::ErrorNote;
 use crate::components::field::Field;
 use crate::format::use_locale;
-use crate::forms::problems::words;
+use crate::forms::problems::{self, words};
 use crate::forms::refused::refused;
 use crate::i18n::people as text;
 
@@ -29,12 +29,12 @@ pub fn PasswordForm(name: String) -> impl IntoView {
         said.get()
             .map(|error| error.body())
             .filter(|body| body.field.as_deref() == Some(field))
-            .map(|body| body.message)
+            .map(|body| problems::refused(locale, field, &body))
     };
     let old_error = Signal::derive(move || field_error("old"));
     let new_error = Signal::derive(move || {
         let ruled = is_checked.get().then(|| new.with(|new| check_password(new).err())).flatten();
-        ruled.or_else(|| field_error("new")).map(|message| words(locale, "new", &message))
+        ruled.map(|message| words(locale, "new", &message)).or_else(|| field_error("new"))
     });
     let send = move || {
         said.set(None);

@@ -25,9 +25,11 @@ pub fn create_with(template: &str) -> String {
 pub fn Ended(subject: Subject, is_here: Memo<bool>) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let name = subject.name.clone();
+    let made_at = subject.detail.with_untracked(|detail| detail.summary.created_at);
     let task = Memo::new(move |_| {
         let is_try = |task: &Task| task.kind == "container.create" && matches!(task.state, TaskState::Failed | TaskState::Cancelled);
-        live.newest_task(&name, is_try)
+        // An earlier try for this name ended before this container was there.
+        live.newest_task(&name, is_try).filter(|task| task.ended_at.is_some_and(|at| at >= made_at))
     });
     let template = subject.detail.with_untracked(|detail| detail.spec.template.to_string());
     move || {
@@ -58,7 +60,8 @@ pub fn NotCreated(
         text::NOT_CREATED
     };
     let error = task.error.filter(|_| task.state == TaskState::Failed);
-    let again = use_may(Permission::Containers).then(|| template.map_or_else(|| "/create".to_owned(), |template| create_with(&template)));
+    let again = use_may(Permission::Containers)
+        .then(|| template.map_or_else(|| "/create?again=1".to_owned(), |template| format!("{}&again=1", create_with(&template))));
     view! {
         <div class="notice" data-tone="failed" role="alert">
             <p><Glyph icon=Icon::Warning/><strong>{locale.t(title)}</strong></p>

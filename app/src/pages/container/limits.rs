@@ -16,6 +16,7 @@ use crate::components::field::Field;
 use crate::components::toast::use_toasts;
 use crate::format::use_locale;
 use crate::forms::limits::{KEYS, changes, error_of, placeholder, text_of};
+use crate::forms::problems;
 use crate::i18n::Text;
 use crate::i18n::containers as text;
 use crate::i18n::frame::NOT_ALLOWED;
@@ -179,7 +180,8 @@ fn LimitField(key: &'static str, form: Form, feed: Feed) -> impl IntoView {
     let value = form.field(key);
     let error = Signal::derive(move || {
         let refused = form.refused.get().filter(|(field, _)| field == key).map(|(_, message)| message);
-        refused.or_else(|| error_of(key, &value.get()))
+        let message = refused.or_else(|| error_of(key, &value.get()));
+        message.map(|message| problems::words(locale, key, &message))
     });
     let now = move || {
         let (name, unit) = series(key)?;

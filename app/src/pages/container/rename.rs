@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use model::{ContainerName, ErrorCode};
+use model::ContainerName;
 
 use crate::api::ApiError;
 use crate::api::containers as functions;
@@ -10,7 +10,7 @@ use crate::components::button::Tone;
 use crate::components::dialog::Dialog;
 use crate::components::field::Field;
 use crate::format::{Locale, use_locale};
-use crate::forms::problems::words;
+use crate::forms::problems::{self, words};
 use crate::i18n::containers as text;
 use crate::i18n::reasons::said;
 use crate::live::{Row, use_live};
@@ -56,10 +56,11 @@ pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     }
 }
 
-/// Why the name was refused; that it is taken is the one cause which belongs to the name.
-pub fn why(locale: Locale, error: &ApiError) -> String {
-    if error.code() == ErrorCode::Conflict && error.body().field.is_some() {
-        return locale.t(text::NAME_TAKEN).to_owned();
+/// Why it was not renamed: because of the name, or of something else.
+fn why(locale: Locale, error: &ApiError) -> String {
+    let body = error.body();
+    match body.field {
+        Some(_) => problems::refused(locale, "name", &body),
+        None => said(locale, body.code, &body.message),
     }
-    said(locale, error.code(), &error.to_string())
 }

@@ -18,15 +18,31 @@ use crate::format::{Locale, use_locale};
 use crate::forms::create::{FIELDS, TICKS, initial, parse};
 use crate::forms::limits::KEYS;
 use crate::forms::presets;
-use crate::forms::problems::{Problems, words};
+use crate::forms::problems::{Problems, refused, words};
 use crate::live::{Badge, Live, use_live};
-use crate::pages::container::why_name_refused;
 
 /// How long the stream has to tell of a new container before it is asked for.
 const LOOK_MS: u64 = 1500;
 
 /// What the server says about the NIC as a whole.
 pub const NIC: &str = "nic";
+
+/// What was sent last from this tab: when its making fails, the next try begins with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft(StoredValue<BTreeMap<&'static str, String>>);
+
+impl Draft {
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it makes a signal, so it belongs to an owner")]
+    pub fn new() -> Self {
+        Self(StoredValue::default())
+    }
+}
+
+/// The draft of this tab.
+fn use_draft() -> Draft {
+    use_context::<Draft>().unwrap_or_else(Draft::new)
+}
 
 /// The fields as signals, and where the request stands.
 #[derive(Clone, Copy)]
@@ -45,17 +61,21 @@ pub struct Form {
     attempt: StoredValue<i64>,
     /// The name of what is being made: its page is shown as soon as it stands in the list.
     made: RwSignal<Option<String>>,
+    draft: Draft,
     live: Live,
     locale: Locale,
 }
 
 impl Form {
-    pub fn new(start: &Start, template: Option<String>) -> Self {
+    pub fn new(start: &Start, template: Option<String>, is_again: bool) -> Self {
         let preset = presets::PRESETS.iter().find(|preset| preset.key == "small" && preset.fits(Some(&start.host)));
         let sizes: BTreeMap<&str, String> = presets::values(preset.map_or(presets::UNLIMITED, |preset| preset.key), start.host.disk_limits)
             .into_iter()
             .collect();
+        let draft = use_draft();
+        let sent = if is_again { draft.0.get_value() } else { BTreeMap::new() };
         let first = |field: &'static str| match field {
+            field if sent.contains_key(field) => sent.get(field).cloned().unwrap_or_default(),
             "template" => template.clone().unwrap_or_default(),
             "name" => start.name.clone(),
             key => sizes.get(key).cloned().unwrap_or_else(|| initial(key)),
@@ -65,7 +85,12 @@ impl Form {
         leave_when_there(live, made, move |path| navigate(&path, leptos_router::NavigateOptions::default()));
         Self {
             typed: StoredValue::new(FIELDS.into_iter().chain(KEYS).map(|field| (field, RwSignal::new(first(field)))).collect()),
-            ticked: StoredValue::new(TICKS.into_iter().map(|field| (field, RwSignal::new(false))).collect()),
+            ticked: StoredValue::new(
+                TICKS
+                    .into_iter()
+                    .map(|field| (field, RwSignal::new(sent.get(field).is_some_and(|word| !word.is_empty()))))
+                    .collect(),
+            ),
             is_checked: RwSignal::new(false),
             refused: RwSignal::new(None),
             task: RwSignal::new(None),
@@ -73,6 +98,7 @@ impl Form {
             is_sending: RwSignal::new(false),
             attempt: StoredValue::new(0),
             made,
+            draft,
             live,
             locale: use_locale(),
         }
@@ -128,14 +154,9 @@ impl Form {
                     .get()
                     .map(|error| error.body())
                     .filter(|body| body.field.as_deref() == Some(field))
-                    .map(|body| body.message)
+                    .map(|body| refused(self.locale, field, &body))
             };
-            if field == "name"
-                && let Some(error) = self.refused.get().filter(|error| error.code() == ErrorCode::Conflict)
-            {
-                return Some(why_name_refused(self.locale, &error));
-            }
-            ruled.or_else(said).map(|message| words(self.locale, field, &message))
+            ruled.map(|message| words(self.locale, field, &message)).or_else(said)
         })
     }
 
@@ -175,6 +196,9 @@ impl Form {
         }
         request.start = start;
         self.is_sending.set(true);
+        self.made.set(None);
+        let fields = FIELDS.into_iter().chain(KEYS).chain(TICKS);
+        self.draft.0.set_value(untrack(|| fields.map(|field| (field, self.get(field))).collect()));
         let name = request.spec.name.to_string();
         let key = self.key_of(&request);
         spawn_local(async move {

@@ -11,7 +11,7 @@ use crate::components::button::Tone;
 use crate::components::error_note::ErrorNote;
 use crate::components::field::{Choice, Field};
 use crate::format::{Locale, use_locale};
-use crate::forms::problems::words;
+use crate::forms::problems::{self, words};
 use crate::forms::token::{LIFETIMES, expiry};
 use crate::i18n::people as text;
 use crate::live::use_live;
@@ -86,9 +86,9 @@ pub fn CreateToken(keys: Keys) -> impl IntoView {
                 .get()
                 .map(|error| error.body())
                 .filter(|body| body.field.is_some())
-                .map(|body| body.message)
+                .map(|body| problems::refused(locale, "name", &body))
         };
-        form.wrong.get().or_else(said).map(|message| words(locale, "name", &message))
+        form.wrong.get().map(|message| words(locale, "name", &message)).or_else(said)
     });
     let whole = move || form.said.get().filter(is_whole);
     view! {
