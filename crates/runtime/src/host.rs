@@ -9,7 +9,7 @@ use model::metrics::{HostCounters, PressureCounters};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use crate::cgroup::{Layout, parse};
+use crate::cgroup::{self, Layout, parse};
 use crate::error::{At, Error, Result};
 use crate::sys;
 
@@ -40,6 +40,7 @@ pub fn report(state: &Path) -> HostReport {
     let checks = vec![
         kernel(&text(name.release())),
         cgroups(&layout),
+        limits(layout.as_ref().ok()),
         idmapped_mounts(state),
         user_namespaces(),
         program("nft", "/usr/sbin/nft", CheckLevel::Limited, "apt-get install nftables"),
@@ -102,6 +103,24 @@ fn cgroups(layout: &Result<Layout>) -> HostCheck {
         Ok(layout) => check("cgroup", CheckLevel::Good, layout.mode.as_str(), None),
         Err(error) => check("cgroup", CheckLevel::Missing, error.message.clone(), error.hint.as_deref()),
     }
+}
+
+/// What limits mean on this host; on version 1 some are weaker.
+fn limits(layout: Option<&Layout>) -> HostCheck {
+    let is_v2 = layout.is_some_and(|layout| layout.mode == cgroup::Mode::V2);
+    if is_v2 {
+        return check("limits", CheckLevel::Good, "all of them", None);
+    }
+    let swap = layout
+        .and_then(|layout| layout.v1("memory"))
+        .is_some_and(|memory| memory.root.join("memory.memsw.limit_in_bytes").exists());
+    let swap = if swap { "swap can be limited together with memory only" } else { "swap cannot be limited" };
+    check(
+        "limits",
+        CheckLevel::Limited,
+        format!("cgroup version 1: memory-high is a soft limit that holds under pressure only; {swap}; io-write counts direct and synchronous writes"),
+        Some("boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all"),
+    )
 }
 
 fn program(name: &str, path: &str, level: CheckLevel, fix: &str) -> HostCheck {
@@ -331,6 +350,20 @@ mod tests {
     fn idle_time_is_not_busy() {
         let text = "cpu  10 0 20 1000 50 1 2 3 0 0\ncpu0 10 0 20 1000 50 1 2 3 0 0\ncpu1 0 0 0 0 0 0 0 0 0 0\nintr 1\n";
         assert_eq!(processors(text), (2, Some(36 * 10_000)));
+    }
+
+    #[test]
+    fn weaker_limits_are_told_with_the_way_out() {
+        let layout = |mode| Layout {
+            mode,
+            unified: None,
+            v1: Vec::new(),
+            disk: None,
+        };
+        assert_eq!(limits(Some(&layout(cgroup::Mode::V2))).level, CheckLevel::Good);
+        let hybrid = limits(Some(&layout(cgroup::Mode::Hybrid)));
+        assert!(hybrid.level == CheckLevel::Limited && hybrid.fix.is_some());
+        assert!(hybrid.found.contains("memory-high is a soft limit"), "{}", hybrid.found);
     }
 
     #[test]
