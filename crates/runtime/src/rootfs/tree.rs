@@ -6,17 +6,11 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use model::engine::DiskUse;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, fstat, openat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Result};
-
-/// What files take on a disk.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct DiskUse {
-    pub bytes: u64,
-    pub inodes: u64,
-}
 
 const REMOVE: &str = "remove a folder";
 const MEASURE: &str = "measure the container";
