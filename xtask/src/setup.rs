@@ -62,6 +62,18 @@ const PACKAGES: &[Package] = &[
         reason: "builds templates from Debian and Ubuntu mirrors",
     },
     Package {
+        name: "gpgv",
+        proof: "gpgv",
+        scope: Scope::Run,
+        reason: "checks that a mirror is signed by its distribution",
+    },
+    Package {
+        name: "debian-archive-keyring",
+        proof: "/usr/share/keyrings/debian-archive-keyring.gpg",
+        scope: Scope::Run,
+        reason: "the keys that Debian's mirrors are signed with",
+    },
+    Package {
         name: "iproute2",
         proof: "ip",
         scope: Scope::Tests,

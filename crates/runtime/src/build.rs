@@ -36,6 +36,7 @@ pub fn build(folders: &Folders, request: &BuildRequest, output: OwnedFd, log: Ow
     if !std::path::Path::new("/usr/bin/mmdebstrap").exists() {
         return Err(Error::unsupported(STEP, "mmdebstrap is not installed").hint("apt-get install mmdebstrap"));
     }
+    let keyring = keyring(&request.distribution)?;
     let ids = Ids::claim()?;
     let staging = host_folder(&folders.state.join("staging"))?;
     let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").at(STEP, "read(\"/proc/sys/kernel/random/uuid\")")?;
@@ -48,6 +49,7 @@ pub fn build(folders: &Folders, request: &BuildRequest, output: OwnedFd, log: Ow
         .and_then(|closed| {
             let work = child::Work {
                 folder: folders.state.join("staging").join(&name).display().to_string(),
+                keyring: keyring.to_owned(),
                 request: request.clone(),
             };
             let built = run(&work, &ids, output, log);
@@ -57,6 +59,20 @@ pub fn build(folders: &Folders, request: &BuildRequest, output: OwnedFd, log: Ow
         });
     let removed = remove_tree(staging.as_fd(), &name);
     outcome.and(removed)
+}
+
+/// Where the distribution's public keys are.
+fn keyring(distribution: &str) -> Result<&'static str> {
+    let (path, package) = match distribution {
+        "debian" => ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+        "ubuntu" => ("/usr/share/keyrings/ubuntu-archive-keyring.gpg", "ubuntu-keyring"),
+        other => return Err(Error::invalid(STEP, format!("\"{}\" is neither debian nor ubuntu", other.escape_debug()))),
+    };
+    if std::path::Path::new(path).exists() {
+        Ok(path)
+    } else {
+        Err(Error::unsupported(STEP, format!("the keys of the distribution are not there ({path})")).hint(format!("apt-get install {package}")))
+    }
 }
 
 /// Removes the network rules that crashes left.

@@ -18,17 +18,21 @@ use crate::sys;
 const SOCKET: i32 = 3;
 const OUTPUT: i32 = 4;
 const LOG: i32 = 5;
-/// What image servers do too: an address on eth0, a machine id made at the first boot, nothing of this host. `$1` is the
+/// What image servers do too: an address on eth0, names by what DHCP says, a machine id made at the first boot, nothing of this host. `$1` is the
 /// new root.
 const FIX_UPS: &str = r#"set -e
 mkdir -p "$1/etc/systemd/network" "$1/etc/systemd/system/multi-user.target.wants"
-printf '[Match]\nName=eth0\n[Network]\nDHCP=yes\n' > "$1/etc/systemd/network/eth0.network"
+printf '[Match]\nName=eth0\n[Network]\nDHCP=yes\n[DHCPv4]\nUseDomains=yes\n[DHCPv6]\nUseDomains=yes\n[IPv6AcceptRA]\nUseDomains=yes\n' > "$1/etc/systemd/network/eth0.network"
 if [ -e "$1/lib/systemd/system/systemd-networkd.service" ]; then
   ln -sf /lib/systemd/system/systemd-networkd.service "$1/etc/systemd/system/multi-user.target.wants/systemd-networkd.service"
 fi
 echo uninitialized > "$1/etc/machine-id"
 rm -f "$1/var/lib/dbus/machine-id" "$1/var/cache/ldconfig/aux-cache" "$1"/var/log/dpkg.log "$1"/var/log/alternatives.log "$1"/var/log/apt/*
-if [ ! -L "$1/etc/resolv.conf" ]; then : > "$1/etc/resolv.conf"; fi
+if [ -e "$1/lib/systemd/system/systemd-resolved.service" ]; then
+  ln -sf /lib/systemd/system/systemd-resolved.service "$1/etc/systemd/system/multi-user.target.wants/systemd-resolved.service"
+  ln -sf /lib/systemd/system/systemd-resolved.service "$1/etc/systemd/system/dbus-org.freedesktop.resolve1.service"
+  ln -sf ../run/systemd/resolve/stub-resolv.conf "$1/etc/resolv.conf"
+elif [ ! -L "$1/etc/resolv.conf" ]; then : > "$1/etc/resolv.conf"; fi
 rm -f "$1/etc/hostname" "$1"/etc/ssh/ssh_host_*_key "$1"/etc/ssh/ssh_host_*_key.pub"#;
 
 /// What the helper is told.
@@ -36,6 +40,8 @@ rm -f "$1/etc/hostname" "$1"/etc/ssh/ssh_host_*_key "$1"/etc/ssh/ssh_host_*_key.
 pub struct Work {
     /// Where it may write: becomes its /tmp.
     pub folder: String,
+    /// The distribution's public keys.
+    pub keyring: String,
     pub request: BuildRequest,
 }
 
@@ -52,11 +58,11 @@ pub fn run(request: &str) -> i32 {
 
 fn work(request: &str, socket: &OwnedFd) -> Result<()> {
     let step = "build the root file system";
-    let Work { folder, request } = serde_json::from_str(request).map_err(|error| Error::failed(step, error.to_string()))?;
+    let Work { folder, keyring, request } = serde_json::from_str(request).map_err(|error| Error::failed(step, error.to_string()))?;
     let output = sys::inherited(OUTPUT).at(step, "fcntl(output)")?;
     let log = sys::inherited(LOG).at(step, "fcntl(log)")?;
     confine(&folder, socket)?;
-    let mut child = mmdebstrap(&request, output, log).spawn().at(step, "execve(\"setpriv\")")?;
+    let mut child = mmdebstrap(&request, &keyring, output, log).spawn().at(step, "execve(\"setpriv\")")?;
     let status = watch(&mut child, socket)?;
     if status.success() {
         Ok(())
@@ -126,7 +132,7 @@ fn watch(child: &mut Child, socket: &OwnedFd) -> Result<ExitStatus> {
     }
 }
 
-fn mmdebstrap(request: &BuildRequest, output: OwnedFd, log: OwnedFd) -> Command {
+fn mmdebstrap(request: &BuildRequest, keyring: &str, output: OwnedFd, log: OwnedFd) -> Command {
     // Should this helper die without a word, the kernel ends mmdebstrap.
     let mut command = Command::new("/usr/bin/setpriv");
     command
@@ -138,6 +144,8 @@ fn mmdebstrap(request: &BuildRequest, output: OwnedFd, log: OwnedFd) -> Command 
     command.args(["--mode=root", "--variant=minbase", "--format=tar", "--skip=check/qemu"]);
     // It would empty the machine id, which means "no first boot" to systemd; the fix-ups remove what else it removes.
     command.arg("--skip=cleanup/reproducible");
+    // Without it whatever key this host's apt trusts would do.
+    command.arg(format!("--keyring={keyring}"));
     command
         .arg(format!("--architectures={}", request.arch))
         .arg(format!("--include={}", request.include.join(",")));

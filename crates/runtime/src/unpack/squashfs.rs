@@ -19,6 +19,10 @@ const CHUNK: usize = 128 << 10;
 const USED_AT: u64 = 40;
 
 fn damaged(error: &BackhandError) -> Error {
+    // Another form of the same template may do.
+    if let BackhandError::UnsupportedCompression(_) | BackhandError::UnsupportedSquashfsVersion(..) = error {
+        return Error::unsupported("unpack the archive", format!("this squashfs image cannot be read: {error}"));
+    }
     Error::invalid("unpack the archive", format!("the squashfs image is damaged: {error}"))
 }
 
