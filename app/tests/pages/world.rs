@@ -171,6 +171,7 @@ fn template(digest: Digest) -> LocalTemplate {
             downloaded_at: Timestamp::from_ms(0),
             downloaded_by: "anna".into(),
             berth_version: "0".into(),
+            index_sha256: None,
         },
         left_out: Vec::new(),
         wants_nesting: false,

@@ -13,6 +13,7 @@ use model::task::{Progress, Task};
 use model::{Permission, TaskId};
 use serde_json::Value;
 
+use crate::access::Access;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -205,6 +206,12 @@ impl Tasks {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Who keeps the audit log; told once.
+    pub fn tell(&self, access: Arc<Access>) {
+        // Whoever was told first stays.
+        drop(self.inner.access.set(access));
+    }
+
     /// Teaches a kind. Called once per kind before [`Tasks::recover`].
     pub fn register(&self, kind: &'static str, constructor: Constructor) {
         self.inner.register(kind, constructor);
@@ -319,6 +326,18 @@ impl Tasks {
     /// `Conflict` when it is over or cannot be cancelled.
     pub async fn cancel(&self, caller: &Caller, id: TaskId) -> Result<Task> {
         caller.require(Permission::Containers)?;
+        let cancelled = self.cancel_living(caller, id).await;
+        if let Some(access) = self.inner.access.get() {
+            let (target, detail) = match &cancelled {
+                Ok(task) => (task.target.clone(), format!("{} {id}", task.kind)),
+                Err(error) => (id.to_string(), error.to_string()),
+            };
+            access.record(caller, "task.cancel", &target, &detail, cancelled.is_ok()).await;
+        }
+        cancelled
+    }
+
+    async fn cancel_living(&self, caller: &Caller, id: TaskId) -> Result<Task> {
         let Some(active) = self.inner.queue.find(id) else {
             let task = self.inner.show(id).await?;
             return Err(Error::conflict(format!("the task is over already ({})", runner::word(task.state))));

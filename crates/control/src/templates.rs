@@ -1,9 +1,11 @@
 //! Templates: sources that offer them, bringing them here, and which of them are in use. Every way in is one pipeline:
 //! resolve, fetch, verify, unpack, record; a template is listed only after its last step.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use model::TemplateRef;
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Mutex, OnceCell, OwnedRwLockReadGuard, RwLock};
 
+use crate::access::Access;
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::engine::{self, Engine};
@@ -34,6 +37,7 @@ mod list;
 mod mirror;
 mod offer;
 mod part;
+mod signature;
 mod simplestreams;
 mod source;
 mod under_way;
@@ -59,12 +63,17 @@ pub struct Templates {
     facts: Facts,
     engine: Arc<dyn Engine>,
     tasks: Arc<Tasks>,
+    access: Arc<Access>,
     clock: Clock,
     /// Parts, journals and catalogues: `<state-dir>/downloads`.
     folder: PathBuf,
     catalogues: cache::Catalogues,
     seeded: OnceCell<()>,
-    refreshing: Mutex<()>,
+    /// One at a time reads a source; others are read meanwhile.
+    refreshing: std::sync::Mutex<HashMap<Name, Arc<Mutex<()>>>>,
+    /// When a page last had sources read again.
+    revalidated: std::sync::Mutex<Option<Duration>>,
+    reads_by_itself: AtomicBool,
     /// Held while a file that was sent becomes a task.
     beginning: Mutex<()>,
     web: OnceCell<web::Web>,
@@ -82,18 +91,21 @@ impl Templates {
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub fn new(facts: Facts, engine: Arc<dyn Engine>, tasks: Arc<Tasks>, clock: Clock, state_dir: PathBuf) -> Result<Arc<Self>> {
+    pub fn new(facts: Facts, engine: Arc<dyn Engine>, tasks: Arc<Tasks>, access: Arc<Access>, clock: Clock, state_dir: &Path) -> Result<Arc<Self>> {
         let folder = state_dir.join("downloads");
         std::fs::create_dir_all(&folder).map_err(|error| Error::failed(format!("{} cannot be made ({error})", folder.display())))?;
         let this = Arc::new(Self {
             facts,
             engine,
             tasks,
+            access,
             clock,
             catalogues: cache::Catalogues::new(folder.join("index")),
             folder,
             seeded: OnceCell::new(),
-            refreshing: Mutex::default(),
+            refreshing: std::sync::Mutex::default(),
+            revalidated: std::sync::Mutex::default(),
+            reads_by_itself: AtomicBool::new(false),
             beginning: Mutex::default(),
             web: OnceCell::new(),
             cgroup: OnceCell::new(),
@@ -163,9 +175,23 @@ impl Templates {
     /// The caller may not. What else can go wrong is the task's to tell.
     pub async fn download(&self, caller: &Caller, reference: &TemplateRef, key: Option<&str>) -> Result<Task> {
         caller.require(Permission::Templates)?;
-        self.tasks
-            .start(caller, KIND_DOWNLOAD, &reference.to_string(), None, json!({ "reference": reference }), key)
-            .await
+        let (target, params) = (reference.to_string(), json!({ "reference": reference }));
+        let begun = self.tasks.start(caller, KIND_DOWNLOAD, &target, None, params, key).await;
+        self.audited(caller, KIND_DOWNLOAD, &target, begun).await
+    }
+
+    /// Writes into the audit log what somebody began, or why not.
+    async fn audited(&self, caller: &Caller, action: &str, target: &str, begun: Result<Task>) -> Result<Task> {
+        let detail = begun.as_ref().map_or_else(ToString::to_string, |task| format!("task {}", task.id));
+        self.access.record(caller, action, target, &detail, begun.is_ok()).await;
+        begun
+    }
+
+    /// Writes into the audit log what somebody did, or why not.
+    async fn noted<T>(&self, caller: &Caller, action: &str, target: &str, done: Result<T>) -> Result<T> {
+        let detail = done.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        self.access.record(caller, action, target, &detail, done.is_ok()).await;
+        done
     }
 
     /// Removes a template that nothing stands on, with its files.
@@ -174,6 +200,11 @@ impl Templates {
     /// The caller may not; it is not here; `Conflict` names the containers that stand on it.
     pub async fn remove(&self, caller: &Caller, reference: &TemplateRef) -> Result<()> {
         caller.require(Permission::Templates)?;
+        let removed = self.remove_unused(reference).await;
+        self.noted(caller, "template.remove", &reference.to_string(), removed).await
+    }
+
+    async fn remove_unused(&self, reference: &TemplateRef) -> Result<()> {
         let local = self.local(reference).await?.ok_or_else(|| Error::not_found("template", reference))?;
         let users = self.users_of(&local).await?;
         if !users.is_empty() {
@@ -205,6 +236,11 @@ impl Templates {
         if let Err(error) = outcome {
             tracing::warn!(%error, "layers that nobody uses could not be removed");
         }
+    }
+
+    /// From now on sources are read without being asked: at the start, once a day, and when a page shows what they offer.
+    pub fn read_by_itself(&self) {
+        self.reads_by_itself.store(true, Ordering::Relaxed);
     }
 
     /// Begins to read sources again whose catalogue is a day old or was never read: as a task, so that pages hear of it.

@@ -306,6 +306,9 @@ pub struct ContainerDetail {
     /// Whether the container must restart before everything in `spec` is true.
     #[serde(default)]
     pub pending_restart: Vec<String>,
+    /// Where its template came from, as it was when the container was made.
+    #[serde(default)]
+    pub provenance: Option<crate::template::Provenance>,
 }
 
 /// What one NIC really has.

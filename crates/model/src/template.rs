@@ -115,6 +115,9 @@ pub struct Provenance {
     pub downloaded_at: Timestamp,
     pub downloaded_by: String,
     pub berth_version: String,
+    /// Of the signed index (a mirror's InRelease) that named it.
+    #[serde(default)]
+    pub index_sha256: Option<Digest>,
 }
 
 /// A template that is here: its layers by digest, lowest first.

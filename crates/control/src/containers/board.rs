@@ -106,6 +106,7 @@ impl Live {
             exits: self.stat.exits.clone(),
             nics: self.row.nics.iter().map(nic_detail).collect(),
             pending_restart: self.stat.pending(&self.row),
+            provenance: self.row.provenance.clone(),
         }
     }
 }

@@ -134,6 +134,7 @@ impl Containers {
             created_at: self.parts.clock.now(),
             created_by: context.caller().name.clone(),
             made: false,
+            provenance: None,
         };
         let (name, spec, stat, range) = (key::name(&row.spec.name), key::spec(id), key::stat(id), key::range(base_id));
         let edit = self.parts.facts.change().absent(&name).absent(&spec).absent(&stat).unchanged(&range, range_rev);
@@ -178,7 +179,8 @@ impl Containers {
         let live = self.board.get(params.id).ok_or_else(changed_meanwhile)?;
         let LocalTemplate { layers, provenance, .. } = template;
         let mut row = ContainerRow::clone(&live.row);
-        (row.digest, row.layers) = (Some(provenance.fingerprint), layers);
+        (row.digest, row.layers) = (Some(provenance.fingerprint.clone()), layers);
+        row.provenance = Some(provenance);
         let saved = self.save_row(&live, row).await;
         drop(busy);
         templates.sweep_layers().await;

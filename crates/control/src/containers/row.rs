@@ -29,6 +29,9 @@ pub struct ContainerRow {
     /// Whether the container's folder exists; false = it is still being created.
     #[serde(default)]
     pub made: bool,
+    /// Where the template came from: immutable, and outlives the template.
+    #[serde(default)]
+    pub provenance: Option<model::template::Provenance>,
 }
 
 impl ContainerRow {

@@ -73,7 +73,11 @@ impl Containers {
     pub async fn trash(&self, caller: &Caller) -> Result<Vec<TrashEntry>> {
         caller.require(Permission::View)?;
         let rows = self.parts.facts.list::<TrashRow>(key::TRASH).await?;
-        let mut entries: Vec<TrashEntry> = rows.into_values().filter(|fact| !fact.value.purging || fact.value.problem.is_some()).map(|fact| fact.value.entry()).collect();
+        let mut entries: Vec<TrashEntry> = rows
+            .into_values()
+            .filter(|fact| !fact.value.purging || fact.value.problem.is_some())
+            .map(|fact| fact.value.entry())
+            .collect();
         entries.sort_by(|one, other| other.deleted_at.cmp(&one.deleted_at).then_with(|| one.name.cmp(&other.name)));
         Ok(entries)
     }
@@ -209,7 +213,11 @@ impl Containers {
             let Some(fact) = self.parts.facts.get::<TrashRow>(&key::trash(id)).await? else {
                 // A crash came right after the transaction: it holds.
                 let is_back = self.board.get(id).is_some();
-                return if is_back { Ok(()) } else { Err(Error::not_found("container in the trash", id)) };
+                return if is_back {
+                    Ok(())
+                } else {
+                    Err(Error::not_found("container in the trash", id))
+                };
             };
             if fact.value.purging {
                 return Err(purging(&fact.value));

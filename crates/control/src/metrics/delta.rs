@@ -209,7 +209,11 @@ mod tests {
         let same = tick(&[("a", 1.0), ("b", 1.0)]);
         encoder.encode(&same, &all());
         let row = encoder.encode(&same, &named).rows.remove(0);
-        assert_eq!((row.name.as_str(), row.values.len(), row.extra.len()), ("a", 2, 1), "from the list to everything");
+        assert_eq!(
+            (row.name.as_str(), row.values.len(), row.extra.len()),
+            ("a", 2, 1),
+            "from the list to everything"
+        );
         encoder.encode(&same, &all());
         let row = encoder.encode(&same, &named).rows.remove(0);
         assert_eq!((row.values.len(), row.extra.len()), (2, 1), "left and opened again");

@@ -11,6 +11,7 @@ use super::fetch::Fetched;
 use super::gauge::Gauge;
 use super::offer::host_arch;
 use super::part::{absent, digest_of, disk};
+use super::simplestreams::natural;
 use super::source::base_url;
 use super::unpack::{check_room, line_pipe, while_listening};
 use super::web::{Named, Web};
@@ -23,23 +24,40 @@ const BUILD_BYTES: u64 = 1536 << 20;
 /// What a system container needs to boot, get an address and show its processes.
 const INCLUDE: [&str; 5] = ["systemd-sysv", "dbus", "iproute2", "procps", "iputils-ping"];
 
+/// What is built.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Suite<'a> {
+    pub(super) suite: &'a str,
+    pub(super) distribution: &'a str,
+    /// None while it is not released.
+    pub(super) version: Option<&'a str>,
+}
+
+/// The packages of a suite. Its resolver became a package of its own; before, it came with systemd.
+fn packages(suite: Suite<'_>) -> Vec<String> {
+    let first_with_package = if suite.distribution == "ubuntu" { vec![22, 10] } else { vec![12] };
+    let has_package = suite.version.is_none_or(|version| natural(version) >= first_with_package);
+    let resolver = has_package.then_some("systemd-resolved");
+    INCLUDE.into_iter().chain(resolver).map(str::to_owned).collect()
+}
+
 impl Templates {
     /// Builds a suite, and takes what comes out as any other archive.
     ///
     /// # Errors
     /// The mirror's name leads nowhere it may, the build fails (its log says why), or somebody cancelled.
-    pub(super) async fn build(&self, gauge: &Gauge<'_>, pinned: &Pinned, suite: &str, distribution: &str) -> Result<LocalTemplate> {
+    pub(super) async fn build(&self, gauge: &Gauge<'_>, pinned: &Pinned, wanted: Suite<'_>) -> Result<LocalTemplate> {
         check_room(&self.folder, BUILD_BYTES)?;
         gauge.phase("build", None, Vec::new());
         let base = base_url(&pinned.source.url)?;
         let named = Named::of([pinned.source.url.as_str()]);
         let request = BuildRequest {
-            suite: suite.to_owned(),
+            suite: wanted.suite.to_owned(),
             arch: host_arch().to_owned(),
             mirror: pinned.source.url.clone(),
             allow: Web::addresses(&base, &named).await?,
-            include: INCLUDE.map(str::to_owned).to_vec(),
-            distribution: distribution.to_owned(),
+            include: packages(wanted),
+            distribution: wanted.distribution.to_owned(),
         };
         let path = self.folder.join(format!("build-{}.tar", uuid::Uuid::new_v4().simple()));
         let outcome = self.build_into(gauge, pinned, request, &path).await;
@@ -71,5 +89,35 @@ impl Templates {
         };
         let unpacked = self.layer(gauge, &file, &sha256, &pinned.reference.to_string()).await?;
         self.record(gauge.context(), pinned, &sha256, size, "release signature", unpacked).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_resolver_is_asked_for_where_it_is_a_package() {
+        for (distribution, version, wanted) in [
+            ("debian", Some("11"), false),
+            ("debian", Some("12"), true),
+            ("debian", Some("13"), true),
+            ("debian", None, true),
+            ("ubuntu", Some("22.04"), false),
+            ("ubuntu", Some("22.10"), true),
+            ("ubuntu", Some("24.04"), true),
+        ] {
+            let suite = Suite {
+                suite: "x",
+                distribution,
+                version,
+            };
+            let packages = packages(suite);
+            assert_eq!(
+                packages.iter().any(|package| package == "systemd-resolved"),
+                wanted,
+                "{distribution} {version:?}"
+            );
+        }
     }
 }

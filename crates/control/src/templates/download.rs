@@ -7,6 +7,7 @@ use model::template::{LocalTemplate, Provenance, Source};
 use model::{Digest, TemplateRef};
 use serde::{Deserialize, Serialize};
 
+use super::build::Suite;
 use super::fetch::{Failure, Fetch, Fetched, Wanted};
 use super::gauge::Gauge;
 use super::offer::{Choice, Content, Offer, host_arch};
@@ -135,7 +136,16 @@ impl Templates {
         }
         let gauge = Gauge::new(context, turn.progress());
         match &pinned.offer.content {
-            Content::Suite { suite, distribution } => Ok(self.build(&gauge, pinned, suite, distribution).await?),
+            Content::Suite {
+                suite, distribution, version, ..
+            } => {
+                let wanted = Suite {
+                    suite,
+                    distribution,
+                    version: version.as_deref(),
+                };
+                Ok(self.build(&gauge, pinned, wanted).await?)
+            }
             Content::Files(choices) => {
                 let mut outcome = Err(Failure::Other(upstream("the template has no files")));
                 for choice in choices {
@@ -155,7 +165,9 @@ impl Templates {
     async fn obtain_files(&self, gauge: &Gauge<'_>, pinned: &Pinned, choice: &Choice) -> std::result::Result<LocalTemplate, Failure> {
         check_space(&self.folder, choice.size())?;
         if choice.is_squashfs() {
-            gauge.context().log("there is only a squashfs image: extended attributes (capabilities of files) and hard links are not kept");
+            gauge
+                .context()
+                .log("there is only a squashfs image: extended attributes (capabilities of files) and hard links are not kept");
         }
         let _lanes = self.lanes(gauge.context(), choice).await?;
         let fetched = self.fetch_files(gauge, pinned, choice).await?;
@@ -190,13 +202,7 @@ impl Templates {
         outcome.map(|()| fetched)
     }
 
-    async fn fetch_each(
-        &self,
-        gauge: &Gauge<'_>,
-        pinned: &Pinned,
-        choice: &Choice,
-        fetched: &mut Vec<Fetched>,
-    ) -> std::result::Result<(), Failure> {
+    async fn fetch_each(&self, gauge: &Gauge<'_>, pinned: &Pinned, choice: &Choice, fetched: &mut Vec<Fetched>) -> std::result::Result<(), Failure> {
         let base = base_url(&pinned.source.url)?;
         let named = Named::of([pinned.source.url.as_str()]);
         let parts = choice.files.iter().map(|file| ProgressPart {
@@ -294,6 +300,10 @@ impl Templates {
                 downloaded_at: self.clock.now(),
                 downloaded_by: context.caller().name.clone(),
                 berth_version: env!("CARGO_PKG_VERSION").to_owned(),
+                index_sha256: match &offer.content {
+                    Content::Suite { index_sha256, .. } => index_sha256.clone(),
+                    Content::Files(_) => None,
+                },
             },
             left_out: unpacked.left_out,
             wants_nesting: offer.wants_nesting,

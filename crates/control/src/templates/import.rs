@@ -206,7 +206,8 @@ impl Templates {
     async fn begin_import(&self, caller: &Caller, wish: &Wish, key: Option<&str>) -> Result<Task> {
         let params = serde_json::to_value(wish).map_err(|error| Error::failed(error.to_string()))?;
         let (target, exclusive) = (format!("local:{}", wish.name), format!("template/local:{}", wish.name));
-        self.tasks.start(caller, KIND, &target, Some(exclusive), params, key).await
+        let begun = self.tasks.start(caller, KIND, &target, Some(exclusive), params, key).await;
+        self.audited(caller, KIND, &target, begun).await
     }
 
     /// The task's one step.
@@ -291,6 +292,7 @@ impl Templates {
                 downloaded_at: self.clock.now(),
                 downloaded_by: context.caller().name.clone(),
                 berth_version: env!("CARGO_PKG_VERSION").to_owned(),
+                index_sha256: None,
             },
             left_out: unpacked.left_out.clone(),
             wants_nesting: false,

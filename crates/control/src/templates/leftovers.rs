@@ -129,11 +129,22 @@ mod tests {
         sweep_folder(dir.path(), &pinned, Sweep::Later);
         assert_eq!(left().len(), files.len() + 1, "somebody may be sending or fetching it");
         sweep_folder(dir.path(), &pinned, Sweep::AtStart);
-        let stay = [format!("{hash}.part"), format!("{hash}.json"), format!("{wanted}.file"), "import-2.part".into(), "index".into()];
+        let stay = [
+            format!("{hash}.part"),
+            format!("{hash}.json"),
+            format!("{wanted}.file"),
+            "import-2.part".into(),
+            "index".into(),
+        ];
         assert_eq!(left(), BTreeSet::from(stay));
         let two_days_ago = std::time::SystemTime::now() - 2 * KEPT;
         for file in left().iter().filter(|file| *file != "index") {
-            std::fs::File::options().write(true).open(dir.path().join(file)).unwrap().set_modified(two_days_ago).unwrap();
+            std::fs::File::options()
+                .write(true)
+                .open(dir.path().join(file))
+                .unwrap()
+                .set_modified(two_days_ago)
+                .unwrap();
         }
         sweep_folder(dir.path(), &pinned, Sweep::Later);
         assert_eq!(left().len(), 3, "what is pinned waits as long as its task: {:?}", left());

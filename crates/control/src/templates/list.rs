@@ -67,6 +67,11 @@ impl Templates {
     /// Nobody is signed in, or the store fails.
     pub async fn list(&self, caller: &Caller, filter: &TemplateFilter) -> Result<Vec<Template>> {
         caller.require(Permission::View)?;
+        if filter.remote
+            && let Err(error) = self.revalidate().await
+        {
+            tracing::info!(%error, "the sources of templates are not read now");
+        }
         let mut found: Vec<Template> = self.all().await?.into_values().filter(|template| filter.takes(template)).collect();
         found.sort_by(|a, b| (a.os.to_lowercase(), &b.release, a.reference.to_string()).cmp(&(b.os.to_lowercase(), &a.release, b.reference.to_string())));
         Ok(found)

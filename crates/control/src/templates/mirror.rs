@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::Timestamp;
+use model::{Digest, Timestamp};
 use reqwest::Url;
+use sha2::{Digest as _, Sha256};
 
 use super::offer::{Content, Offer, debian_arch, order_aliases, runs_on};
+use super::part::digest_of;
+use super::signature::{Keyring, signed_text};
 use super::simplestreams::days_since_1970;
 use super::source::below;
 use super::web::{Named, Web, upstream};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const LISTING_CAP: usize = 4 << 20;
 const RELEASE_CAP: usize = 4 << 20;
@@ -28,29 +31,60 @@ pub(super) async fn read(web: &Web, named: &Named, base: &Url, arch: &str, now: 
         names = USUAL.iter().map(ToString::to_string).collect();
     }
     let mut suites: BTreeMap<String, Offer> = BTreeMap::new();
+    let mut unsigned = None;
     for name in names.iter().take(MAX_SUITES) {
-        let Some(text) = read_release(web, named, base, name).await? else { continue };
-        match offer(&text, arch, now) {
+        let (text, digest) = match read_release(web, named, base, name).await {
+            Ok(Some(read)) => read,
+            Ok(None) => continue,
+            // Of a mirror that is not there no other suite will be.
+            Err(Unread::Web(error)) => return Err(error),
+            Err(Unread::Unsigned(error)) => {
+                dropped.push(format!("{name}: {error}"));
+                unsigned.get_or_insert(error);
+                continue;
+            }
+        };
+        match offer(&text, digest, arch, now) {
             // One suite has several names: stable and trixie.
             Ok(offer) => drop(suites.insert(offer.product.clone(), offer)),
             Err(reason) => dropped.push(format!("{name}: {reason}")),
         }
     }
     if suites.is_empty() {
-        return Err(upstream(format!("{base} has no suites below dists/: this is no mirror of Debian or Ubuntu")));
+        let none = || upstream(format!("{base} has no suites below dists/: this is no mirror of Debian or Ubuntu"));
+        return Err(unsigned.unwrap_or_else(none));
     }
     let mut offers: Vec<Offer> = suites.into_values().collect();
     offers.sort_by_key(|offer| std::cmp::Reverse(offer.created_at));
     Ok(offers)
 }
 
-async fn read_release(web: &Web, named: &Named, base: &Url, name: &str) -> Result<Option<String>> {
-    for file in ["InRelease", "Release"] {
-        if let Some(bytes) = web.read(&below(base, &format!("dists/{name}/{file}"))?, named, RELEASE_CAP).await? {
-            return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
-        }
-    }
-    Ok(None)
+/// Why a suite's Release file was not read.
+enum Unread {
+    Web(Error),
+    Unsigned(Error),
+}
+
+/// What a suite's Release file says and its distribution signed, and the hash of the file; `None` when it has none.
+async fn read_release(web: &Web, named: &Named, base: &Url, name: &str) -> std::result::Result<Option<(String, Digest)>, Unread> {
+    let file = |file: &str| below(base, &format!("dists/{name}/{file}")).map_err(Unread::Web);
+    let Some(bytes) = web.read(&file("InRelease")?, named, RELEASE_CAP).await.map_err(Unread::Web)? else {
+        let plain = web.read(&file("Release")?, named, RELEASE_CAP).await.map_err(Unread::Web)?;
+        let text = "it has a Release file without a signature in it (InRelease)";
+        return plain.map_or(Ok(None), |_| Err(Unread::Unsigned(upstream(text).hint("use a mirror that has InRelease"))));
+    };
+    // Which keys to look for; whatever it claims to be, those must have signed it.
+    let claimed = fields(&String::from_utf8_lossy(&bytes))
+        .remove("origin")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let Some(keyring) = Keyring::of(&claimed) else {
+        let text = format!("`{claimed}` is neither Debian nor Ubuntu");
+        return Err(Unread::Unsigned(upstream(text)));
+    };
+    let text = signed_text(&bytes, keyring).await.map_err(Unread::Unsigned)?;
+    let digest = digest_of(Sha256::new_with_prefix(&bytes)).map_err(Unread::Web)?;
+    Ok(Some((text, digest)))
 }
 
 /// Folders that a listing links to, without those that only complete a suite.
@@ -65,7 +99,7 @@ fn suites_of_listing(html: &str) -> Vec<String> {
     unique.into_iter().map(str::to_owned).collect()
 }
 
-fn offer(release: &str, arch: &str, now: Timestamp) -> std::result::Result<Offer, String> {
+fn offer(release: &str, index_sha256: Digest, arch: &str, now: Timestamp) -> std::result::Result<Offer, String> {
     let fields = fields(release);
     let field = |name: &str| fields.get(name).map(String::as_str).filter(|value| !value.is_empty());
     let codename = field("codename").ok_or("its Release file has no Codename")?;
@@ -117,11 +151,13 @@ fn offer(release: &str, arch: &str, now: Timestamp) -> std::result::Result<Offer
         content: Content::Suite {
             suite: codename.to_owned(),
             distribution,
+            version: version.map(str::to_owned),
+            index_sha256: Some(index_sha256),
         },
     })
 }
 
-/// The single-line fields of a Release file; the signature around it is checked by the package tools at the build.
+/// The single-line fields of a Release file.
 fn fields(release: &str) -> BTreeMap<String, String> {
     let lines = release.lines().filter(|line| !line.starts_with([' ', '\t', '-']));
     lines
@@ -153,17 +189,21 @@ mod tests {
     const RELEASE: &str = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\nOrigin: Debian\nLabel: Debian\nSuite: oldstable\nVersion: 12.12\nCodename: bookworm\n\
         Date: Sat, 06 Sep 2025 12:13:28 UTC\nAcquire-By-Hash: yes\nArchitectures: all amd64 arm64\nComponents: main contrib\nDescription: Debian 12.12\nMD5Sum:\n 00 1 x\n";
 
+    fn digest() -> Digest {
+        "ab".repeat(32).parse().unwrap()
+    }
+
     #[test]
     fn a_release_file_gives_a_suite_with_its_names() {
         let now = Timestamp::from_ms(1_790_000_000_000);
-        let offer = offer(RELEASE, "amd64", now).unwrap();
+        let offer = offer(RELEASE, digest(), "amd64", now).unwrap();
         assert_eq!(offer.aliases, ["debian/bookworm", "debian/12", "debian/oldstable"]);
         assert_eq!(offer.created_at.unwrap().ms, 1_757_160_808_000);
         assert_eq!(offer.unusable, None);
-        assert!(super::offer(RELEASE, "s390x", now).unwrap().unusable.is_some());
+        assert!(super::offer(RELEASE, digest(), "s390x", now).unwrap().unusable.is_some());
         let stale = RELEASE.replace("Acquire", "Valid-Until: Sat, 13 Sep 2025 12:13:28 UTC\nAcquire");
-        assert!(super::offer(&stale, "amd64", now).unwrap().unusable.is_some());
-        assert!(super::offer("Codename: ../x\n", "amd64", now).is_err());
+        assert!(super::offer(&stale, digest(), "amd64", now).unwrap().unusable.is_some());
+        assert!(super::offer("Codename: ../x\n", digest(), "amd64", now).is_err());
     }
 
     #[test]

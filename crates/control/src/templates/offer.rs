@@ -1,5 +1,7 @@
 //! What a source offers, in one form for all kinds of sources, and how a reference finds it.
 
+use std::collections::BTreeMap;
+
 use model::{Digest, TemplateRef, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,12 @@ pub(super) struct Catalogue {
     /// Records that could not be read at all, with reasons.
     #[serde(default)]
     pub(super) dropped: Vec<String>,
+    /// Tags of the files that it was read from, by their addresses: with them the server says whether anything changed.
+    #[serde(default)]
+    pub(super) tags: BTreeMap<String, String>,
+    /// Version and host that judged what can be used.
+    #[serde(default)]
+    pub(super) made_for: String,
 }
 
 /// One template of a source, in its newest build.
@@ -47,7 +55,16 @@ pub(super) enum Content {
     /// Files to download; the preferred choice first.
     Files(Vec<Choice>),
     /// A suite to build from packages.
-    Suite { suite: String, distribution: String },
+    Suite {
+        suite: String,
+        distribution: String,
+        /// `13`, `24.04`; none while it is not released.
+        #[serde(default)]
+        version: Option<String>,
+        /// Of the signed Release file that it was read from.
+        #[serde(default)]
+        index_sha256: Option<Digest>,
+    },
 }
 
 /// Files that together are the template, in the order in which its fingerprint covers them.

@@ -1,6 +1,9 @@
 //! The places that offer templates: rows in the store, and reading what they offer now.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use model::Permission;
 use model::error::ErrorCode;
@@ -12,7 +15,7 @@ use serde_json::json;
 
 use super::offer::{Catalogue, host_arch};
 use super::simplestreams::{self, HostFacts};
-use super::web::{Named, upstream};
+use super::web::{Named, Web, upstream};
 use super::{KIND_REFRESH, Templates, mirror};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
@@ -24,6 +27,8 @@ const SEEDED: &str = "setting/source-presets";
 const INDEX_CAP: usize = 128 << 20;
 /// An index is read again before a download when it is older.
 const FRESH_MS: i64 = 3_600_000;
+/// A page that is looked at often has sources read at most so often, also those that fail.
+const ASKED_AGAIN: Duration = Duration::from_secs(600);
 
 /// The target of a task that reads them all.
 pub(super) const EVERY: &str = "all sources";
@@ -70,6 +75,17 @@ impl Templates {
     /// Not an administrator's to do; a name that is taken; an address that is not http(s); a kind that is not read yet.
     pub async fn add_source(&self, caller: &Caller, new: NewSource) -> Result<Source> {
         caller.require(Permission::Administer)?;
+        let target = format!("{} {}", new.name, new.url);
+        let added = self.put_source(new).await;
+        let source = self.noted(caller, "source.add", &target, added).await?;
+        // What it offers is what it was added for.
+        if let Err(error) = self.refresh(caller, Some(source.name.as_str()), None).await {
+            tracing::warn!(source = %source.name, %error, "the new source is not read now");
+        }
+        Ok(source)
+    }
+
+    async fn put_source(&self, new: NewSource) -> Result<Source> {
         self.all_sources().await?;
         if new.name.as_str() == "local" {
             return Err(Error::invalid("name", "`local` stands for templates that were uploaded; use another name"));
@@ -85,10 +101,6 @@ impl Templates {
         let key = key(source.name.as_str());
         let added = self.facts.change().absent(&key).put(&key, &source).commit().await?;
         added.ok_or_else(|| Error::conflict(format!("there is a source `{}` already", source.name)).hint("remove it first, or use another name"))?;
-        // What it offers is what it was added for.
-        if let Err(error) = self.refresh(caller, Some(source.name.as_str()), None).await {
-            tracing::warn!(source = %source.name, %error, "the new source is not read now");
-        }
         Ok(source)
     }
 
@@ -98,6 +110,11 @@ impl Templates {
     /// Not an administrator's to do, or there is none.
     pub async fn remove_source(&self, caller: &Caller, name: &str) -> Result<()> {
         caller.require(Permission::Administer)?;
+        let removed = self.drop_source(name).await;
+        self.noted(caller, "source.remove", name, removed).await
+    }
+
+    async fn drop_source(&self, name: &str) -> Result<()> {
         let Fact { value: source, rev } = self.find_source(name).await?;
         let key = key(name);
         let removed = self.facts.change().unchanged(&key, rev).delete(&key).commit().await?;
@@ -120,7 +137,9 @@ impl Templates {
             Some(name) => vec![self.find_source(name).await?.value.name],
             None => self.all_sources().await?.into_iter().map(|source| source.name).collect(),
         };
-        self.begin_refresh(caller, name.unwrap_or(EVERY), &names, key).await
+        let target = name.unwrap_or(EVERY);
+        let begun = self.begin_refresh(caller, target, &names, key).await;
+        self.audited(caller, KIND_REFRESH, target, begun).await
     }
 
     pub(super) async fn begin_refresh(&self, caller: &Caller, target: &str, names: &[Name], key: Option<&str>) -> Result<Task> {
@@ -168,9 +187,11 @@ impl Templates {
 
     /// Reads a source and keeps what it offers; when that fails the old catalogue stays and the row says why.
     pub(super) async fn refresh_one(&self, name: &str) -> Result<Arc<Catalogue>> {
-        let _one_at_a_time = self.refreshing.lock().await;
         let source = self.find_source(name).await?.value;
-        let read = self.read_source(&source).await;
+        let lane = Arc::clone(lanes(&self.refreshing).entry(source.name.clone()).or_default());
+        let _one_at_a_time = lane.lock().await;
+        let known = self.catalogues.of(&source).await;
+        let read = self.read_source(&source, known.as_deref()).await;
         let outcome = match read {
             Ok(catalogue) => self.catalogues.keep(&source.name, catalogue).await,
             Err(error) => Err(error),
@@ -194,37 +215,90 @@ impl Templates {
         outcome
     }
 
-    async fn read_source(&self, source: &Source) -> Result<Catalogue> {
+    /// What it offers now: what was known when the server says that nothing changed.
+    async fn read_source(&self, source: &Source, known: Option<&Catalogue>) -> Result<Catalogue> {
         let base = base_url(&source.url)?;
         let (web, named) = (self.web().await?, Named::of([source.url.as_str()]));
-        let mut dropped = Vec::new();
-        let offers = match source.kind {
-            SourceKind::Simplestreams => {
-                let cgroup = self.host_cgroup().await?;
-                let host = HostFacts { arch: host_arch(), cgroup };
-                let index = below(&base, "streams/v1/index.json")?;
-                let bytes = web.read(&index, &named, INDEX_CAP).await?;
-                let bytes = bytes.ok_or_else(|| upstream(format!("{index} does not exist: this is no simplestreams server")))?;
-                let mut offers = Vec::new();
-                for path in simplestreams::product_lists(&bytes).map_err(upstream)? {
-                    let url = below(&base, &path)?;
-                    let list = web
-                        .read(&url, &named, INDEX_CAP)
-                        .await?
-                        .ok_or_else(|| upstream(format!("{url} does not exist")))?;
-                    offers.extend(simplestreams::offers(&list, host, &mut dropped).map_err(|error| upstream(format!("{url}: {error}")))?);
-                }
-                offers
-            }
-            SourceKind::Mirror => mirror::read(web, &named, &base, host_arch(), self.clock.now(), &mut dropped).await?,
-            _ => return Err(Error::new(ErrorCode::Unsupported, "this version cannot read sources of this kind")),
-        };
-        Ok(Catalogue {
+        let fresh = Catalogue {
             read_at: Some(self.clock.now()),
             url: source.url.clone(),
-            offers,
-            dropped,
-        })
+            made_for: format!("{} {}", env!("CARGO_PKG_VERSION"), self.host_cgroup().await?),
+            ..Catalogue::default()
+        };
+        match source.kind {
+            SourceKind::Simplestreams => {
+                if let Some(known) = known.filter(|known| known.made_for == fresh.made_for)
+                    && is_unchanged(web, &named, &known.tags).await?
+                {
+                    return Ok(Catalogue {
+                        read_at: fresh.read_at,
+                        ..known.clone()
+                    });
+                }
+                self.read_streams(web, &named, &base, fresh).await
+            }
+            SourceKind::Mirror => {
+                let mut dropped = Vec::new();
+                let offers = mirror::read(web, &named, &base, host_arch(), self.clock.now(), &mut dropped).await?;
+                Ok(Catalogue { offers, dropped, ..fresh })
+            }
+            _ => Err(Error::new(ErrorCode::Unsupported, "this version cannot read sources of this kind")),
+        }
+    }
+
+    async fn read_streams(&self, web: &Web, named: &Named, base: &Url, fresh: Catalogue) -> Result<Catalogue> {
+        let (mut catalogue, mut tags) = (fresh, Some(BTreeMap::new()));
+        let mut note = |url: &Url, tag: Option<String>| match (tag, tags.as_mut()) {
+            (Some(tag), Some(tags)) => drop(tags.insert(url.to_string(), tag)),
+            // One file that cannot be asked for by its tag: all are read each time.
+            _ => tags = None,
+        };
+        let index = below(base, "streams/v1/index.json")?;
+        let whole = web.read_tagged(&index, named, INDEX_CAP).await?;
+        let (bytes, tag) = whole.ok_or_else(|| upstream(format!("{index} does not exist: this is no simplestreams server")))?;
+        note(&index, tag);
+        let cgroup = self.host_cgroup().await?.to_owned();
+        for path in simplestreams::product_lists(&bytes).map_err(upstream)? {
+            let url = below(base, &path)?;
+            let whole = web.read_tagged(&url, named, INDEX_CAP).await?;
+            let (list, tag) = whole.ok_or_else(|| upstream(format!("{url} does not exist")))?;
+            note(&url, tag);
+            let cgroup = cgroup.clone();
+            // Tens of mebibytes: no work for a thread that others wait for.
+            let parsed = tokio::task::spawn_blocking(move || {
+                let (host, mut dropped) = (
+                    HostFacts {
+                        arch: host_arch(),
+                        cgroup: &cgroup,
+                    },
+                    Vec::new(),
+                );
+                simplestreams::offers(&list, host, &mut dropped).map(|offers| (offers, dropped))
+            });
+            let parsed = parsed.await.map_err(|join| Error::failed(join.to_string()))?;
+            let (offers, dropped) = parsed.map_err(|error| upstream(format!("{url}: {error}")))?;
+            catalogue.offers.extend(offers);
+            catalogue.dropped.extend(dropped);
+        }
+        catalogue.tags = tags.unwrap_or_default();
+        Ok(catalogue)
+    }
+
+    /// Has sources read again that a page shows and that were not read for an hour.
+    pub(super) async fn revalidate(&self) -> Result<()> {
+        let (now, boot) = (self.clock.now().ms, self.clock.boot());
+        let is_recent = |at: &Option<Duration>| at.is_some_and(|at| boot.saturating_sub(at) < ASKED_AGAIN);
+        if !self.reads_by_itself.load(Ordering::Relaxed) || is_recent(&lanes(&self.revalidated)) {
+            return Ok(());
+        }
+        let is_old = |source: &Source| source.last_refresh_at.is_none_or(|at| now.saturating_sub(at.ms) > FRESH_MS);
+        let old: Vec<Name> = self.all_sources().await?.into_iter().filter(is_old).map(|source| source.name).collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        *lanes(&self.revalidated) = Some(boot);
+        let target = if let [one] = old.as_slice() { one.to_string() } else { EVERY.to_owned() };
+        self.begin_refresh(&Caller::berth(), &target, &old, None).await.map(drop)
     }
 
     /// What a source offers; read anew when that is old or `must_be_new`. An old catalogue is better than none.
@@ -249,6 +323,21 @@ impl Templates {
             (Err(error), _) => Err(error),
         }
     }
+}
+
+/// Whether the server still has what these tags name. An answer that cannot be had is found out when all is read.
+async fn is_unchanged(web: &Web, named: &Named, tags: &BTreeMap<String, String>) -> Result<bool> {
+    for (url, tag) in tags {
+        let Ok(url) = Url::parse(url) else { return Ok(false) };
+        if !web.still_has(&url, named, tag).await? {
+            return Ok(false);
+        }
+    }
+    Ok(!tags.is_empty())
+}
+
+fn lanes<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn row(new: NewSource) -> Source {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::error::ErrorCode;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url};
 
 use crate::error::{Error, Result};
@@ -101,11 +101,33 @@ impl Web {
     /// As [`Web::get`], any other status, or more than `cap` bytes.
     pub(super) async fn read(&self, url: &Url, named: &Named, cap: usize) -> Result<Option<Vec<u8>>> {
         let whole = tokio::time::timeout(WHOLE_INDEX, self.read_patiently(url, named, cap)).await;
-        whole.unwrap_or_else(|_| Err(upstream(format!("{url} was not complete after {} seconds", WHOLE_INDEX.as_secs()))))
+        whole.unwrap_or_else(|_| Err(late(url)))
     }
 
     async fn read_patiently(&self, url: &Url, named: &Named, cap: usize) -> Result<Option<Vec<u8>>> {
+        Ok(self.read_with_tag(url, named, cap).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// As [`Web::read`], with the tag of what was read.
+    pub(super) async fn read_tagged(&self, url: &Url, named: &Named, cap: usize) -> Result<Option<(Vec<u8>, Option<String>)>> {
+        let whole = tokio::time::timeout(WHOLE_INDEX, self.read_with_tag(url, named, cap)).await;
+        whole.unwrap_or_else(|_| Err(late(url)))
+    }
+
+    /// Whether the server has the very file of this tag.
+    ///
+    /// # Errors
+    /// As [`Web::get`].
+    pub(super) async fn still_has(&self, url: &Url, named: &Named, tag: &str) -> Result<bool> {
+        let Ok(value) = HeaderValue::from_str(tag) else { return Ok(false) };
+        let headers = HeaderMap::from_iter([(IF_NONE_MATCH, value)]);
+        // Of another answer only the head is taken.
+        Ok(self.get(url, named, headers).await?.status() == StatusCode::NOT_MODIFIED)
+    }
+
+    async fn read_with_tag(&self, url: &Url, named: &Named, cap: usize) -> Result<Option<(Vec<u8>, Option<String>)>> {
         let mut answer = self.get(url, named, HeaderMap::new()).await?;
+        let tag = answer.headers().get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
@@ -118,7 +140,7 @@ impl Web {
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Some(bytes))
+        Ok(Some((bytes, tag)))
     }
 
     /// Addresses of a mirror that the build helper may talk to.
@@ -137,6 +159,10 @@ impl Web {
         }
         Ok(all)
     }
+}
+
+fn late(url: &Url) -> Error {
+    upstream(format!("{url} was not complete after {} seconds", WHOLE_INDEX.as_secs()))
 }
 
 /// Checks what can be checked without resolving: scheme and literal addresses.

@@ -4,7 +4,7 @@ use model::ErrorCode;
 use model::task::TaskState;
 
 use super::server::{Answer, Mode, Ranges, Server};
-use super::world::{Build, ROOT, World, anna, fine_clock, sha256};
+use super::world::{Build, INDEX, ROOT, World, anna, fine_clock, manual, sha256};
 
 const NEWER_ROOT: &str = "images/newer.squashfs";
 const FILE: &str = "files/mine.tar.xz";
@@ -134,4 +134,57 @@ async fn words_find_the_architecture_too() {
         let list = world.control.templates.list(&anna(), &filter(&words)).await.unwrap();
         assert_eq!(list.len(), found, "{words}");
     }
+}
+
+#[tokio::test]
+async fn an_index_that_did_not_change_is_not_read_again() {
+    let world = World::at(manual()).await;
+    world.clock.advance(std::time::Duration::from_secs(7200));
+    for path in [INDEX, "streams/v1/images.json"] {
+        world.server.serve(path, [Answer::whole(b"").with(Mode::Status(304))]);
+    }
+    assert_eq!(world.refresh().await.state, TaskState::Done);
+    let source = world.source().await;
+    assert_eq!((source.offered, source.last_refresh_at), (1, Some(world.clock.now())));
+    assert!(!world.shown().await.downloaded, "what it offers is still in the list");
+}
+
+#[tokio::test]
+async fn who_did_what_with_templates_is_in_the_audit_log() {
+    let world = World::new().await;
+    let (templates, tasks) = (&world.control.templates, &world.control.tasks);
+    world.server.serve(ROOT, [root().with(Mode::Held(SOME)), root()]);
+    let mut watch = world.watch();
+    let task = world.begin().await;
+    watch.until_root(&task, SOME as u64).await;
+    tasks.cancel(&anna(), task.id).await.unwrap();
+    world.end(&task).await;
+    templates.remove(&anna(), &super::world::reference()).await.unwrap_err();
+    templates.remove_source(&anna(), "test").await.unwrap();
+    world.control.shut_down().await;
+    let entries = world.control.access.audit(&anna(), None).await.unwrap();
+    for (action, ok) in [
+        ("source.add", true),
+        ("source.refresh", true),
+        ("template.download", true),
+        ("task.cancel", true),
+        ("template.remove", false),
+        ("source.remove", true),
+    ] {
+        let found = entries.iter().find(|entry| entry.action == action);
+        let found = found.unwrap_or_else(|| panic!("{action} is not in the log: {entries:?}"));
+        assert_eq!((found.user.as_str(), found.ok), ("anna", ok), "{action}");
+    }
+}
+
+#[tokio::test]
+async fn a_container_keeps_where_its_template_came_from() {
+    let world = World::new().await;
+    let request = serde_json::from_value(serde_json::json!({ "name": "web", "template": "test:quayos/2" })).unwrap();
+    let task = world.control.containers.create(&anna(), request, None).await.unwrap();
+    assert_eq!(world.end(&task).await.state, TaskState::Done);
+    let kept = world.control.containers.show(&anna(), "web").await.unwrap().provenance.unwrap();
+    assert_eq!((kept.source_name.as_str(), kept.serial.as_str()), ("test", "20261101_06:30"));
+    assert_eq!(kept.fingerprint.as_str(), Build::first().fingerprint());
+    assert_eq!(kept.downloaded_by, "anna");
 }
