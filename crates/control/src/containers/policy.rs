@@ -377,3 +377,6 @@ fn judge_password(password: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

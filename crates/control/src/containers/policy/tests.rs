@@ -1,0 +1,209 @@
+//! What is refused and with which code, beside the nearest thing that is allowed.
+
+use std::sync::Arc;
+
+use model::Timestamp;
+use model::engine::NicPlan;
+
+use super::*;
+
+fn host() -> HostReport {
+    HostReport {
+        hostname: "host".into(),
+        kernel: "6.1.0".into(),
+        cgroup: "v2".into(),
+        arch: "x86_64".into(),
+        cpus: 2,
+        cpu_list: "0-1".into(),
+        memory_bytes: 1 << 30,
+        checks: Vec::new(),
+        disk_limits: false,
+    }
+}
+
+fn network() -> NetRow {
+    NetRow {
+        bridge: "berth0".into(),
+        ipv4: "10.213.0.1/22".parse().expect("a network"),
+        ipv6: "fd01:203:405::1/64".parse().expect("a network"),
+    }
+}
+
+fn id(last: u8) -> ContainerId {
+    format!("6ba7b810-9dad-41d1-80b4-00c04fd430{last:02x}").parse().expect("a UUID")
+}
+
+fn spec(name: &str, more: serde_json::Value) -> ContainerSpec {
+    let mut fields = serde_json::json!({ "name": name, "template": "local:test" });
+    let (all, more) = (fields.as_object_mut().expect("an object"), more.as_object().cloned());
+    all.extend(more.unwrap_or_default());
+    serde_json::from_value(fields).expect("a specification")
+}
+
+/// A neighbour with an address, a MAC and a published port.
+fn neighbour() -> Arc<ContainerRow> {
+    let mut spec = spec("db", serde_json::json!({}));
+    spec.publish = vec!["5432:5432".parse().expect("a port"), "5353:53/udp".parse().expect("a port")];
+    let nic = NicPlan {
+        name: "eth0".into(),
+        host_name: "bt00000000010".into(),
+        bridge: "berth0".into(),
+        mac: "02:00:5e:10:00:01".into(),
+        ipv4: Some(("10.213.0.5".parse().expect("an address"), 22)),
+        ipv6: Some(("fd01:203:405::5".parse().expect("an address"), 64)),
+        fixed_ipv4: false,
+        fixed_ipv6: false,
+        gateway4: None,
+        gateway6: None,
+        mtu: None,
+        vlan: None,
+        rate_in: None,
+        rate_out: None,
+    };
+    let row = serde_json::json!({
+        "id": id(1), "spec": spec, "base_id": 1 << 20, "nics": [nic], "created_at": Timestamp::from_ms(0), "created_by": "test", "made": true,
+    });
+    Arc::new(serde_json::from_value(row).expect("a row"))
+}
+
+fn judged(own: ContainerId, spec: &ContainerSpec, caller: &Caller) -> Result<()> {
+    let (network, neighbours) = (network(), [neighbour()]);
+    let config = EffectiveConfig {
+        id: own,
+        spec,
+        password: None,
+        network: &network,
+        neighbours: &neighbours,
+        closed_ports: &[8443],
+    };
+    judge(&config, &host(), caller)
+}
+
+/// Code and field of a refusal; `None` = it is allowed.
+fn verdict(spec: &ContainerSpec) -> Option<(ErrorCode, Option<String>)> {
+    judged(id(2), spec, &Caller::berth()).err().map(|error| (error.body.code, error.body.field))
+}
+
+fn of_nics(nics: &[&str]) -> Option<(ErrorCode, Option<String>)> {
+    let mut spec = spec("web", serde_json::json!({}));
+    spec.nics = nics.iter().map(|nic| nic.parse().expect("a NIC")).collect();
+    verdict(&spec)
+}
+
+fn of_ports(ports: &[&str]) -> Option<(ErrorCode, Option<String>)> {
+    let mut spec = spec("web", serde_json::json!({}));
+    spec.nics = vec!["".parse().expect("a NIC")];
+    spec.publish = ports.iter().map(|port| port.parse().expect("a port")).collect();
+    verdict(&spec)
+}
+
+fn at(code: ErrorCode, field: &str) -> Option<(ErrorCode, Option<String>)> {
+    Some((code, Some(field.to_owned())))
+}
+
+#[test]
+fn what_this_version_cannot_do_is_told_apart_from_what_is_wrong() {
+    assert_eq!(of_nics(&["vlan=12"]), at(ErrorCode::Unsupported, "nic"));
+    assert_eq!(of_nics(&["bridge=br0"]), at(ErrorCode::Unsupported, "nic"));
+    assert_eq!(of_nics(&["bridge=berth0"]), None);
+    let mut with_disk = spec("web", serde_json::json!({}));
+    with_disk.limits.disk_bytes = Some(1 << 30);
+    assert_eq!(verdict(&with_disk), at(ErrorCode::Unsupported, "disk"));
+    let mut with_mount = spec("web", serde_json::json!({}));
+    with_mount.mounts = vec![Mount {
+        source: "/srv".into(),
+        target: "/srv".into(),
+        read_only: true,
+    }];
+    assert_eq!(verdict(&with_mount), at(ErrorCode::Unsupported, "mount"));
+    // Exit code 6 of the command line.
+    let refused = judged(id(2), &with_mount, &Caller::berth()).expect_err("it is refused");
+    assert!(refused.body.hint.is_some());
+}
+
+#[test]
+fn addresses_lie_in_the_network_and_gateways_too() {
+    for nic in ["ip=10.213.0.9/22", "ip=10.213.0.9/22,gw=10.213.3.254", "ip=none,ip6=fd01:203:405::9/64", "mtu=1280", "ip6=none,mtu=576"] {
+        assert_eq!(of_nics(&[nic]), None, "{nic}");
+    }
+    for nic in [
+        "ip=10.214.0.9/22",
+        "ip=10.213.0.9/24",
+        "ip=10.213.0.1/22",
+        "ip=10.213.0.0/22",
+        "ip=10.213.3.255/22",
+        "ip6=fd02::9/64",
+        "ip6=fd01:203:405::9/80",
+        "ip=10.213.0.9/22,gw=10.213.4.1",
+        "ip=10.213.0.9/22,gw=192.0.2.1",
+        "gw=10.213.0.1",
+        "mtu=576",
+        "rate-in=0",
+        "rate-out=0",
+    ] {
+        assert_eq!(of_nics(&[nic]), at(ErrorCode::Invalid, "nic"), "{nic}");
+    }
+    assert_eq!(of_nics(&["ip=10.213.0.9/22", "ip=10.213.0.9/22"]), at(ErrorCode::Invalid, "nic"));
+    assert_eq!(of_nics(&[""; 9]), at(ErrorCode::Invalid, "nic"));
+    assert_eq!(of_nics(&[""; 8]), None);
+}
+
+#[test]
+fn what_a_neighbour_has_is_taken_and_what_is_ones_own_is_not() {
+    for nic in ["ip=10.213.0.5/22", "ip6=fd01:203:405::5/64", "mac=02:00:5e:10:00:01", "mac=02:00:5E:10:00:01"] {
+        let refused = of_nics(&[nic]).map(|(code, _)| code);
+        assert_eq!(refused, Some(ErrorCode::Conflict), "{nic}");
+        let mut own = spec("db", serde_json::json!({}));
+        own.nics = vec![nic.parse().expect("a NIC")];
+        assert!(judged(id(1), &own, &Caller::berth()).is_ok(), "{nic}");
+    }
+}
+
+#[test]
+fn a_port_of_the_host_has_one_owner() {
+    for (ports, code) in [
+        (vec!["5432:80"], ErrorCode::Conflict),
+        (vec!["5353:53/udp"], ErrorCode::Conflict),
+        (vec!["8443:443"], ErrorCode::Conflict),
+        (vec!["8080:80", "8080:81"], ErrorCode::Invalid),
+    ] {
+        assert_eq!(of_ports(&ports).map(|(code, _)| code), Some(code), "{ports:?}");
+    }
+    // The other protocol is another port; the console speaks TCP.
+    for ports in [vec!["5353:53"], vec!["5432:80/udp"], vec!["8443:443/udp"], vec!["8080:80", "8080:80/udp"]] {
+        assert_eq!(of_ports(&ports), None, "{ports:?}");
+    }
+    let mut without_address = spec("web", serde_json::json!({}));
+    without_address.nics = vec!["ip=none".parse().expect("a NIC")];
+    without_address.publish = vec!["8080:80".parse().expect("a port")];
+    assert_eq!(verdict(&without_address), at(ErrorCode::Invalid, "publish"));
+}
+
+#[test]
+fn names_limits_and_words_are_judged_by_their_field() {
+    for (more, field) in [
+        (serde_json::json!({ "hostname": "-web" }), "hostname"),
+        (serde_json::json!({ "hostname": "a..b" }), "hostname"),
+        (serde_json::json!({ "hostname": "web\nroot" }), "hostname"),
+        (serde_json::json!({ "env": [["A=B", "c"]] }), "env"),
+        (serde_json::json!({ "env": [["A", "c\nd"]] }), "env"),
+        (serde_json::json!({ "env": [["A", "1"], ["A", "2"]] }), "env"),
+        (serde_json::json!({ "tags": ["Upper"] }), "tag"),
+        (serde_json::json!({ "ssh_keys": ["ssh-ed25519 AAAA"] }), "ssh-key"),
+        (serde_json::json!({ "notes": "x".repeat((32 << 10) + 1) }), "notes"),
+    ] {
+        assert_eq!(verdict(&spec("web", more.clone())), at(ErrorCode::Invalid, field), "{more}");
+    }
+    let mut far = spec("web", serde_json::json!({}));
+    far.limits.cpuset = Some("0,7".into());
+    assert_eq!(verdict(&far), at(ErrorCode::Invalid, "cpuset"));
+    far.limits.cpuset = Some("0-1".into());
+    assert_eq!(verdict(&far), None);
+}
+
+#[test]
+fn whoever_may_not_change_containers_is_told_that_first() {
+    let spec = spec("web", serde_json::json!({ "hostname": "-web" }));
+    let refused = judged(id(2), &spec, &Caller::anonymous("test")).expect_err("nobody may");
+    assert_eq!(refused.body.code, ErrorCode::SignInRequired);
+}
