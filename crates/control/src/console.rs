@@ -103,7 +103,15 @@ impl Control {
             closed_ports: config.closed_ports.clone(),
         };
         let networks = Arc::new(Networks::new(facts.clone(), Arc::clone(&engine), settings));
-        let templates = Templates::new(facts.clone(), Arc::clone(&engine), Arc::clone(&tasks), clock.clone(), config.state_dir.clone())?;
+        let templates = Templates::new(
+            facts.clone(),
+            Arc::clone(&engine),
+            Arc::clone(&tasks),
+            Arc::clone(&access),
+            clock.clone(),
+            &config.state_dir,
+        )?;
+        tasks.tell(Arc::clone(&access));
         let host = Arc::new(Host::new(Arc::clone(&engine)));
         let parts = containers::Parts {
             facts: facts.clone(),
@@ -168,6 +176,7 @@ impl Control {
         let mut loops = vec![sweeper];
         if self.reads_sources {
             let templates = Arc::clone(&self.templates);
+            templates.read_by_itself();
             loops.push(tokio::spawn(async move {
                 let mut hours = tokio::time::interval(READ);
                 loop {
