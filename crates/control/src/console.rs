@@ -97,12 +97,7 @@ impl Control {
             clock.clone(),
             Arc::clone(&events),
         )?);
-        let settings = networks::Settings {
-            bridge: config.bridge.clone(),
-            subnet: config.subnet,
-            closed_ports: config.closed_ports.clone(),
-        };
-        let networks = Arc::new(Networks::new(facts.clone(), Arc::clone(&engine), settings));
+        let networks = Arc::new(Networks::new(facts.clone(), Arc::clone(&engine), network_settings(&config)));
         let templates = Templates::new(
             facts.clone(),
             Arc::clone(&engine),
@@ -212,6 +207,14 @@ impl Control {
         self.tasks.shut_down().await;
         self.metrics.shut_down().await;
         self.access.flush().await;
+    }
+}
+
+fn network_settings(config: &Config) -> networks::Settings {
+    networks::Settings {
+        bridge: config.bridge.clone(),
+        subnet: config.subnet,
+        closed_ports: config.closed_ports.clone(),
     }
 }
 

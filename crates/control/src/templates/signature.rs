@@ -63,7 +63,7 @@ pub(super) async fn signed_text(release: &[u8], keyring: Keyring<'_>) -> Result<
     if has("GOODSIG ") && !has("BADSIG ") {
         return String::from_utf8(output.stdout).map_err(|_| upstream("the mirror's Release file is not text"));
     }
-    let why = said.lines().filter(|line| !line.starts_with("[GNUPG:]")).last().unwrap_or("it is not signed");
+    let why = said.lines().rfind(|line| !line.starts_with("[GNUPG:]")).unwrap_or("it is not signed");
     Err(upstream(format!("the mirror's Release file has no good signature of its distribution ({why})"))
         .hint(format!("use a mirror of the distribution itself, or bring {} up to date", keyring.package)))
 }
