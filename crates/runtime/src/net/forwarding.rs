@@ -209,7 +209,13 @@ mod tests {
             write("ipv6/conf/default/accept_ra", "1").unwrap();
             write("ipv6/conf/lo/forwarding", "1").unwrap();
             let folder = tempfile::tempdir().unwrap();
-            let switches = [IPV4, IPV6, "ipv6/conf/uplink/accept_ra", "ipv6/conf/lo/forwarding", "ipv6/conf/default/accept_ra"];
+            let switches = [
+                IPV4,
+                IPV6,
+                "ipv6/conf/uplink/accept_ra",
+                "ipv6/conf/lo/forwarding",
+                "ipv6/conf/default/accept_ra",
+            ];
             let values = || switches.map(|switch| read(switch).unwrap());
             let before = values();
             apply(folder.path(), "bt0").unwrap();

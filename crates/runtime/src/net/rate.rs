@@ -98,11 +98,7 @@ fn everything_to(device: u32) -> Vec<u8> {
     // struct tc_u32_sel: terminal, one key; struct tc_u32_key: mask 0, value 0.
     let mut selector = vec![1, 0, 1, 0];
     selector.resize(32, 0);
-    [
-        attribute(U32_ACTION, &attribute(1 | link::NESTED, &action)),
-        attribute(U32_SELECTOR, &selector),
-    ]
-    .concat()
+    [attribute(U32_ACTION, &attribute(1 | link::NESTED, &action)), attribute(U32_SELECTOR, &selector)].concat()
 }
 
 /// A token bucket as the link's only queue.

@@ -49,7 +49,10 @@ fn a_terminal_has_the_size_that_was_asked_for_and_then_another() {
     host.runtime.tell(id, &resize).expect("it is told");
     terminal.write_all(b"hello\n").unwrap();
     let rest: Vec<String> = lines.map(|line| line.trim().to_owned()).collect();
-    assert!(rest.iter().any(|line| line == "11 55") && rest.iter().any(|line| line == "heard hello"), "{rest:?}");
+    assert!(
+        rest.iter().any(|line| line == "11 55") && rest.iter().any(|line| line == "heard hello"),
+        "{rest:?}"
+    );
     assert_eq!(host.exit(exec), 3);
 }
 
@@ -79,7 +82,20 @@ fn folder_environment_user_and_groups_are_the_asked_ones() {
         };
         assert_eq!(host.run(id, &request), (0, wanted.into()), "{user:?}");
     }
-    for odd in ["0001", "+1", "1:", "4294967295", "-1", "", "nobody", "web:none", "1 ", "99999999999", ":0", "root\n"] {
+    for odd in [
+        "0001",
+        "+1",
+        "1:",
+        "4294967295",
+        "-1",
+        "",
+        "nobody",
+        "web:none",
+        "1 ",
+        "99999999999",
+        ":0",
+        "root\n",
+    ] {
         let request = ExecRequest {
             user: Some(odd.into()),
             ..shell("id")

@@ -29,7 +29,10 @@ fn smoke_the_first_boot_brings_name_password_and_keys_once() {
     assert_eq!(host.says(id, "hostname; cat /etc/hostname"), "first\nfirst");
     assert!(host.says(id, "cat /etc/hosts").contains("127.0.1.1\tfirst"));
     // What the guest made of it later is its own.
-    host.says(id, "sed -i 's/^root:[^:]*/root:changed/' /etc/shadow; echo mine > /etc/hostname; rm /root/.ssh/authorized_keys");
+    host.says(
+        id,
+        "sed -i 's/^root:[^:]*/root:changed/' /etc/shadow; echo mine > /etc/hostname; rm /root/.ssh/authorized_keys",
+    );
     host.runtime.signal(id, Signal::Kill).expect("it is killed");
     host.start(id, Limits::default()).expect("it starts again");
     assert!(host.says(id, "cat /etc/shadow").starts_with("root:changed:"));
@@ -45,7 +48,10 @@ fn smoke_the_trash_keeps_gives_back_and_is_emptied() {
     host.start(id, Limits::default()).expect("it starts");
     let refused = host.runtime.remove(id, Removal::ToTrash).unwrap_err();
     assert_eq!(refused.code, ErrorCode::Conflict, "{refused}");
-    host.says(id, "echo kept > /root/file; mkdir -m 0 /root/closed; mkdir /root/wide; for n in 1 2 3; do mkfifo \"/root/wide/odd $n\"; done");
+    host.says(
+        id,
+        "echo kept > /root/file; mkdir -m 0 /root/closed; mkdir /root/wide; for n in 1 2 3; do mkfifo \"/root/wide/odd $n\"; done",
+    );
     host.runtime.signal(id, Signal::Kill).expect("it is killed");
     for _ in 0..2 {
         // What is done already is fine.

@@ -101,7 +101,10 @@ fn openrc_is_up(host: &Host, id: model::ContainerId) {
     let services = host.says(id, "rc-status --nocolor --all");
     assert!(services.contains("Runlevel: default") && services.contains("bootmisc.sh"), "{services}");
     assert!(!services.contains("crashed"), "{services}");
-    assert!(host.says(id, "ls /run/openrc/started").contains("cgroups"), "it was content with the cgroup view");
+    assert!(
+        host.says(id, "ls /run/openrc/started").contains("cgroups"),
+        "it was content with the cgroup view"
+    );
 }
 
 /// Boots, starts again when asked from inside, and stops when init is asked to: with the services' own stop scripts.
@@ -131,7 +134,8 @@ fn reboots_and_stops(name: &'static str, fill: impl FnOnce(&Path), reboot: &str,
 
 /// A service whose stop shows that the services were stopped in order, and not only killed.
 fn add_witness(root: &Path) {
-    let script = "#!/sbin/openrc-run\nstart() { :; }\nstop() { if [ -e /root/stopped ]; then echo stop >> /root/stopped; else echo reboot > /root/stopped; fi; }\n";
+    let script =
+        "#!/sbin/openrc-run\nstart() { :; }\nstop() { if [ -e /root/stopped ]; then echo stop >> /root/stopped; else echo reboot > /root/stopped; fi; }\n";
     let path = root.join("etc/init.d/witness");
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

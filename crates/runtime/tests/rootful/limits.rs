@@ -113,7 +113,10 @@ fn half_a_core_is_half_a_core_and_less_when_it_is_changed() {
     let burn = |seconds: u32| {
         let used = || host.counters(id).cpu.usage_usec.expect("it is counted");
         let (before, begun) = (used(), Instant::now());
-        host.sh(id, &format!("timeout {seconds} sh -c 'while :; do :; done' & timeout {seconds} sh -c 'while :; do :; done' & wait"));
+        host.sh(
+            id,
+            &format!("timeout {seconds} sh -c 'while :; do :; done' & timeout {seconds} sh -c 'while :; do :; done' & wait"),
+        );
         #[expect(clippy::cast_precision_loss, reason = "a few seconds")]
         let used = (used() - before) as f64;
         used / 1e6 / begun.elapsed().as_secs_f64()
@@ -150,7 +153,10 @@ fn containers_of_one_cpu_each_are_spread_over_the_cpus() {
         };
         host.runtime.set_limits(ids[0], &limits).expect("it changes");
         assert_eq!(host.says(ids[0], "nproc"), seen.to_string());
-        assert_eq!(host.says(ids[0], "grep Cpus_allowed_list /proc/self/status").split_whitespace().last(), Some(set));
+        assert_eq!(
+            host.says(ids[0], "grep Cpus_allowed_list /proc/self/status").split_whitespace().last(),
+            Some(set)
+        );
     }
 }
 
@@ -178,7 +184,10 @@ fn reading_and_writing_keep_to_their_rates() {
         )
         .expect("they change");
     let (slow_write, slow_read) = (seconds(write), seconds(read));
-    assert!((2.6..6.0).contains(&slow_write), "24 MiB at 8 MiB/s took {slow_write} s, {free_write} s without");
+    assert!(
+        (2.6..6.0).contains(&slow_write),
+        "24 MiB at 8 MiB/s took {slow_write} s, {free_write} s without"
+    );
     assert!((1.7..5.0).contains(&slow_read), "24 MiB at 12 MiB/s took {slow_read} s, {free_read} s without");
     host.runtime.set_limits(id, &Limits::default()).expect("they go");
     assert!(seconds(write) < slow_write / 1.5);

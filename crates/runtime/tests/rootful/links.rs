@@ -98,7 +98,10 @@ fn fixed_addresses_are_there_before_init_and_again_after_a_reboot() {
             gateway6: None,
             ..nic("eth1", 6, true)
         };
-        let (id, other) = (busybox(&host, "static", vec![first, second]), busybox(&host, "peer", vec![nic("eth0", 7, true)]));
+        let (id, other) = (
+            busybox(&host, "static", vec![first, second]),
+            busybox(&host, "peer", vec![nic("eth0", 7, true)]),
+        );
         connect(&host, &[id, other]);
         host.start(id, Limits::default()).expect("it starts");
         host.start(other, Limits::default()).expect("it starts");
@@ -109,7 +112,10 @@ fn fixed_addresses_are_there_before_init_and_again_after_a_reboot() {
                 assert!(shown.contains(wanted) || shown.contains(&short), "round {round}: no {wanted} in {shown}");
             }
             let shown = host.says(id, "ip addr show eth1");
-            assert!(shown.contains(&mac(6)) && shown.contains("inet 10.214.0.5/24") && shown.contains("mtu 1500"), "{shown}");
+            assert!(
+                shown.contains(&mac(6)) && shown.contains("inet 10.214.0.5/24") && shown.contains("mtu 1500"),
+                "{shown}"
+            );
             assert!(host.says(id, "ip route").contains("default via 10.213.8.1 dev eth0"));
             assert!(host.says(id, "ip -6 route").contains("default via fd01:2:8::1"));
             for target in ["10.213.8.1", "10.214.0.1", "10.213.8.7"] {
@@ -174,12 +180,20 @@ fn a_link_without_ipv6_is_told_no_address_even_when_the_guest_asks() {
         assert_eq!(host.says(id, "ip -6 addr show dev eth0"), "");
         // The guest's root may switch it on; the router is not heard nevertheless, while the neighbour hears it.
         host.says(id, "echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6; echo 1 > /proc/sys/net/ipv6/conf/eth0/router_solicitations; ip link set eth0 down; ip link set eth0 up");
-        host.says(other, "ip link set eth0 up; until ip -6 addr show dev eth0 | grep -q fd01:2:8; do sleep 0.1; done");
-        host.says(id, "until ip -6 addr show dev eth0 | grep -q 'fe80.*' && ! ip -6 addr show dev eth0 | grep -q tentative; do sleep 0.1; done");
+        host.says(
+            other,
+            "ip link set eth0 up; until ip -6 addr show dev eth0 | grep -q fd01:2:8; do sleep 0.1; done",
+        );
+        host.says(
+            id,
+            "until ip -6 addr show dev eth0 | grep -q 'fe80.*' && ! ip -6 addr show dev eth0 | grep -q tentative; do sleep 0.1; done",
+        );
         host.sh(id, "ping6 -c 2 -W 1 -I eth0 ff02::2");
         let shown = host.says(id, "ip -6 addr show dev eth0");
         assert!(!shown.contains("fd01"), "{shown}");
-        assert_ne!(host.sh(id, "ping6 -c 1 -W 1 -I eth0 ff02::1").0, 0, "nothing of IPv6 passes");
+        host.says(other, "until ping6 -c 1 -W 1 fd01:2:8::1; do :; done");
+        let neighbour = "ping6 -c 1 -W 1 -I eth0 fe80::5eff:fe10:807";
+        assert_ne!(host.sh(id, neighbour).0, 0, "nothing of IPv6 passes");
     });
 }
 

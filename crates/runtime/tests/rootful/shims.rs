@@ -45,7 +45,9 @@ fn smoke_a_reboot_inside_needs_no_engine() {
 
 /// The pid of init in a state file: the process whose parent is the shim.
 fn init_of(state: &str) -> Option<u32> {
-    let numbers = state.split(|character: char| !character.is_ascii_digit()).filter_map(|word| word.parse::<u32>().ok());
+    let numbers = state
+        .split(|character: char| !character.is_ascii_digit())
+        .filter_map(|word| word.parse::<u32>().ok());
     let is_init = |pid: &u32| {
         std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
             let inner = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
@@ -108,9 +110,7 @@ fn who_shall_always_run_starts_again_and_who_failed_too() {
         before
     };
     let again = |id: ContainerId, before: Option<u32>| {
-        host.wait_for(id, |seen| {
-            seen.state == ContainerState::Running && seen.pid.is_some() && seen.pid != before
-        });
+        host.wait_for(id, |seen| seen.state == ContainerState::Running && seen.pid.is_some() && seen.pid != before);
     };
     host.start(always, Limits::default()).expect("it starts");
     host.start(failing, Limits::default()).expect("it starts");

@@ -123,7 +123,13 @@ fn what_this_version_cannot_do_is_told_apart_from_what_is_wrong() {
 
 #[test]
 fn addresses_lie_in_the_network_and_gateways_too() {
-    for nic in ["ip=10.213.0.9/22", "ip=10.213.0.9/22,gw=10.213.3.254", "ip=none,ip6=fd01:203:405::9/64", "mtu=1280", "ip6=none,mtu=576"] {
+    for nic in [
+        "ip=10.213.0.9/22",
+        "ip=10.213.0.9/22,gw=10.213.3.254",
+        "ip=none,ip6=fd01:203:405::9/64",
+        "mtu=1280",
+        "ip6=none,mtu=576",
+    ] {
         assert_eq!(of_nics(&[nic]), None, "{nic}");
     }
     for nic in [
