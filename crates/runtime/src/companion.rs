@@ -146,7 +146,6 @@ impl Companion<'_> {
         Ok(living)
     }
 
-
     /// Ends it and removes its groups and folder; one that is not there has ended already.
     ///
     /// # Errors

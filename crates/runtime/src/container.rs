@@ -9,9 +9,8 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use model::container::ContainerState;
 use model::engine::{
-    BuildRequest, EngineEvent, ExecRequest, FirstBoot, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked,
+    BuildRequest, EngineEvent, ExecRequest, FirstBoot, Manifest, NetworkPlan, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::id::ExecId;
 use model::metrics::Sample;
@@ -26,6 +25,8 @@ use crate::rootfs::Folders;
 use crate::shim::engine::{self, Connection, ShimSource};
 use crate::shim::protocol::Fields;
 use crate::{console_log, stop, watch};
+
+mod observed;
 
 /// Where a runtime lives.
 #[derive(Clone, Debug)]
@@ -200,7 +201,9 @@ impl Runtime {
     /// A shim whose container has ended is about to end itself: that is waited for.
     fn refuse_running(&self, id: ContainerId) -> Result<()> {
         let shims = self.shims();
-        let Some(shim) = Connection::open(&shims, &id.to_string()) else { return Ok(()) };
+        let Some(shim) = Connection::open(&shims, &id.to_string()) else {
+            return Ok(());
+        };
         let ends = shim
             .ask_shortly(&Fields::command("hello"))
             .map_or(true, |(status, _)| status.get("state") == Some("ended"));
@@ -490,93 +493,6 @@ impl Runtime {
         }
     }
 
-    /// Every container that has a folder, as it is now; adopts shims of an earlier console.
-    ///
-    /// # Errors
-    /// The folders cannot be read: an empty list would mean that nothing exists.
-    pub fn observe(&self) -> Result<Vec<Observed>> {
-        let ids = self.folders.ids()?;
-        Ok(ids.into_iter().map(|id| self.observe_one(id)).collect())
-    }
-
-    /// One container as it is now; what cannot be read is `Unknown`, never `Stopped`.
-    pub fn observe_one(&self, id: ContainerId) -> Observed {
-        let status = Connection::open(&self.shims(), &id.to_string()).and_then(|shim| shim.ask_shortly(&Fields::command("hello")).ok());
-        // Read after the answer: a run is recorded as ended before the next one can be seen.
-        let exits = self.folders.exits(id);
-        let group = self.look(id);
-        let is_frozen = matches!(&group, Ok(Some(group)) if group.is_frozen());
-        let Some((status, _)) = status else {
-            let is_alive = match &group {
-                Ok(None) => Some(false),
-                Ok(Some(group)) => group.is_populated(),
-                Err(_) => None,
-            };
-            let state = match is_alive {
-                Some(true) if is_frozen => ContainerState::Frozen,
-                Some(true) => ContainerState::Running,
-                Some(false) => ended_state(&exits),
-                None => ContainerState::Unknown,
-            };
-            if is_alive == Some(false) {
-                self.tidy_unless_busy(id);
-            }
-            return Observed {
-                id,
-                state,
-                degraded: is_alive == Some(true),
-                pid: None,
-                started_at: None,
-                exits,
-            };
-        };
-        self.adopt(id, group.ok().flatten().as_ref());
-        self.events.follow_found(id);
-        let state = match status.get("state") {
-            Some("running") if is_frozen => ContainerState::Frozen,
-            Some("running") => ContainerState::Running,
-            Some("restarting") => ContainerState::Starting,
-            _ => ended_state(&exits),
-        };
-        let started_at = status.number("started-ms").filter(|ms| *ms > 0).map(Timestamp::from_ms);
-        Observed {
-            id,
-            state,
-            degraded: false,
-            pid: status.number("pid").filter(|pid| *pid > 0),
-            started_at,
-            exits,
-        }
-    }
-
-    fn adopt(&self, id: ContainerId, group: Option<&Group>) {
-        let Some(group) = group else { return };
-        let mut all = self.running();
-        if all.contains_key(&id) {
-            return;
-        }
-        let manifest = self.folders.manifests().into_iter().find(|manifest| manifest.id == id);
-        let nics = manifest
-            .iter()
-            .flat_map(|manifest| &manifest.nics)
-            .map(|nic| (nic.name.clone(), nic.host_name.clone()))
-            .collect();
-        let limits = manifest.map(|manifest| manifest.spec.limits).unwrap_or_default();
-        if let Some(cpus) = limits::cpus_of(group) {
-            self.chosen_cpus().insert(id, cpus);
-        }
-        all.insert(
-            id,
-            Running {
-                reader: Reader::open(group, self.disk),
-                limits,
-                nics,
-            },
-        );
-        drop(all);
-        self.events.follow_memory(id, group);
-    }
-
     /// Where things that happen by themselves are reported.
     pub fn watch(self: &Arc<Self>, sink: Sender<EngineEvent>) {
         self.events.report_to(Arc::downgrade(self), sink);
@@ -635,14 +551,6 @@ fn raise_open_files() {
     let raised = Rlimit { current: maximum, maximum };
     if let Err(errno) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(error = %std::io::Error::from(errno), "the limit of open files stays low: few containers can be measured");
-    }
-}
-
-fn ended_state(exits: &[model::container::ExitRecord]) -> ContainerState {
-    use model::container::ExitReason as R;
-    match exits.last().map(|exit| exit.reason) {
-        Some(R::RestartLoop | R::StartFailed) => ContainerState::Error,
-        _ => ContainerState::Stopped,
     }
 }
 

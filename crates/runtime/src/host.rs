@@ -114,7 +114,11 @@ fn limits(layout: Option<&Layout>) -> HostCheck {
     let swap = layout
         .and_then(|layout| layout.v1("memory"))
         .is_some_and(|memory| memory.root.join("memory.memsw.limit_in_bytes").exists());
-    let swap = if swap { "swap can be limited together with memory only" } else { "swap cannot be limited" };
+    let swap = if swap {
+        "swap can be limited together with memory only"
+    } else {
+        "swap cannot be limited"
+    };
     check(
         "limits",
         CheckLevel::Limited,

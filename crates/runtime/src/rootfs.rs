@@ -16,8 +16,8 @@ use crate::init::host_folder;
 
 mod tree;
 
-pub use tree::remove_tree;
 use tree::disk_use;
+pub use tree::remove_tree;
 
 /// The folders that are root's alone, below the state directory.
 #[derive(Clone, Debug)]

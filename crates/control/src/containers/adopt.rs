@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use model::ContainerId;
+use model::ContainerState;
 use model::container::{Action, ExitReason, ExitRecord};
 use model::engine::{EngineEvent, Observed};
-use model::ContainerState;
 use tokio::sync::mpsc;
 
 use super::board::Live;

@@ -134,7 +134,14 @@ mod tests {
         for (major, minor) in ALLOWED {
             assert!(allows(read | write, character, major.into(), minor.unwrap_or(77).into()), "{major}:{minor:?}");
         }
-        for (kind, major, minor) in [(character, 1, 1), (character, 1, 11), (character, 10, 229), (block, 1, 3), (block, 8, 0), (character, 4, 1)] {
+        for (kind, major, minor) in [
+            (character, 1, 1),
+            (character, 1, 11),
+            (character, 10, 229),
+            (block, 1, 3),
+            (block, 8, 0),
+            (character, 4, 1),
+        ] {
             assert!(!allows(read, kind, major, minor), "{kind} {major}:{minor}");
         }
         assert!(allows(1, block, 8, 0) && !allows(1 | read, block, 8, 0));

@@ -95,9 +95,7 @@ impl Group {
         };
         let unified = layout.unified.as_ref().map(open).transpose()?.flatten();
         let payload = match &unified {
-            Some(outer) if layout.mode == Mode::V2 => file::open_below(outer.as_fd(), "payload")
-                .map(Some)
-                .or_else(|error| absent(error, "payload"))?,
+            Some(outer) if layout.mode == Mode::V2 => file::open_below(outer.as_fd(), "payload").map(Some).or_else(|error| absent(error, "payload"))?,
             _ => None,
         };
         let mut v1 = Vec::new();

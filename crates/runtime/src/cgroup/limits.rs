@@ -94,7 +94,10 @@ impl Wish<'_> {
     fn refuse_impossible(&self, mode: Mode) -> Result<()> {
         let step = "set the limits";
         if self.disk.is_none() && (self.limits.io_read_bps.is_some() || self.limits.io_write_bps.is_some()) {
-            let error = Error::unsupported(step, "the disk under the state directory is not known, so that reading and writing cannot be limited");
+            let error = Error::unsupported(
+                step,
+                "the disk under the state directory is not known, so that reading and writing cannot be limited",
+            );
             return Err(error.hint("leave the io limits out, or put the state directory on a file system of one disk"));
         }
         if mode != Mode::V2 && self.limits.swap_bytes.is_some() && self.limits.memory_bytes.is_none() {
@@ -114,14 +117,24 @@ fn writes_v2(wish: &Wish<'_>) -> Vec<Write> {
         write("cpu", "cpu.max", quota, wish.concerns(|limits| limits.cpus.is_some())),
         write("cpu", "cpu.weight", limits.cpu_weight.unwrap_or(DEFAULT_CPU_WEIGHT), wish.concerns(has_weight)),
         write("cpuset", "cpuset.cpus", format_cpu_list(wish.cpus), wish.concerns(has_cpus)),
-        write("memory", "memory.max", or_max(limits.memory_bytes), wish.concerns(|limits| limits.memory_bytes.is_some())),
+        write(
+            "memory",
+            "memory.max",
+            or_max(limits.memory_bytes),
+            wish.concerns(|limits| limits.memory_bytes.is_some()),
+        ),
         write(
             "memory",
             "memory.high",
             or_max(limits.memory_high_bytes),
             wish.concerns(|limits| limits.memory_high_bytes.is_some()),
         ),
-        write("memory", "memory.swap.max", or_max(limits.swap_bytes), wish.concerns(|limits| limits.swap_bytes.is_some())),
+        write(
+            "memory",
+            "memory.swap.max",
+            or_max(limits.swap_bytes),
+            wish.concerns(|limits| limits.swap_bytes.is_some()),
+        ),
         write("pids", "pids.max", or_max(limits.pids), wish.concerns(|limits| limits.pids.is_some())),
     ];
     if let Some((major, minor)) = wish.disk {

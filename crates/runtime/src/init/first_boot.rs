@@ -81,9 +81,7 @@ fn resolver(etc: &OwnedFd, servers: &[&str]) -> Result<()> {
         None => {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
             match openat(etc, "resolv.conf", flags, Mode::from_raw_mode(0o644)) {
-                Ok(file) => File::from(file)
-                    .write_all(text.as_bytes())
-                    .at("prepare the resolver", "write(\"resolv.conf\")"),
+                Ok(file) => File::from(file).write_all(text.as_bytes()).at("prepare the resolver", "write(\"resolv.conf\")"),
                 // A link, or something else that is not ours.
                 Err(rustix::io::Errno::EXIST) => Ok(()),
                 Err(errno) => Err(crate::error::Error::io("prepare the resolver", "openat(\"resolv.conf\")", errno)),

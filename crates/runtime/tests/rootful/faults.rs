@@ -17,7 +17,11 @@ use crate::host::{Host, as_root, exec_id};
 /// The container's group in the unified hierarchy, or in that of a controller.
 fn group(host: &Host, id: model::ContainerId, controller: &str) -> Option<PathBuf> {
     let layout = Layout::detect().unwrap();
-    let hierarchy = if controller.is_empty() { layout.unified.as_ref() } else { layout.v1(controller) };
+    let hierarchy = if controller.is_empty() {
+        layout.unified.as_ref()
+    } else {
+        layout.v1(controller)
+    };
     Some(hierarchy?.root.join(instance_directory(Some(&host.instance()))).join(id.to_string()))
 }
 
@@ -73,8 +77,13 @@ fn groups_that_a_run_left_are_not_in_the_way_of_the_next() {
                  echo +$name > /sys/fs/cgroup/cgroup.subtree_control; done; ls -d /sys/fs/cgroup/left/below/deep";
     host.says(id, leave);
     host.sh(id, "busybox reboot -f");
-    host.wait_for(id, |seen| seen.state == ContainerState::Running && seen.pid.is_some() && seen.pid != Some(first.pid));
-    assert_eq!(host.says(id, "ls -d /sys/fs/cgroup/left 2>&1 || true"), "ls: /sys/fs/cgroup/left: No such file or directory");
+    host.wait_for(id, |seen| {
+        seen.state == ContainerState::Running && seen.pid.is_some() && seen.pid != Some(first.pid)
+    });
+    assert_eq!(
+        host.says(id, "ls -d /sys/fs/cgroup/left 2>&1 || true"),
+        "ls: /sys/fs/cgroup/left: No such file or directory"
+    );
     assert_eq!(host.says(id, "cat /sys/fs/cgroup/cgroup.subtree_control"), "");
     host.says(id, "mkdir /sys/fs/cgroup/again");
 }
@@ -115,7 +124,10 @@ fn what_a_command_lacks_is_told_with_code_and_way_out() {
     }
     let exec = exec_id();
     drop(host.runtime.exec(id, exec, &command(&["nothing-of-this-name"])).expect("Berth did its part"));
-    let EngineEvent::ExecExited(exit) = host.event(crate::host::patience(), |event| matches!(event, EngineEvent::ExecExited(exit) if exit.exec == exec)) else {
+    let EngineEvent::ExecExited(exit) = host.event(
+        crate::host::patience(),
+        |event| matches!(event, EngineEvent::ExecExited(exit) if exit.exec == exec),
+    ) else {
         unreachable!("that was asked for")
     };
     assert_eq!(exit.code, 127);
@@ -147,10 +159,17 @@ fn smoke_a_kill_for_lack_of_memory_inside_is_told() {
     host.start(id, limits).expect("it starts");
     drop(
         host.runtime
-            .exec(id, exec_id(), &command(&["/bin/busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"]))
+            .exec(
+                id,
+                exec_id(),
+                &command(&["/bin/busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"]),
+            )
             .expect("it runs"),
     );
-    let told = host.event(crate::host::patience(), |event| matches!(event, EngineEvent::OomKill { id: other, .. } if *other == id));
+    let told = host.event(
+        crate::host::patience(),
+        |event| matches!(event, EngineEvent::OomKill { id: other, .. } if *other == id),
+    );
     assert!(matches!(told, EngineEvent::OomKill { total: 1.., .. }), "{told:?}");
 }
 
@@ -188,10 +207,19 @@ fn only_the_containers_devices_open_in_its_groups() {
     let id = host.busybox("devices");
     host.start(id, Limits::default()).expect("it starts");
     let outer = group(&host, id, "").expect("a unified hierarchy");
-    let leaf = if Layout::detect().unwrap().mode == Mode::V2 { outer.join("payload") } else { outer };
+    let leaf = if Layout::detect().unwrap().mode == Mode::V2 {
+        outer.join("payload")
+    } else {
+        outer
+    };
     let opens = |device: &str| {
         let script = format!("echo $$ > {}/cgroup.procs && exec 3<{device}", leaf.display());
-        Command::new("sh").args(["-c", &script]).stderr(std::process::Stdio::null()).status().unwrap().success()
+        Command::new("sh")
+            .args(["-c", &script])
+            .stderr(std::process::Stdio::null())
+            .status()
+            .unwrap()
+            .success()
     };
     assert!(opens("/dev/zero") && opens("/dev/urandom"));
     assert!(!opens("/dev/kmsg"));
@@ -267,7 +295,9 @@ fn each_boot_has_an_id_of_its_own() {
     assert!(before.ends_with("\n0") && !before.contains(own.trim()), "{before}");
     assert_eq!(host.says(id, read), before);
     host.sh(id, "busybox reboot -f");
-    host.wait_for(id, |seen| seen.state == ContainerState::Running && seen.pid.is_some() && seen.pid != Some(first.pid));
+    host.wait_for(id, |seen| {
+        seen.state == ContainerState::Running && seen.pid.is_some() && seen.pid != Some(first.pid)
+    });
     assert_ne!(host.says(id, read), before);
 }
 
