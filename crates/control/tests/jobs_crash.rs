@@ -230,10 +230,16 @@ async fn points(base: &Path, case: Case, url: &str) -> Vec<String> {
 async fn check(dir: &Path, case: Case, what: &str, acknowledged: bool, url: &str) {
     let (control, disk) = open(dir, "", |_| ()).await;
     let settled = async {
-        control.tasks.settle().await;
-        // Once a minute, and at the start: a purge that failed is repeated.
-        control.containers.expire().await.unwrap();
-        control.tasks.settle().await;
+        loop {
+            control.tasks.settle().await;
+            // Once a minute, and at the start: what was condemned goes. Either we begin that, or the console is about to.
+            control.containers.expire().await.unwrap();
+            control.tasks.settle().await;
+            if !agreement::is_about_to_purge(&control).await {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     };
     tokio::time::timeout(DEADLINE, settled)
         .await

@@ -37,6 +37,12 @@ pub async fn check(control: &Control, disk: &Disk, dir: &Path, what: &str) {
     assert!(files.is_empty(), "{what}: {files:?} stay in downloads");
 }
 
+/// Whether something in the trash can only go and nobody has been told that it resists.
+pub async fn is_about_to_purge(control: &Control) -> bool {
+    let trash = list::<TrashRow>(control, "trash/").await;
+    trash.values().any(|row| row.purging && row.problem.is_none())
+}
+
 async fn list<T: DeserializeOwned>(control: &Control, prefix: &str) -> BTreeMap<String, T> {
     let facts = control.facts.list::<T>(prefix).await.unwrap();
     facts.into_iter().map(|(key, fact)| (key, fact.value)).collect()
