@@ -145,7 +145,10 @@ impl World {
             .body(Body::empty())
             .unwrap();
         let render = leptos_axum::render_app_async_with_context(move || context.clone().provide(), || view! { <Shell/> });
-        render(request).await
+        let deadline = Duration::from_secs(20);
+        tokio::time::timeout(deadline, render(request))
+            .await
+            .unwrap_or_else(|_| panic!("{path} is not drawn within 20 s"))
     }
 }
 

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use model::engine::{
-    BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started,
-    UnpackRequest, Unpacked,
+    BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest,
+    Started, UnpackRequest, Unpacked,
 };
 use model::id::ExecId;
 use model::metrics::Sample;

@@ -410,7 +410,11 @@ async fn a_task_that_steps_aside_lets_others_work() {
     for _ in 0..100 {
         rig.start("container.create").await;
     }
-    tokio::time::timeout(DEADLINE, begun.acquire_many(100)).await.expect("all hundred download").unwrap().forget();
+    tokio::time::timeout(DEADLINE, begun.acquire_many(100))
+        .await
+        .expect("all hundred download")
+        .unwrap()
+        .forget();
     let start = rig.start("container.start").await;
     assert_eq!(rig.end_of(start.id).await.state, TaskState::Done);
     gate.add_permits(100);

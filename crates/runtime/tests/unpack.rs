@@ -704,7 +704,10 @@ fn cuts_flips_and_junk_are_found_by_every_compressor() {
 
 /// Whether the compressor's own program reads the same as before from a damaged file.
 fn still_reads(program: &str, damaged: &Path, plain: &Path) -> bool {
-    let output = Command::new(program).args(["--decompress", "--stdout"]).stdin(File::open(damaged).unwrap()).output();
+    let output = Command::new(program)
+        .args(["--decompress", "--stdout"])
+        .stdin(File::open(damaged).unwrap())
+        .output();
     output.is_ok_and(|output| output.status.success() && output.stdout == std::fs::read(plain).unwrap())
 }
 

@@ -322,7 +322,13 @@ impl View {
     pub fn answer(&self, from_ms: i64, to_ms: i64, now_ms: i64, step_ms: Option<i64>) -> std::io::Result<Answer> {
         let (source, step) = choose(from_ms, to_ms, now_ms, step_ms);
         let first = from_ms.div_euclid(step);
-        let points = usize::try_from((to_ms.div_euclid(step) - first).clamp(0, MAX_POINTS + 1)).unwrap_or(0);
+        // The second under way has no sample yet; of a longer step what there is already is shown.
+        let end = if step > 1000 {
+            (to_ms - 1).div_euclid(step) + 1
+        } else {
+            to_ms.div_euclid(step)
+        };
+        let points = usize::try_from((end - first).clamp(0, MAX_POINTS + 1)).unwrap_or(0);
         let grid = Grid { first, step, points };
         let series = match source {
             Source::Journal => self.journal_part(&grid)?,
@@ -470,6 +476,17 @@ mod tests {
         assert_eq!((avg[0], avg[35], avg[59]), (Some(1.0), None, Some(3.0)));
         assert_eq!(answer.series["net.eth0.rx"].max[59], Some(6.0));
         assert_eq!(answer.series["cpu.usage"].p95[0], None);
+    }
+
+    #[test]
+    fn a_minute_of_life_is_seen_in_a_month() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut history = History::open(dir.path().to_owned(), START_MS).unwrap();
+        fill(&mut history, 0..60, |_| 2.0);
+        for (days, step) in [(1, 240_000), (30, 7_200_000)] {
+            let answer = ask(&mut history, 60 - days * 86_400, 60, 60, Some(step));
+            assert_eq!(answer.series["cpu.usage"].avg.last(), Some(&Some(2.0)), "{days} d");
+        }
     }
 
     #[test]
