@@ -21,6 +21,8 @@ use model::{Digest, Role, Timestamp};
 
 pub const PASSWORD: &str = "a long enough password";
 
+static READY: std::sync::Once = std::sync::Once::new();
+
 pub struct World {
     pub control: Arc<Control>,
     pub admin: SignedIn,
@@ -30,8 +32,9 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        // Readies the executor of the renderer.
-        drop(leptos_axum::generate_route_list(App));
+        // Readies the executor of the renderer. Only once, before anything is drawn: while routes are listed no page of
+        // the whole process loads its data, and one that is drawn just then would wait for ever.
+        READY.call_once(|| drop(leptos_axum::generate_route_list(App)));
         let folder = tempfile::tempdir().unwrap();
         for name in ["state", "run"] {
             std::fs::create_dir_all(folder.path().join(name)).unwrap();
@@ -124,7 +127,9 @@ impl World {
         let response = self.answer(caller, who, needs_setup, path, language).await;
         let status = response.status();
         let body = to_bytes(response.into_body(), 1 << 24).await.unwrap();
-        (status, String::from_utf8(body.to_vec()).unwrap())
+        // The markers that hydration looks for are no part of what a person reads.
+        let html = String::from_utf8(body.to_vec()).unwrap().replace("<!>", "");
+        (status, html)
     }
 
     async fn answer(&self, caller: Caller, who: Option<WhoAmI>, needs_setup: bool, path: &str, language: &str) -> Response {
