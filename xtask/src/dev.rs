@@ -8,7 +8,7 @@ use crate::build::{Profile, build};
 use crate::setup::{Scope, set_up};
 use crate::shell::{announce, command};
 
-const WATCHED: [&str; 7] = ["app/src", "server/src", "crates", "style", "public", "Cargo.toml", "Cargo.lock"];
+const WATCHED: [&str; 6] = ["app", "server", "crates", "style", "public", "Cargo.lock"];
 
 /// Builds, runs, watches, for ever.
 ///
@@ -17,7 +17,7 @@ const WATCHED: [&str; 7] = ["app/src", "server/src", "crates", "style", "public"
 pub fn dev(serve: &[String]) -> anyhow::Result<()> {
     set_up(Scope::Run)?;
     let mut seen = newest();
-    let mut child = Some(start(serve)?);
+    let mut child = Some(start(&build(Profile::Dev)?, serve)?);
     loop {
         // Polling needs no further crate and costs a few milliseconds a second.
         std::thread::sleep(Duration::from_millis(500));
@@ -28,17 +28,16 @@ pub fn dev(serve: &[String]) -> anyhow::Result<()> {
         seen = now;
         announce("a file changed: build again");
         match build(Profile::Dev) {
-            Ok(_) => {
+            Ok(binary) => {
                 end(child.take());
-                child = Some(start(serve)?);
+                child = Some(start(&binary, serve)?);
             }
             Err(error) => println!("{error:#}"),
         }
     }
 }
 
-fn start(serve: &[String]) -> anyhow::Result<Child> {
-    let binary = build(Profile::Dev)?;
+fn start(binary: &Path, serve: &[String]) -> anyhow::Result<Child> {
     Ok(command(&binary.to_string_lossy(), ["serve"]).args(serve).spawn()?)
 }
 

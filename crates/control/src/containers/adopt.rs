@@ -191,6 +191,10 @@ fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
     if news == News::Fresh && has_ended(&observed) {
         live.stat.learn(&unrecorded_end(live, clock));
     }
+    if news == News::Event && is_same_run(live, &observed) {
+        // Freezing is never told as an event: one that waited in the queue meanwhile knows less than the task.
+        observed.state = live.seen();
+    }
     match observed.state {
         ContainerState::Stopped | ContainerState::Error => {
             (live.stat.run, live.stat.started_at, live.stat.stopping) = (None, None, false);
@@ -210,6 +214,13 @@ fn is_stale(live: &Live, observed: &Observed, exits: &[ExitRecord], news: News) 
     let last = exits.last().map(|exit| exit.at);
     let is_overtaken = || last.is_some_and(|last| live.stat.started_at.is_some_and(|start| last < start));
     has_ended(observed) && (live.doing == Some(ContainerState::Starting) || news == News::Event && is_overtaken())
+}
+
+/// Whether both know one run, and differ at most in whether it is frozen.
+fn is_same_run(live: &Live, observed: &Observed) -> bool {
+    let runs = |state| matches!(state, ContainerState::Running | ContainerState::Frozen);
+    let known = live.observed.as_ref().filter(|known| runs(known.state) && known.pid == observed.pid);
+    runs(observed.state) && known.is_some()
 }
 
 fn has_ended(observed: &Observed) -> bool {
