@@ -14,7 +14,7 @@ use crate::{build, images};
 
 /// Kept between runs; the recipe's version stands in the name, so that a changed recipe makes a new one.
 const CACHE: &str = "/var/cache/berth-test";
-const RECIPE: &str = "vm-2";
+const RECIPE: &str = "vm-3";
 const GUEST_PACKAGES: &str = "linux-image-cloud-amd64,systemd-sysv,dbus,iproute2,nftables,iptables,dnsmasq-base,lxcfs,busybox-static,squashfs-tools,mmdebstrap,gpgv,strace,kmod,zstd,xz-utils,bzip2,procps,util-linux,uidmap";
 
 /// Tests of the smoke run: one of each layer, on the layout that the test host does not have.
@@ -31,7 +31,7 @@ mount -t tmpfs tmpfs /run
 mount -t cgroup2 -o nsdelegate cgroup2 /sys/fs/cgroup
 mount -o remount,rw /
 ip link set lo up
-modprobe -a overlay veth bridge nf_tables nft_chain_nat nft_masq nft_ct nft_reject_inet fuse loop squashfs 8021q tun
+modprobe -a overlay veth bridge nf_tables nft_chain_nat nft_masq nft_ct nft_reject_inet fuse loop squashfs 8021q tun ifb sch_tbf sch_ingress cls_u32 act_mirred
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
 mkdir -p /work
 mount /dev/vdb /work

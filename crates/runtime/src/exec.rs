@@ -40,7 +40,7 @@ pub struct Spawned {
 const NAMESPACES: i32 =
     libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWNET | libc::CLONE_NEWCGROUP;
 /// A guest's own file system could make an open hang: the shim must not hang with it.
-const PATIENCE_MS: i64 = 5000;
+const PATIENCE_MS: i64 = 10_000;
 
 /// Starts the command of `fields` (`arg`, `tty`, `user`, `cwd`, `env`, `cols`, `rows`).
 ///
@@ -110,7 +110,7 @@ fn follow(socket: &OwnedFd, spawned: &mut Spawned) -> Result<()> {
             if spawned.pid > 0 {
                 kill(spawned.pid);
             }
-            return Err(Error::failed(step, "the command was not executed within 5 s").hint("a file system inside the container may hang"));
+            return Err(Error::failed(step, "the command was not executed within 10 s").hint("a file system inside the container may hang"));
         }
         let Some((message, mut descriptors)) = protocol::receive(socket).at(step, "recvmsg()")? else {
             return if spawned.pid > 0 {
