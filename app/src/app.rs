@@ -126,9 +126,14 @@ fn start_in_browser(page: &PageContext, live: Live) {
     let (is_signed_in, build) = (page.who.is_some(), page.build.clone());
     Effect::new(move || {
         remember_zone();
-        if is_signed_in {
-            stream::open(live, build.clone());
+        live.taken_over.give_up_later();
+    });
+    Effect::new(move |is_open: Option<bool>| {
+        if is_open == Some(true) || !is_signed_in || !live.taken_over.is_whole() {
+            return is_open.unwrap_or(false);
         }
+        stream::open(live, build.clone());
+        true
     });
 }
 

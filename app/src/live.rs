@@ -13,9 +13,11 @@ use model::task::Task;
 
 pub mod metrics;
 pub mod stream;
+pub mod taken_over;
 
 use crate::api::containers::Listing;
 use metrics::{Feed, Meters};
+use taken_over::TakenOver;
 
 /// What the live badge says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,6 +97,7 @@ pub struct Live {
     pub resyncs: RwSignal<u32>,
     /// Milliseconds since the epoch; ticks every second in the browser.
     pub now_ms: RwSignal<i64>,
+    pub taken_over: TakenOver,
     feeds: RwSignal<BTreeMap<String, Feed>>,
     when_over: StoredValue<BTreeMap<TaskId, Callback<Task>>>,
     wants: StoredValue<metrics::Wants>,
@@ -113,6 +116,7 @@ impl Live {
             marks: RwSignal::default(),
             resyncs: RwSignal::new(0),
             now_ms: RwSignal::new(now_ms),
+            taken_over: TakenOver::default(),
             feeds: RwSignal::default(),
             when_over: StoredValue::default(),
             wants: StoredValue::default(),

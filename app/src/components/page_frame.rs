@@ -11,6 +11,7 @@ use super::error_note::ErrorNote;
 use crate::api::{self, ApiError, ApiResult};
 use crate::format::use_locale;
 use crate::i18n::frame::{LOADING, NOT_ALLOWED, NOT_ALLOWED_HINT};
+use crate::live::use_live;
 
 /// A page: its one `h1`, a line about its state beneath, actions on the end side, content below.
 #[component]
@@ -58,12 +59,14 @@ pub fn Loaded<T>(
 where
     T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static,
 {
+    let live = use_live();
     view! {
         <Transition fallback=|| view! { <Skeleton/> }>
             {move || {
                 let full = full.clone();
+                let region = live.taken_over.region(resource.into_future());
                 Suspend::new(async move {
-                    match resource.await {
+                    match region.await {
                         Ok(value) => full(value),
                         Err(error) => failed(error, resource),
                     }

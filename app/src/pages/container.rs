@@ -122,14 +122,15 @@ pub fn ContainerPage() -> impl IntoView {
 
 #[component]
 fn Fetched(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
-    let asked = name.clone();
+    let (asked, live) = (name.clone(), use_live());
     let found = Resource::new(move || asked.clone(), find);
     view! {
         <Transition fallback=|| view! { <Skeleton/> }>
             {move || {
                 let name = name.clone();
+                let region = live.taken_over.region(found.into_future());
                 Suspend::new(async move {
-                    match found.await {
+                    match region.await {
                         Ok(Found::Here(opened)) => view! { <Shown opened=*opened tab=tab/> }.into_any(),
                         Ok(Found::Absent(task)) => view! { <Absent name=name task=task.map(|task| *task)/> }.into_any(),
                         Err(error) => {

@@ -29,8 +29,10 @@ pub fn TaskPage(id: TaskId) -> impl IntoView {
     let task = Resource::new(move || live.resyncs.get(), move |_| functions::show(id));
     view! {
         <Transition fallback=|| view! { <Skeleton/> }>
-            {move || Suspend::new(async move {
-                match task.await {
+            {move || {
+                let region = live.taken_over.region(task.into_future());
+                Suspend::new(async move {
+                match region.await {
                     Ok(task) => view! { <Followed task=task/> }.into_any(),
                     Err(error) if error.code() == ErrorCode::NotFound => view! { <NoSuchTask/> }.into_any(),
                     Err(error) => {
@@ -39,7 +41,7 @@ pub fn TaskPage(id: TaskId) -> impl IntoView {
                         view! { <PageFrame title=title><ErrorNote error=error on_retry=move |()| task.refetch()/></PageFrame> }.into_any()
                     }
                 }
-            })}
+            })}}
         </Transition>
     }
 }

@@ -12,6 +12,7 @@ use crate::format::use_locale;
 use crate::i18n::frame::{PHASE_WORK, SOURCES};
 use crate::i18n::reasons::said;
 use crate::i18n::{supply as text, upkeep};
+use crate::live::use_live;
 use crate::page_context::use_may;
 
 /// Reads all sources; the list follows when the task is over.
@@ -58,7 +59,7 @@ pub fn Actions(shelf: Shelf) -> impl IntoView {
 /// A line for each source whose last refresh failed; what the others offer stays usable.
 #[component]
 pub fn Troubles(shelf: Shelf) -> impl IntoView {
-    let locale = use_locale();
+    let (locale, live) = (use_locale(), use_live());
     let sources = Resource::new(move || shelf.outcomes.get(), |_| functions::list());
     let line = move |(name, why): (String, String)| {
         let words = locale.fill(upkeep::FAILED_ON, &[("name", &name), ("why", &why)]);
@@ -66,12 +67,14 @@ pub fn Troubles(shelf: Shelf) -> impl IntoView {
     };
     view! {
         <Transition fallback=|| ()>
-            {move || Suspend::new(async move {
+            {move || {
+                let region = live.taken_over.region(sources.into_future());
+                Suspend::new(async move {
                 // That the sources cannot be asked is said where the templates should be.
-                let sources = sources.await.unwrap_or_default();
+                let sources = region.await.unwrap_or_default();
                 let failed = sources.into_iter().filter_map(|source| source.last_error.map(|why| (source.name.to_string(), why)));
                 failed.map(line).collect_view()
-            })}
+            })}}
         </Transition>
     }
 }
