@@ -32,16 +32,17 @@ pub fn TaskPage(id: TaskId) -> impl IntoView {
             {move || {
                 let region = live.taken_over.region(task.into_future());
                 Suspend::new(async move {
-                match region.await {
-                    Ok(task) => view! { <Followed task=task/> }.into_any(),
-                    Err(error) if error.code() == ErrorCode::NotFound => view! { <NoSuchTask/> }.into_any(),
-                    Err(error) => {
-                        api::set_status(error.code());
-                        let title = locale.t(TASKS).to_owned();
-                        view! { <PageFrame title=title><ErrorNote error=error on_retry=move |()| task.refetch()/></PageFrame> }.into_any()
+                    match region.await {
+                        Ok(task) => view! { <Followed task=task/> }.into_any(),
+                        Err(error) if error.code() == ErrorCode::NotFound => view! { <NoSuchTask/> }.into_any(),
+                        Err(error) => {
+                            api::set_status(error.code());
+                            let title = locale.t(TASKS).to_owned();
+                            view! { <PageFrame title=title><ErrorNote error=error on_retry=move |()| task.refetch()/></PageFrame> }.into_any()
+                        }
                     }
-                }
-            })}}
+                })
+            }}
         </Transition>
     }
 }

@@ -70,11 +70,12 @@ pub fn Troubles(shelf: Shelf) -> impl IntoView {
             {move || {
                 let region = live.taken_over.region(sources.into_future());
                 Suspend::new(async move {
-                // That the sources cannot be asked is said where the templates should be.
-                let sources = region.await.unwrap_or_default();
-                let failed = sources.into_iter().filter_map(|source| source.last_error.map(|why| (source.name.to_string(), why)));
-                failed.map(line).collect_view()
-            })}}
+                    // That the sources cannot be asked is said where the templates should be.
+                    let sources = region.await.unwrap_or_default();
+                    let failed = sources.into_iter().filter_map(|source| source.last_error.map(|why| (source.name.to_string(), why)));
+                    failed.map(line).collect_view()
+                })
+            }}
         </Transition>
     }
 }
