@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use model::engine::{NetworkNic, NetworkPlan};
 use runtime::cgroup::{Layout, layout};
 use runtime::net::{apply, bridge, docker, firewall, subnet, veth};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const CLOSED: u16 = 8443;
@@ -311,9 +313,11 @@ fn a_console_that_comes_back_finds_its_dnsmasq() {
                 .any(|part| part == b"10.213.4.7")
         });
         let second = host.dnsmasq();
-        let pid = rustix::process::Pid::from_raw(i32::try_from(second).expect("a pid")).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it is ours");
-        eventually("it is gone", || !Path::new(&format!("/proc/{second}/exe")).exists());
+        let pid = Pid::from_raw(i32::try_from(second).expect("a pid")).expect("a pid");
+        // Its pidfd tells the end; /proc shows no executable a moment before.
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).expect("it runs");
+        pidfd_send_signal(&pidfd, Signal::KILL).expect("it is ours");
+        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).expect("it ends");
         host.apply();
         assert_ne!(host.dnsmasq(), second);
     }
