@@ -121,19 +121,14 @@ fn escape(text: &str) -> String {
         .collect()
 }
 
-/// Effects run in the browser alone: opens the event stream and tells the server the visitor's zone.
+/// Effects run in the browser alone, once all of the page is taken over: opens the event stream and tells the server the visitor's zone.
 fn start_in_browser(page: &PageContext, live: Live) {
     let (is_signed_in, build) = (page.who.is_some(), page.build.clone());
     Effect::new(move || {
         remember_zone();
-        live.taken_over.give_up_later();
-    });
-    Effect::new(move |is_open: Option<bool>| {
-        if is_open == Some(true) || !is_signed_in || !live.taken_over.is_whole() {
-            return is_open.unwrap_or(false);
+        if is_signed_in {
+            stream::open(live, build.clone());
         }
-        stream::open(live, build.clone());
-        true
     });
 }
 

@@ -13,11 +13,9 @@ use model::task::Task;
 
 pub mod metrics;
 pub mod stream;
-pub mod taken_over;
 
 use crate::api::containers::Listing;
 use metrics::{Feed, Meters};
-use taken_over::TakenOver;
 
 /// What the live badge says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,7 +95,6 @@ pub struct Live {
     pub resyncs: RwSignal<u32>,
     /// Milliseconds since the epoch; ticks every second in the browser.
     pub now_ms: RwSignal<i64>,
-    pub taken_over: TakenOver,
     feeds: RwSignal<BTreeMap<String, Feed>>,
     when_over: StoredValue<BTreeMap<TaskId, Callback<Task>>>,
     wants: StoredValue<metrics::Wants>,
@@ -116,7 +113,6 @@ impl Live {
             marks: RwSignal::default(),
             resyncs: RwSignal::new(0),
             now_ms: RwSignal::new(now_ms),
-            taken_over: TakenOver::default(),
             feeds: RwSignal::default(),
             when_over: StoredValue::default(),
             wants: StoredValue::default(),
@@ -220,11 +216,12 @@ impl Live {
         })
     }
 
-    /// Whether a task of such a kind is under way.
+    /// Whether a task of such a kind is under way. Nothing is before the stream is open: what one region of the page fetched
+    /// must not change how another is drawn, since server and browser do not draw them in the same order.
     #[must_use]
     pub fn is_doing(self, is_of_kind: fn(&str) -> bool) -> Memo<bool> {
         let is_under_way = move |task: &ArcRwSignal<Task>| task.with(|task| !task.state.is_over() && is_of_kind(&task.kind));
-        Memo::new(move |_| self.tasks.with(|tasks| tasks.values().any(is_under_way)))
+        Memo::new(move |_| self.badge.get() != Badge::Connecting && self.tasks.with(|tasks| tasks.values().any(is_under_way)))
     }
 
     /// The newest task on a target of which this holds, tracked.
@@ -370,6 +367,8 @@ mod tests {
             live.seed_task(task(1, "container.start", TaskState::Done));
             assert_eq!(outcomes.get_untracked(), before);
             live.seed_task(task(2, "source.refresh", TaskState::Running));
+            assert!(!is_reading.get_untracked());
+            live.badge.set(Badge::Live);
             assert!(is_reading.get_untracked());
             assert_eq!(live.unfinished().len(), 1);
             live.seed_task(task(2, "source.refresh", TaskState::Failed));

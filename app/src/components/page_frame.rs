@@ -11,7 +11,6 @@ use super::error_note::ErrorNote;
 use crate::api::{self, ApiError, ApiResult};
 use crate::format::use_locale;
 use crate::i18n::frame::{LOADING, NOT_ALLOWED, NOT_ALLOWED_HINT};
-use crate::live::use_live;
 
 /// A page: its one `h1`, a line about its state beneath, actions on the end side, content below.
 #[component]
@@ -59,21 +58,30 @@ pub fn Loaded<T>(
 where
     T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static,
 {
-    let live = use_live();
     view! {
         <Transition fallback=|| view! { <Skeleton/> }>
             {move || {
                 let full = full.clone();
-                let region = live.taken_over.region(resource.into_future());
-                Suspend::new(async move {
-                    match region.await {
-                        Ok(value) => full(value),
-                        Err(error) => failed(error, resource),
-                    }
+                drawn_once(resource, move |found| match found {
+                    Ok(value) => full(value),
+                    Err(error) => failed(error, resource),
                 })
             }}
         </Transition>
     }
+}
+
+/// What was fetched, inside a `Transition`. The server asks each view what it waits for before it writes it; a view that were
+/// made for the question would fetch what it holds twice, and the browser would take over what the second answer drew with
+/// the first in its hands.
+pub fn drawn_once<T, V>(resource: Resource<T>, draw: impl FnOnce(T) -> V + Send + 'static) -> Suspend<Unsuspend<V>>
+where
+    T: Clone + Send + Sync + 'static,
+{
+    Suspend::new(async move {
+        let found = resource.await;
+        Unsuspend::new(move || draw(found))
+    })
 }
 
 fn failed<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static>(error: ApiError, resource: Resource<ApiResult<T>>) -> AnyView {

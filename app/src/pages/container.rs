@@ -10,7 +10,7 @@ use crate::api::containers::{self as functions, Opened};
 use crate::api::{self, ApiResult};
 use crate::components::button::LinkButton;
 use crate::components::error_note::ErrorNote;
-use crate::components::page_frame::{Empty, NotPermitted, PageFrame, Skeleton};
+use crate::components::page_frame::{Empty, NotPermitted, PageFrame, Skeleton, drawn_once};
 use crate::format::use_locale;
 use crate::i18n::Text;
 use crate::i18n::containers as text;
@@ -122,21 +122,18 @@ pub fn ContainerPage() -> impl IntoView {
 
 #[component]
 fn Fetched(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
-    let (asked, live) = (name.clone(), use_live());
+    let asked = name.clone();
     let found = Resource::new(move || asked.clone(), find);
     view! {
         <Transition fallback=|| view! { <Skeleton/> }>
             {move || {
                 let name = name.clone();
-                let region = live.taken_over.region(found.into_future());
-                Suspend::new(async move {
-                    match region.await {
-                        Ok(Found::Here(opened)) => view! { <Shown opened=*opened tab=tab/> }.into_any(),
-                        Ok(Found::Absent(task)) => view! { <Absent name=name task=task.map(|task| *task)/> }.into_any(),
-                        Err(error) => {
-                            api::set_status(error.code());
-                            view! { <PageFrame title=name><ErrorNote error=error on_retry=move |()| found.refetch()/></PageFrame> }.into_any()
-                        }
+                drawn_once(found, move |answer| match answer {
+                    Ok(Found::Here(opened)) => view! { <Shown opened=*opened tab=tab/> }.into_any(),
+                    Ok(Found::Absent(task)) => view! { <Absent name=name task=task.map(|task| *task)/> }.into_any(),
+                    Err(error) => {
+                        api::set_status(error.code());
+                        view! { <PageFrame title=name><ErrorNote error=error on_retry=move |()| found.refetch()/></PageFrame> }.into_any()
                     }
                 })
             }}

@@ -64,6 +64,22 @@ async fn scripts_of_a_page_carry_the_nonce_of_its_answer() {
     assert_ne!(nonce(header(&again, "content-security-policy")), own, "each answer has its own");
 }
 
+/// What a page carries for the browser must be what it was drawn from: a region that is drawn twice fetches twice.
+#[tokio::test]
+async fn what_a_page_shows_is_fetched_once() {
+    let console = Console::start();
+    console.set_up().await;
+    let cookie = console.cookie().await;
+    // The overview: list and host, findings, offers, tasks, curves.
+    for (path, fetched) in [("/", 5), ("/containers", 1), ("/tasks", 1), ("/templates", 2), ("/sources", 1), ("/account", 3)] {
+        let answer = console.ask("GET", path).header("cookie", &cookie).send().await.unwrap();
+        let text = answer.text().await.unwrap();
+        let (_, rest) = text.split_once("__PENDING_RESOURCES=[").expect("a page carries what it fetched");
+        let ids: Vec<&str> = rest.split_once(']').unwrap().0.split(',').filter(|id| !id.is_empty()).collect();
+        assert_eq!(ids.len(), fetched, "{path}: {ids:?}");
+    }
+}
+
 #[tokio::test]
 async fn the_cookie_is_out_of_reach_for_scripts_and_other_sites() {
     let console = Console::start();

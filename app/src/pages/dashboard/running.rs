@@ -26,17 +26,10 @@ pub fn RunningTasks() -> impl IntoView {
 #[component]
 fn Running(tasks: Vec<Task>) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
-    let first: Vec<_> = tasks.iter().filter(|task| !task.state.is_over()).map(|task| task.id).collect();
     for task in tasks {
         live.seed_task(task);
     }
-    // Until the page is taken over it looks as the server drew it, whatever has ended meanwhile.
-    let is_drawn = RwSignal::new(false);
-    Effect::new(move || is_drawn.set(true));
     let running = Memo::new(move |_| {
-        if !is_drawn.get() {
-            return first.clone();
-        }
         live.tasks.with(|tasks| {
             tasks
                 .values()

@@ -12,7 +12,7 @@ use crate::components::copy::Copyable;
 use crate::components::error_note::ErrorNote;
 use crate::components::icon::{Glyph, Icon};
 use crate::components::moment::{Ago, Since};
-use crate::components::page_frame::{Empty, PageFrame, Skeleton};
+use crate::components::page_frame::{Empty, PageFrame, Skeleton, drawn_once};
 use crate::components::task_progress::{TaskProgress, kind, state};
 use crate::components::toast::use_toasts;
 use crate::format::use_locale;
@@ -29,20 +29,15 @@ pub fn TaskPage(id: TaskId) -> impl IntoView {
     let task = Resource::new(move || live.resyncs.get(), move |_| functions::show(id));
     view! {
         <Transition fallback=|| view! { <Skeleton/> }>
-            {move || {
-                let region = live.taken_over.region(task.into_future());
-                Suspend::new(async move {
-                    match region.await {
-                        Ok(task) => view! { <Followed task=task/> }.into_any(),
-                        Err(error) if error.code() == ErrorCode::NotFound => view! { <NoSuchTask/> }.into_any(),
-                        Err(error) => {
-                            api::set_status(error.code());
-                            let title = locale.t(TASKS).to_owned();
-                            view! { <PageFrame title=title><ErrorNote error=error on_retry=move |()| task.refetch()/></PageFrame> }.into_any()
-                        }
-                    }
-                })
-            }}
+            {move || drawn_once(task, move |answer| match answer {
+                Ok(task) => view! { <Followed task=task/> }.into_any(),
+                Err(error) if error.code() == ErrorCode::NotFound => view! { <NoSuchTask/> }.into_any(),
+                Err(error) => {
+                    api::set_status(error.code());
+                    let title = locale.t(TASKS).to_owned();
+                    view! { <PageFrame title=title><ErrorNote error=error on_retry=move |()| task.refetch()/></PageFrame> }.into_any()
+                }
+            })}
         </Transition>
     }
 }

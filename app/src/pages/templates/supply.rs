@@ -8,11 +8,11 @@ use super::Shelf;
 use crate::api::sources as functions;
 use crate::components::button::{Button, LinkButton, Tone};
 use crate::components::icon::{Glyph, Icon};
+use crate::components::page_frame::drawn_once;
 use crate::format::use_locale;
 use crate::i18n::frame::{PHASE_WORK, SOURCES};
 use crate::i18n::reasons::said;
 use crate::i18n::{supply as text, upkeep};
-use crate::live::use_live;
 use crate::page_context::use_may;
 
 /// Reads all sources; the list follows when the task is over.
@@ -59,7 +59,7 @@ pub fn Actions(shelf: Shelf) -> impl IntoView {
 /// A line for each source whose last refresh failed; what the others offer stays usable.
 #[component]
 pub fn Troubles(shelf: Shelf) -> impl IntoView {
-    let (locale, live) = (use_locale(), use_live());
+    let locale = use_locale();
     let sources = Resource::new(move || shelf.outcomes.get(), |_| functions::list());
     let line = move |(name, why): (String, String)| {
         let words = locale.fill(upkeep::FAILED_ON, &[("name", &name), ("why", &why)]);
@@ -67,15 +67,11 @@ pub fn Troubles(shelf: Shelf) -> impl IntoView {
     };
     view! {
         <Transition fallback=|| ()>
-            {move || {
-                let region = live.taken_over.region(sources.into_future());
-                Suspend::new(async move {
-                    // That the sources cannot be asked is said where the templates should be.
-                    let sources = region.await.unwrap_or_default();
-                    let failed = sources.into_iter().filter_map(|source| source.last_error.map(|why| (source.name.to_string(), why)));
-                    failed.map(line).collect_view()
-                })
-            }}
+            {move || drawn_once(sources, move |sources| {
+                // That the sources cannot be asked is said where the templates should be.
+                let failed = sources.unwrap_or_default().into_iter().filter_map(|source| source.last_error.map(|why| (source.name.to_string(), why)));
+                failed.map(line).collect_view()
+            })}
         </Transition>
     }
 }
