@@ -9,6 +9,7 @@ pub mod layout;
 pub mod limits;
 pub mod oom;
 pub mod parse;
+mod setting;
 
 pub(crate) use file::reread;
 pub use group::Group;

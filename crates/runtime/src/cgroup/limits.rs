@@ -8,30 +8,21 @@ use model::limits::{DEFAULT_CPU_WEIGHT, format_cpu_list, parse_cpu_list};
 use super::file;
 use super::group::Group;
 use super::layout::Mode;
+use super::setting::Setting;
 use crate::error::{Error, Result};
 
 /// cpu.cfs_period_us and the second number of cpu.max.
 const PERIOD_USEC: u64 = 100_000;
-/// A throttle rule that nothing reaches: without a rule version 1 counts no bytes.
-const NO_THROTTLE: u64 = 100_000_000_000;
 
-/// One write: controller, file, value.
+/// One write, and whether a host that cannot do it can still run the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Write {
-    controller: &'static str,
-    file: &'static str,
-    value: String,
-    /// Whether a host without the file can still run the container.
+    setting: Setting,
     is_needed: bool,
 }
 
-fn write(controller: &'static str, file: &'static str, value: impl std::fmt::Display, is_needed: bool) -> Write {
-    Write {
-        controller,
-        file,
-        value: value.to_string(),
-        is_needed,
-    }
+fn write(setting: Setting, is_needed: bool) -> Write {
+    Write { setting, is_needed }
 }
 
 /// The CPUs of a container: those it asked for; else, with a quota, as many as that needs, where the fewest others are;
@@ -57,10 +48,6 @@ pub fn cpus(limits: &Limits, online: &[u32], others: &[Vec<u32>]) -> Vec<u32> {
 pub fn cpus_of(group: &Group) -> Option<Vec<u32>> {
     let place = group.v1("cpuset").or(group.unified.as_ref().map(AsFd::as_fd))?;
     parse_cpu_list(file::read(place, "cpuset.cpus").ok()?.trim()).ok()
-}
-
-fn or_max(value: Option<u64>) -> String {
-    value.map_or_else(|| "max".to_owned(), |value| value.to_string())
 }
 
 fn quota_usec(cpus: f64) -> u64 {
@@ -108,39 +95,47 @@ impl Wish<'_> {
     }
 }
 
-fn writes_v2(wish: &Wish<'_>) -> Vec<Write> {
+/// What both versions have.
+fn writes_of_both(wish: &Wish<'_>) -> Vec<Write> {
     let limits = wish.limits;
-    let quota = limits
-        .cpus
-        .map_or_else(|| format!("max {PERIOD_USEC}"), |cpus| format!("{} {PERIOD_USEC}", quota_usec(cpus)));
-    let mut writes = vec![
-        write("cpu", "cpu.max", quota, wish.concerns(|limits| limits.cpus.is_some())),
-        write("cpu", "cpu.weight", limits.cpu_weight.unwrap_or(DEFAULT_CPU_WEIGHT), wish.concerns(has_weight)),
-        write("cpuset", "cpuset.cpus", format_cpu_list(wish.cpus), wish.concerns(has_cpus)),
+    vec![
+        write(Setting::Cpus(format_cpu_list(wish.cpus)), wish.concerns(has_cpus)),
         write(
-            "memory",
-            "memory.max",
-            or_max(limits.memory_bytes),
-            wish.concerns(|limits| limits.memory_bytes.is_some()),
-        ),
-        write(
-            "memory",
-            "memory.high",
-            or_max(limits.memory_high_bytes),
+            Setting::High(limits.memory_high_bytes),
             wish.concerns(|limits| limits.memory_high_bytes.is_some()),
         ),
-        write(
-            "memory",
-            "memory.swap.max",
-            or_max(limits.swap_bytes),
-            wish.concerns(|limits| limits.swap_bytes.is_some()),
-        ),
-        write("pids", "pids.max", or_max(limits.pids), wish.concerns(|limits| limits.pids.is_some())),
+        write(Setting::Pids(limits.pids), wish.concerns(|limits| limits.pids.is_some())),
+    ]
+}
+
+fn quota(wish: &Wish<'_>) -> Write {
+    let quota = Setting::Quota {
+        usec: wish.limits.cpus.map(quota_usec),
+        period_usec: PERIOD_USEC,
+    };
+    write(quota, wish.concerns(|limits| limits.cpus.is_some()))
+}
+
+fn throttles(wish: &Wish<'_>) -> Vec<Write> {
+    let Some(disk) = wish.disk else { return Vec::new() };
+    let (read, written) = (wish.limits.io_read_bps, wish.limits.io_write_bps);
+    vec![
+        write(Setting::Read { disk, bps: read }, wish.concerns(|limits| limits.io_read_bps.is_some())),
+        write(Setting::Written { disk, bps: written }, wish.concerns(|limits| limits.io_write_bps.is_some())),
+    ]
+}
+
+fn writes_v2(wish: &Wish<'_>) -> Vec<Write> {
+    let limits = wish.limits;
+    let weight = Setting::Weight(limits.cpu_weight.unwrap_or(DEFAULT_CPU_WEIGHT).into());
+    let mut writes = vec![
+        quota(wish),
+        write(weight, wish.concerns(has_weight)),
+        write(Setting::Memory(limits.memory_bytes), wish.concerns(|limits| limits.memory_bytes.is_some())),
+        write(Setting::Swap(limits.swap_bytes), wish.concerns(|limits| limits.swap_bytes.is_some())),
     ];
-    if let Some((major, minor)) = wish.disk {
-        let value = format!("{major}:{minor} rbps={} wbps={}", or_max(limits.io_read_bps), or_max(limits.io_write_bps));
-        writes.push(write("io", "io.max", value, wish.concerns(has_rates)));
-    }
+    writes.extend(writes_of_both(wish));
+    writes.extend(throttles(wish));
     writes
 }
 
@@ -153,46 +148,22 @@ fn has_cpus(limits: &Limits) -> bool {
     limits.cpuset.is_some() || limits.cpus.is_some()
 }
 
-fn has_rates(limits: &Limits) -> bool {
-    limits.io_read_bps.is_some() || limits.io_write_bps.is_some()
-}
-
 /// Memory and memory+swap must be written in the order that keeps the second at least as large as the first at each moment.
 fn writes_v1(wish: &Wish<'_>, memory_shrinks: bool) -> Vec<Write> {
     let limits = wish.limits;
-    let unlimited = |value: Option<u64>| value.map_or_else(|| "-1".to_owned(), |value| value.to_string());
     let both = |limits: &Limits| limits.memory_bytes.zip(limits.swap_bytes).map(|(memory, swap)| memory.saturating_add(swap));
-    let has_memory = wish.concerns(|limits| limits.memory_bytes.is_some());
-    let memory = write("memory", "memory.limit_in_bytes", unlimited(limits.memory_bytes), has_memory);
-    let has_both = wish.concerns(|limits| both(limits).is_some());
-    let with_swap = write("memory", "memory.memsw.limit_in_bytes", unlimited(both(limits)), has_both);
+    let memory = write(Setting::Memory(limits.memory_bytes), wish.concerns(|limits| limits.memory_bytes.is_some()));
+    let with_swap = write(Setting::Swap(both(limits)), wish.concerns(|limits| both(limits).is_some()));
     let shares = u64::from(limits.cpu_weight.unwrap_or(DEFAULT_CPU_WEIGHT)) * 1024 / u64::from(DEFAULT_CPU_WEIGHT);
-    let quota = limits.cpus.map_or_else(|| "-1".to_owned(), |cpus| quota_usec(cpus).to_string());
     let has_quota = wish.concerns(|limits| limits.cpus.is_some());
     let mut writes = vec![
-        write("cpu", "cpu.shares", shares.clamp(2, 262_144), wish.concerns(has_weight)),
-        write("cpu", "cpu.cfs_period_us", PERIOD_USEC, has_quota),
-        write("cpu", "cpu.cfs_quota_us", quota, has_quota),
-        write("cpuset", "cpuset.cpus", format_cpu_list(wish.cpus), wish.concerns(has_cpus)),
-        write(
-            "memory",
-            "memory.soft_limit_in_bytes",
-            unlimited(limits.memory_high_bytes),
-            wish.concerns(|limits| limits.memory_high_bytes.is_some()),
-        ),
-        write("pids", "pids.max", or_max(limits.pids), wish.concerns(|limits| limits.pids.is_some())),
+        write(Setting::Weight(shares.clamp(2, 262_144)), wish.concerns(has_weight)),
+        write(Setting::Period { usec: PERIOD_USEC }, has_quota),
+        quota(wish),
     ];
+    writes.extend(writes_of_both(wish));
     writes.extend(if memory_shrinks { [memory, with_swap] } else { [with_swap, memory] });
-    if let Some((major, minor)) = wish.disk {
-        let read = wish.concerns(|limits| limits.io_read_bps.is_some());
-        let written = wish.concerns(|limits| limits.io_write_bps.is_some());
-        for (file, bps, is_needed) in [
-            ("blkio.throttle.read_bps_device", limits.io_read_bps, read),
-            ("blkio.throttle.write_bps_device", limits.io_write_bps, written),
-        ] {
-            writes.push(write("blkio", file, format!("{major}:{minor} {}", bps.unwrap_or(NO_THROTTLE)), is_needed));
-        }
-    }
+    writes.extend(throttles(wish));
     writes
 }
 
@@ -211,12 +182,12 @@ pub fn apply(group: &Group, limits: &Limits, before: Option<&Limits>, cpus: &[u3
         Mode::V2 => writes_v2(&wish),
         Mode::Hybrid | Mode::V1 => writes_v1(&wish, memory_shrinks),
     };
-    let mut undo: Vec<(BorrowedFd<'_>, &'static str, String)> = Vec::new();
+    let mut undo: Vec<Undo<'_>> = Vec::new();
     for write in &plan {
         if let Err(error) = put_everywhere(group, write, &mut undo) {
-            for (place, name, old) in undo.into_iter().rev() {
+            for step in undo.into_iter().rev() {
                 // Best effort: the error that is told is the first one.
-                drop(file::write(place, name, old.trim()));
+                drop(step.put_back(group.mode == Mode::V2));
             }
             return Err(error);
         }
@@ -224,45 +195,63 @@ pub fn apply(group: &Group, limits: &Limits, before: Option<&Limits>, cpus: &[u3
     Ok(())
 }
 
-fn put_everywhere<'a>(group: &'a Group, write: &Write, undo: &mut Vec<(BorrowedFd<'a>, &'static str, String)>) -> Result<()> {
-    let places: Vec<BorrowedFd<'a>> = if group.mode == Mode::V2 {
+/// What a file said before.
+struct Undo<'a> {
+    place: BorrowedFd<'a>,
+    setting: Setting,
+    old: String,
+}
+
+impl Undo<'_> {
+    fn put_back(&self, is_v2: bool) -> std::io::Result<()> {
+        match (self.old.trim(), self.setting.lifted()) {
+            ("", Some(lifted)) => lifted.put(self.place, is_v2),
+            (old, _) => file::write(self.place, self.setting.file(is_v2), old),
+        }
+    }
+}
+
+fn put_everywhere<'a>(group: &'a Group, write: &Write, undo: &mut Vec<Undo<'a>>) -> Result<()> {
+    let is_v2 = group.mode == Mode::V2;
+    let places: Vec<BorrowedFd<'a>> = if is_v2 {
         group.limited().collect()
     } else {
-        group.v1(write.controller).into_iter().collect()
+        group.v1(write.setting.controller(false)).into_iter().collect()
     };
     if places.is_empty() && write.is_needed {
-        return Err(absent(write));
+        return Err(absent(write, is_v2));
     }
     for place in places {
-        let old = file::read(place, write.file).unwrap_or_default();
-        put(place, write)?;
-        undo.push((place, write.file, old));
+        let old = match file::read(place, write.setting.file(is_v2)) {
+            // A file that this kernel lacks matters only when its limit was asked for.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !write.is_needed => continue,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(absent(write, is_v2)),
+            read => read.unwrap_or_default(),
+        };
+        put(place, write, is_v2)?;
+        let setting = write.setting.clone();
+        undo.push(Undo { place, setting, old });
     }
     Ok(())
 }
 
-fn absent(write: &Write) -> Error {
-    let error = Error::unsupported("set the limits", format!("this host has no {}", write.file));
-    error.hint(format!("the kernel's {} controller is not available here", write.controller))
+fn absent(write: &Write, is_v2: bool) -> Error {
+    let error = Error::unsupported("set the limits", format!("this host has no {}", write.setting.file(is_v2)));
+    error.hint(format!("the kernel's {} controller is not available here", write.setting.controller(is_v2)))
 }
 
-fn put(place: BorrowedFd<'_>, write: &Write) -> Result<()> {
+fn put(place: BorrowedFd<'_>, write: &Write, is_v2: bool) -> Result<()> {
     let step = "set the limits";
-    match file::write(place, write.file, &write.value) {
+    let setting = &write.setting;
+    let call = || format!("write({:?}, {:?})", setting.file(is_v2), setting.text(is_v2));
+    match setting.put(place, is_v2) {
         Ok(()) => Ok(()),
-        // A file that this kernel lacks matters only when its limit was asked for.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !write.is_needed => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(absent(write)),
-        Err(error) if error.raw_os_error() == Some(libc::EBUSY) && write.controller == "memory" => {
-            Err(Error::conflict(step, format!("write({:?}, {:?}) = {error}", write.file, write.value))
-                .hint("the container uses more than that now; stop something in it first"))
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) && setting.controller(is_v2) == "memory" => {
+            Err(Error::conflict(step, format!("{} = {error}", call())).hint("the container uses more than that now; stop something in it first"))
         }
         // The default of a weight or a throttle that this host does not accept changes nothing.
         Err(_) if !write.is_needed => Ok(()),
-        Err(error) => {
-            let found = Error::io(step, &format!("write({:?}, {:?})", write.file, write.value), error);
-            Err(found.hint("the value must fit this host: its CPUs, its memory, its devices"))
-        }
+        Err(error) => Err(Error::io(step, &call(), error).hint("the value must fit this host: its CPUs, its memory, its devices")),
     }
 }
 
@@ -270,8 +259,10 @@ fn put(place: BorrowedFd<'_>, write: &Write) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn find(writes: &[Write], file: &str) -> String {
-        writes.iter().find(|write| write.file == file).unwrap().value.clone()
+    /// What a list of version 2, or of version 1, writes into a file.
+    fn find(writes: &[Write], is_v2: bool, file: &str) -> String {
+        let found = writes.iter().map(|write| &write.setting).filter(|setting| setting.file(is_v2) == file);
+        found.map(|setting| setting.text(is_v2)).collect::<Vec<_>>().join("; ")
     }
 
     fn wish(limits: &Limits) -> Wish<'_> {
@@ -300,11 +291,13 @@ mod tests {
         );
         let needed = |limits, before| {
             let wish = Wish { before, ..wish(limits) };
-            let writes = writes_v2(&wish).into_iter().chain(writes_v1(&wish, false));
-            writes.filter(|write| write.is_needed).map(|write| write.file).collect::<Vec<_>>()
+            let both = [(true, writes_v2(&wish)), (false, writes_v1(&wish, false))];
+            let needed = both.into_iter().flat_map(|(is_v2, writes)| writes.into_iter().map(move |write| (is_v2, write)));
+            let needed = needed.filter(|(_, write)| write.is_needed);
+            needed.map(|(is_v2, write)| write.setting.file(is_v2)).collect::<Vec<_>>()
         };
         assert_eq!(needed(&none, None), ["pids.max", "pids.max"]);
-        assert_eq!(needed(&all, None).len(), 18);
+        assert_eq!(needed(&all, None).len(), 19);
         assert_eq!(needed(&none, Some(&all)), needed(&all, None));
     }
 
@@ -333,21 +326,21 @@ mod tests {
             ..Limits::default()
         };
         let writes = writes_v2(&wish(&limits));
-        assert_eq!(find(&writes, "cpu.max"), "10000 100000");
-        assert_eq!(find(&writes, "cpu.weight"), "10");
+        assert_eq!(find(&writes, true, "cpu.max"), "10000 100000");
+        assert_eq!(find(&writes, true, "cpu.weight"), "10");
         let writes = writes_v1(&wish(&limits), false);
-        assert_eq!(find(&writes, "cpu.cfs_quota_us"), "10000");
-        assert_eq!(find(&writes, "cpu.shares"), "102");
+        assert_eq!(find(&writes, false, "cpu.cfs_quota_us"), "10000");
+        assert_eq!(find(&writes, false, "cpu.shares"), "102");
     }
 
     #[test]
     fn unset_means_unlimited_and_the_usual_weight() {
         let limits = Limits::default();
         let writes = writes_v2(&wish(&limits));
-        assert_eq!(find(&writes, "cpu.max"), "max 100000");
-        assert_eq!(find(&writes, "memory.high"), "max");
-        assert_eq!(find(&writes, "io.max"), "8:0 rbps=max wbps=max");
-        assert_eq!(find(&writes_v1(&wish(&limits), false), "cpu.shares"), "1024");
+        assert_eq!(find(&writes, true, "cpu.max"), "max 100000");
+        assert_eq!(find(&writes, true, "memory.high"), "max");
+        assert_eq!(find(&writes, true, "io.max"), "8:0 rbps=18446744073709551615; 8:0 wbps=18446744073709551615");
+        assert_eq!(find(&writes_v1(&wish(&limits), false), false, "cpu.shares"), "1024");
     }
 
     #[test]
@@ -360,7 +353,7 @@ mod tests {
         let order = |shrinks| {
             writes_v1(&wish(&limits), shrinks)
                 .iter()
-                .map(|write| write.file)
+                .map(|write| write.setting.file(false))
                 .filter(|file| file.ends_with("limit_in_bytes") && !file.contains("soft"))
                 .collect::<Vec<_>>()
         };
