@@ -1,14 +1,27 @@
 //! Measures Berth beside runc, LXC and Incus, interleaved in one run on this machine, and writes docs/benchmarks.md.
 
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::build::{self, Profile};
 use crate::setup::{Scope, set_up};
 use crate::shell::{announce, command, read};
 use crate::{images, static_server};
+use document::Findings;
+use stopwatch::{Stopwatch, Trace};
 
 mod berth;
+mod document;
 mod peers;
+mod socket;
+mod stopwatch;
+mod usage;
+
+const DOCUMENT: &str = "docs/benchmarks.md";
+/// Running containers in the part that looks at what many of them cost.
+const MANY: u32 = 100;
+/// Before each step, because a cold start is what a person's single click gets.
+const QUIET: Duration = Duration::from_millis(300);
 
 /// One thing that is measured, in milliseconds, oldest first.
 #[derive(Debug)]
@@ -18,13 +31,26 @@ pub struct Measure {
     pub ms: Vec<f64>,
 }
 
-/// One thing that is measured; takes the round's number.
-pub type Verb = Box<dyn FnMut(u32) -> anyhow::Result<()>>;
+/// One step of a round; it marks on the stopwatch what counts.
+pub type Verb = Box<dyn FnMut(&mut Stopwatch<'_>) -> anyhow::Result<()>>;
+/// Makes so many running containers, looks at what they cost, and removes them.
+pub type Many = Box<dyn FnMut(u32) -> anyhow::Result<Vec<Cost>>>;
 
-/// A program under test with its verbs; each takes the round's number and returns after the work is done.
+/// What many containers cost one program.
+#[derive(Debug)]
+pub struct Cost {
+    pub what: &'static str,
+    pub value: f64,
+    pub unit: &'static str,
+}
+
+/// A program under test.
 pub struct Subject {
     pub who: &'static str,
-    pub verbs: Vec<(&'static str, Verb)>,
+    /// Steps with a Debian guest, which take seconds, and with a busybox guest, which do not.
+    pub debian: Vec<Verb>,
+    pub busybox: Vec<Verb>,
+    pub many: Option<Many>,
     /// Ends the subject and removes what it made.
     pub end: Box<dyn FnOnce() -> anyhow::Result<()>>,
 }
@@ -33,68 +59,121 @@ pub struct Subject {
 ///
 /// # Errors
 /// Berth itself fails; a peer that is not there is named in the document instead.
-pub fn bench(rounds: u32) -> anyhow::Result<()> {
+pub fn bench(rounds: u32, built: Option<PathBuf>) -> anyhow::Result<()> {
     set_up(Scope::Tests)?;
     peers::install();
     let tree = images::tree()?;
-    let address = static_server::start(tree.clone())?;
-    let binary = build::build(Profile::Release)?;
+    let binary = built.map_or_else(|| build::build(Profile::Release), Ok)?;
     let folder = std::env::temp_dir().join(format!("berth-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    let quiet = read(&mut command("cat", ["/proc/loadavg"]))?;
-
-    let console = berth::Console::start(&binary, &folder, &format!("http://{address}"))?;
-    let mut notes = Vec::new();
-    let mut subjects = vec![console.subject()];
-    for peer in [peers::incus(&tree, &folder), peers::lxc(&tree, &folder), peers::runc(&folder)] {
-        match peer {
-            Ok(subject) => subjects.push(subject),
-            Err(error) => notes.push(format!("Not measured: {error:#}.")),
-        }
-    }
-    let measures = interleave(&mut subjects, rounds)?;
-    announce("measure the console with 100 containers");
-    let scale = console.scale(100)?;
-    for subject in subjects {
-        if let Err(error) = (subject.end)() {
-            notes.push(format!("{} left something behind: {error:#}.", subject.who));
-        }
-    }
-    console.end()?;
+    let outcome = measure(rounds, &tree, &binary, &folder);
     std::fs::remove_dir_all(&folder)?;
-    let text = document(&measures, &scale, &notes, &quiet, rounds);
-    std::fs::write("docs/benchmarks.md", &text)?;
+    let findings = outcome?;
+    let before = std::fs::read_to_string(DOCUMENT).unwrap_or_default();
+    let text = document::write(&findings, &before);
+    std::fs::write(DOCUMENT, &text)?;
     println!("{text}");
     Ok(())
 }
 
-/// Round by round, subject by subject, so that a noisy moment hits all alike; a pause before each verb, because a cold
-/// start is what a person's single click gets.
-fn interleave(subjects: &mut [Subject], rounds: u32) -> anyhow::Result<Vec<Measure>> {
-    let mut measures: Vec<Measure> = Vec::new();
+/// Everything that was begun is ended, however it goes.
+fn measure(rounds: u32, tree: &Path, binary: &Path, folder: &Path) -> anyhow::Result<Findings> {
+    let mut findings = Findings {
+        rounds,
+        load: read(&mut command("cat", ["/proc/loadavg"]))?,
+        ..Findings::default()
+    };
+    let trace = match Trace::start(folder) {
+        Ok(trace) => Some(trace),
+        Err(error) => {
+            findings
+                .notes
+                .push(format!("Init's exec is not seen here ({error:#}); the return of the command stands for it."));
+            None
+        }
+    };
+    let address = static_server::start(tree.to_owned())?;
+    let console = berth::Console::start(binary, folder, &format!("http://{address}"))?;
+    let mut subjects = vec![console.subject()];
+    for (who, peer) in [
+        ("incus", peers::incus::subject(tree, folder)),
+        ("lxc", peers::lxc::subject(tree, folder)),
+        ("runc", peers::runc::subject(folder)),
+    ] {
+        match peer {
+            Ok(subject) => subjects.push(subject),
+            Err(error) => findings.notes.push(format!("{who} was not measured: {error:#}.")),
+        }
+    }
+    let done = all(&console, &mut subjects, rounds, trace.as_ref(), &mut findings);
+    for subject in subjects {
+        if let Err(error) = (subject.end)() {
+            announce(&format!("{} left something behind: {error:#}", subject.who));
+        }
+    }
+    let ended = console.end();
+    if let Some(trace) = trace {
+        trace.end()?;
+    }
+    done.and(ended).map(|()| findings)
+}
+
+fn all(console: &berth::Console, subjects: &mut [Subject], rounds: u32, trace: Option<&Trace>, findings: &mut Findings) -> anyhow::Result<()> {
+    many(console, subjects, findings)?;
+    let mut measures = Vec::new();
     for round in 0..rounds {
         announce(&format!("round {} of {rounds}", round + 1));
         for subject in subjects.iter_mut() {
-            for (what, verb) in &mut subject.verbs {
-                std::thread::sleep(Duration::from_millis(300));
-                let begun = Instant::now();
-                verb(round).map_err(|error| error.context(format!("{} {what}", subject.who)))?;
-                let ms = begun.elapsed().as_secs_f64() * 1000.0;
-                match measures.iter_mut().find(|measure| measure.what == *what && measure.who == subject.who) {
-                    Some(measure) => measure.ms.push(ms),
-                    None => measures.push(Measure {
-                        what,
-                        who: subject.who,
-                        ms: vec![ms],
-                    }),
-                }
+            take(&mut subject.busybox, subject.who, trace, &mut measures)?;
+        }
+        if round % 2 == 0 {
+            for subject in subjects.iter_mut() {
+                take(&mut subject.debian, subject.who, trace, &mut measures)?;
             }
         }
     }
-    Ok(measures)
+    findings.measures = measures;
+    Ok(())
 }
 
-fn quantile(values: &[f64], share: f64) -> f64 {
+/// Comes first: the console's history reaches the disk every five minutes, and such a moment must be among those that are
+/// watched. The peers have their turn meanwhile.
+fn many(console: &berth::Console, subjects: &mut [Subject], findings: &mut Findings) -> anyhow::Result<()> {
+    announce(&format!("{MANY} containers of berth"));
+    let watch = console.begin_many(MANY)?;
+    let mut of_peers = Vec::new();
+    for subject in subjects {
+        let Some(many) = &mut subject.many else { continue };
+        announce(&format!("{MANY} containers of {}", subject.who));
+        match many(MANY) {
+            Ok(costs) => of_peers.extend(costs.into_iter().map(|cost| (subject.who, cost))),
+            Err(error) => findings
+                .notes
+                .push(format!("{} with {MANY} containers was not measured: {error:#}.", subject.who)),
+        }
+    }
+    findings.costs.extend(console.end_many(watch)?.into_iter().map(|cost| ("berth", cost)));
+    findings.costs.extend(of_peers);
+    Ok(())
+}
+
+fn take(steps: &mut [Verb], who: &'static str, trace: Option<&Trace>, measures: &mut Vec<Measure>) -> anyhow::Result<()> {
+    for verb in steps {
+        std::thread::sleep(QUIET);
+        let mut stopwatch = Stopwatch::start(trace)?;
+        verb(&mut stopwatch).map_err(|error| error.context(who))?;
+        for (what, ms) in stopwatch.marks {
+            match measures.iter_mut().find(|measure| measure.what == what && measure.who == who) {
+                Some(measure) => measure.ms.push(ms),
+                None => measures.push(Measure { what, who, ms: vec![ms] }),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The value below which this share of the others lies.
+pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     #[expect(
@@ -105,43 +184,6 @@ fn quantile(values: &[f64], share: f64) -> f64 {
     )]
     let index = ((sorted.len().saturating_sub(1)) as f64 * share).round() as usize;
     sorted.get(index).copied().unwrap_or(f64::NAN)
-}
-
-fn document(measures: &[Measure], scale: &[(String, String)], notes: &[String], load: &str, rounds: u32) -> String {
-    let kernel = read(&mut command("uname", ["-r"])).unwrap_or_default();
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let favor = read(&mut command("cat", ["/proc/mounts"])).is_ok_and(|mounts| mounts.contains("favordynmods"));
-    let first = load.split_whitespace().next().unwrap_or("?");
-    let mut lines = vec![
-        "# Benchmarks\n".to_owned(),
-        "Made by `cargo xtask bench`: all programs in one run on one machine, interleaved round by round, each through its own".to_owned(),
-        "command line, 300 ms of quiet before each call. Milliseconds; the peers are the versions of Debian's packages, newer ones".to_owned(),
-        "are faster.\n".to_owned(),
-        format!(
-            "Linux {}, {cpus} CPUs, load at the start {first}, favordynmods {}, {rounds} rounds.\n",
-            kernel.trim(),
-            if favor { "on" } else { "off" }
-        ),
-        "| measure | program | min | p50 | p95 | Berth's p50 is |\n|---|---|---|---|---|---|".to_owned(),
-    ];
-    lines.extend(measures.iter().map(|measure| row(measure, measures)));
-    lines.push("\n| with 100 running containers | |\n|---|---|".to_owned());
-    lines.extend(scale.iter().map(|(what, value)| format!("| {what} | {value} |")));
-    lines.extend(notes.iter().map(|note| format!("\n{note}")));
-    lines.join("\n") + "\n"
-}
-
-fn row(measure: &Measure, all: &[Measure]) -> String {
-    let own = all
-        .iter()
-        .find(|other| other.what == measure.what && other.who == "berth")
-        .map(|own| quantile(&own.ms, 0.5));
-    let (min, p50, p95) = (quantile(&measure.ms, 0.0), quantile(&measure.ms, 0.5), quantile(&measure.ms, 0.95));
-    let ratio = match own {
-        Some(own) if measure.who != "berth" => format!("{:.2} of it", own / p50),
-        _ => String::new(),
-    };
-    format!("| {} | {} | {min:.1} | {p50:.1} | {p95:.1} | {ratio} |", measure.what, measure.who)
 }
 
 #[cfg(test)]

@@ -59,6 +59,9 @@ enum Verb {
         /// Rounds per measure.
         #[arg(long, default_value_t = 20)]
         rounds: u32,
+        /// This release build instead of a new one.
+        #[arg(long)]
+        binary: Option<std::path::PathBuf>,
     },
     /// Make the simplestreams tree that the browser tests serve, and say where it is.
     Images,
@@ -88,7 +91,7 @@ fn carry_out(verb: Verb) -> anyhow::Result<()> {
         Verb::Dev { serve } => dev::dev(&serve),
         Verb::Test(options) => test::test(&options),
         Verb::Tidy => tidy::tidy(),
-        Verb::Bench { rounds } => bench::bench(rounds),
+        Verb::Bench { rounds, binary } => bench::bench(rounds, binary),
         Verb::Images => images::tree().map(|tree| println!("{}", tree.display())),
         Verb::Package => package::package(),
     }

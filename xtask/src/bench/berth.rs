@@ -1,5 +1,6 @@
-//! Berth under measure: a console of its own, driven by its command line.
+//! Berth under measure: a console of its own, driven by its command line, and once by its REST interface.
 
+use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,14 +9,38 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::Subject;
-use super::peers::busybox_root;
-use crate::shell::{command, read, run};
+use super::document::{IDLE, RESIDENT, SUPERVISOR, WRITTEN};
+use super::peers::{busybox_root, list_ms, until_running};
+use super::{Cost, Subject, Verb, socket, usage};
+use crate::shell::{announce, command, read, run};
+
+/// How long the disk of the console is watched: its history is handed on every five minutes.
+const LONG_LOOK: Duration = Duration::from_secs(300);
+const PERCENT: &str = "% of one core";
+const MINUTE: Duration = Duration::from_secs(60);
+/// What was begun by making the containers is over by then.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// What the console's metrics name their threads.
+const THREADS: [(&str, &str); 3] = [
+    ("of it the sampler", "berth-sampler"),
+    ("of it the writer of history", "berth-history"),
+    ("of it the measuring of disks", "berth-disks"),
+];
 
 pub struct Console {
     binary: PathBuf,
+    state: PathBuf,
     run_dir: PathBuf,
-    child: std::cell::RefCell<Child>,
+    child: RefCell<Child>,
+}
+
+/// A console with many containers that is being watched.
+pub struct Watch {
+    begun: Instant,
+    written_bytes: f64,
+    costs: Vec<Cost>,
+    names: Vec<String>,
 }
 
 impl Console {
@@ -28,28 +53,30 @@ impl Console {
             &binary.to_string_lossy(),
             ["serve", "--instance", "bench", "--bridge", "berthbench0", "--listen", "127.0.0.1:0"],
         );
-        serve
-            .arg("--state-dir")
-            .arg(&state)
-            .arg("--run-dir")
-            .arg(&run_dir)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = serve.spawn()?;
-        let output = BufReader::new(child.stdout.take().context("its output is piped")?);
-        let mut lines = output.lines();
+        serve.arg("--state-dir").arg(&state).arg("--run-dir").arg(&run_dir);
+        let child = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let console = Rc::new(Self {
+            binary: binary.to_owned(),
+            state,
+            run_dir,
+            child: child.into(),
+        });
+        match console.prepare(folder, images) {
+            Ok(()) => Ok(console),
+            Err(error) => console.end().and(Err(error)),
+        }
+    }
+
+    fn prepare(&self, folder: &Path, images: &str) -> anyhow::Result<()> {
+        let output = self.child.borrow_mut().stdout.take().context("its output is piped")?;
+        let mut lines = BufReader::new(output).lines();
         if !lines.by_ref().map_while(Result::ok).any(|line| line.contains("listening on")) {
             bail!("berth serve ended before it listened");
         }
         // Its later lines must not fill the pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        let console = Rc::new(Self {
-            binary: binary.to_owned(),
-            run_dir,
-            child: child.into(),
-        });
-        console.berth(&["source", "add", "bench", "simplestreams", images])?;
-        console.berth(&["template", "download", "bench:debian/12"])?;
+        self.berth(&["source", "add", "bench", "simplestreams", images])?;
+        self.berth(&["template", "download", "bench:debian/12"])?;
         let (root, archive) = (folder.join("busybox"), folder.join("busybox.tar"));
         busybox_root(&root)?;
         run(command("tar", ["--create", "--numeric-owner", "--owner=0", "--group=0", "--file"])
@@ -57,133 +84,156 @@ impl Console {
             .arg("--directory")
             .arg(&root)
             .arg("."))?;
-        console.berth(&["template", "import", &archive.to_string_lossy(), "--name", "busybox"])?;
-        Ok(console)
+        self.berth(&["template", "import", &archive.to_string_lossy(), "--name", "busybox"])
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
-        command.arg("--run-dir").arg(&self.run_dir).arg("--quiet").args(arguments).stdout(Stdio::null());
+        command.arg("--run-dir").arg(&self.run_dir).arg("--quiet").args(arguments).stdin(Stdio::null());
         command
     }
 
     fn berth(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        run(&mut self.command(arguments))
+        run(self.command(arguments).stdout(Stdio::null()))
     }
 
-    /// The verbs of one round.
-    pub fn subject(self: &Rc<Self>) -> Subject {
-        type Verb = Box<dyn FnMut(u32) -> anyhow::Result<()>>;
-        let verb = |arguments: &'static [&'static str]| -> Verb {
-            let console = Rc::clone(self);
-            Box::new(move |_| console.berth(arguments))
-        };
+    fn verb(self: &Rc<Self>, what: Option<&'static str>, arguments: &'static [&'static str]) -> Verb {
         let console = Rc::clone(self);
-        // It ends with 1 where a unit is degraded; that it answered is the point here.
-        let booted: Verb = Box::new(move |_| {
-            console
-                .command(&["exec", "bench-deb", "--", "systemctl", "is-system-running", "--wait"])
-                .status()?;
+        Box::new(move |stopwatch| {
+            console.berth(arguments)?;
+            what.into_iter().for_each(|what| stopwatch.mark(what));
             Ok(())
-        });
+        })
+    }
+
+    /// The steps of one round.
+    pub fn subject(self: &Rc<Self>) -> Subject {
+        let (boot, start, call) = (Rc::clone(self), Rc::clone(self), Rc::clone(self));
+        let debian: Vec<Verb> = vec![
+            self.verb(
+                Some("create from a Debian 12 template"),
+                &["create", "bench-deb", "--template", "bench:debian/12"],
+            ),
+            Box::new(move |stopwatch| {
+                boot.berth(&["start", "bench-deb"])?;
+                stopwatch.mark_init("start to init's exec, Debian 12")?;
+                until_running(|| boot.command(&["exec", "bench-deb", "--", "systemctl", "is-system-running", "--wait"]))?;
+                stopwatch.mark("start to `systemctl is-system-running`");
+                Ok(())
+            }),
+            self.verb(Some("exec of `true`"), &["exec", "bench-deb", "--", "true"]),
+            self.verb(Some("stop, Debian 12"), &["stop", "bench-deb"]),
+            self.verb(Some("delete for good, Debian 12"), &["delete", "--purge", "bench-deb"]),
+        ];
+        let busybox: Vec<Verb> = vec![
+            self.verb(
+                Some("create from a busybox template"),
+                &["create", "bench-bb", "--template", "local:busybox", "--memory", "64M", "--pids", "64"],
+            ),
+            Box::new(move |stopwatch| {
+                start.berth(&["start", "bench-bb"])?;
+                stopwatch.mark("start until the command returns, busybox");
+                stopwatch.mark_init("start to init's exec, busybox")
+            }),
+            self.verb(Some("kill, busybox"), &["kill", "bench-bb"]),
+            Box::new(move |stopwatch| {
+                call.start_by_rest("bench-bb")?;
+                stopwatch.mark_init("start by REST to init's exec, busybox")
+            }),
+            self.verb(None, &["delete", "--force", "--purge", "bench-bb"]),
+        ];
         Subject {
             who: "berth",
-            verbs: vec![
-                (
-                    "create from a Debian 12 template",
-                    verb(&["create", "bench-deb", "--template", "bench:debian/12"]),
-                ),
-                ("start to init's exec, Debian 12", verb(&["start", "bench-deb"])),
-                ("from there to is-system-running", booted),
-                ("exec of true", verb(&["exec", "bench-deb", "--", "true"])),
-                ("kill, Debian 12", verb(&["kill", "bench-deb"])),
-                ("delete for good, Debian 12", verb(&["delete", "--purge", "bench-deb"])),
-                (
-                    "create busybox",
-                    verb(&["create", "bench-bb", "--template", "local:busybox", "--memory", "64M", "--pids", "64"]),
-                ),
-                ("start to init's exec, busybox", verb(&["start", "bench-bb"])),
-                ("kill, busybox", verb(&["kill", "bench-bb"])),
-                ("delete busybox", verb(&["delete", "--purge", "bench-bb"])),
-            ],
+            debian,
+            busybox,
+            many: None,
             end: Box::new(|| Ok(())),
         }
     }
 
-    /// Figures of the console with so many running containers.
-    pub fn scale(&self, count: u32) -> anyhow::Result<Vec<(String, String)>> {
-        let names: Vec<String> = (0..count).map(|n| format!("scale-{n}")).collect();
+    fn start_by_rest(&self, name: &str) -> anyhow::Result<()> {
+        let socket = self.run_dir.join("berth.sock");
+        let task = socket::ask(&socket, "POST", &format!("/api/v1/containers/{name}/start"))?;
+        let path = format!("/api/v1/tasks/{}", task["id"].as_str().context("a task has an id")?);
+        loop {
+            match socket::ask(&socket, "GET", &path)?["state"].as_str() {
+                Some("done") => return Ok(()),
+                Some("queued" | "running") => std::thread::sleep(Duration::from_millis(5)),
+                other => bail!("the start ended as {other:?}"),
+            }
+        }
+    }
+
+    /// Makes so many running containers, looks at them for a minute, and begins to watch the console's disk.
+    pub fn begin_many(&self, count: u32) -> anyhow::Result<Watch> {
+        let names: Vec<String> = (0..count).map(|n| format!("many-{n}")).collect();
         for name in &names {
             self.berth(&["create", name, "--template", "local:busybox", "--start"])?;
         }
-        let mut lists = Vec::new();
-        for _ in 0..20 {
-            let begun = Instant::now();
-            self.berth(&["--output", "json", "list"])?;
-            lists.push(begun.elapsed().as_secs_f64() * 1000.0);
-        }
+        let mut costs = vec![list_ms(|| self.berth(&["--output", "json", "list"]))?];
+        std::thread::sleep(SETTLED);
         let pid = self.child.borrow().id();
-        let (before, begun) = (cpu_ticks(pid)?, Instant::now());
-        std::thread::sleep(Duration::from_secs(20));
-        let ticks = u32::try_from(cpu_ticks(pid)? - before).unwrap_or(u32::MAX);
-        let share = f64::from(ticks) / begun.elapsed().as_secs_f64();
-        let (shims, pss) = shim_memory_kib(&self.run_dir)?;
-        let rows = vec![
-            (format!("`berth list` of {count}, p50"), format!("{:.1} ms", super::quantile(&lists, 0.5))),
-            (
-                "console, resident".to_owned(),
-                format!("{:.1} MB", f64::from(memory_kib(pid, "VmRSS:")?) / 1024.0),
-            ),
-            (
-                format!("shim, PSS each ({shims} of them)"),
-                format!("{:.2} MB", f64::from(pss) / f64::from(shims.max(1)) / 1024.0),
-            ),
-            (
-                "sampling at 1 Hz and all else the idle console does".to_owned(),
-                format!("{share:.2} % of one core"),
-            ),
-        ];
-        for name in &names {
-            self.berth(&["delete", "--force", "--purge", name])?;
+        let (begun, written_bytes) = (Instant::now(), usage::written_bytes(pid)?);
+        costs.extend(idle_minute(pid)?);
+        let (shims, pss) = usage::pss_mb(&self.state.to_string_lossy(), "berth-shim")?;
+        if shims != count {
+            bail!("{count} containers have {shims} shims");
         }
-        Ok(rows)
+        costs.push(cost(SUPERVISOR, pss / f64::from(shims), "MB"));
+        Ok(Watch {
+            begun,
+            written_bytes,
+            costs,
+            names,
+        })
     }
 
-    /// Ends the console.
+    /// Goes on to watch until five minutes are over, then removes the containers.
+    pub fn end_many(&self, mut watch: Watch) -> anyhow::Result<Vec<Cost>> {
+        announce("wait until the console was watched for five minutes");
+        std::thread::sleep(LONG_LOOK.saturating_sub(watch.begun.elapsed()));
+        let (pid, minutes) = (self.child.borrow().id(), watch.begun.elapsed().as_secs_f64() / 60.0);
+        let written_mb = (usage::written_bytes(pid)? - watch.written_bytes) / 1e6;
+        watch.costs.push(cost(WRITTEN, written_mb / minutes, "MB a minute"));
+        watch.costs.push(cost(RESIDENT, usage::resident_mb(pid)?, "MB"));
+        for name in &watch.names {
+            self.berth(&["delete", "--force", "--purge", name])?;
+        }
+        Ok(watch.costs)
+    }
+
+    /// Removes all containers and ends the console.
     pub fn end(&self) -> anyhow::Result<()> {
+        let removed = self.remove_all();
         run(&mut command("kill", [self.child.borrow().id().to_string()]))?;
         self.child.borrow_mut().wait()?;
+        removed
+    }
+
+    fn remove_all(&self) -> anyhow::Result<()> {
+        let list = read(&mut self.command(&["--output", "json", "list"]))?;
+        let list: Vec<serde_json::Value> = serde_json::from_str(&list)?;
+        for name in list.iter().filter_map(|row| row["name"].as_str()) {
+            self.berth(&["delete", "--force", "--purge", name])?;
+        }
         Ok(())
     }
 }
 
-/// User and system time of a process in clock ticks of 10 ms.
-fn cpu_ticks(pid: u32) -> anyhow::Result<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let field = |index: usize| fields.get(index).and_then(|text| text.parse::<u64>().ok()).context("proc_pid_stat(5)");
-    Ok(field(11)? + field(12)?)
+/// A line of the table of costs.
+pub fn cost(what: &'static str, value: f64, unit: &'static str) -> Cost {
+    Cost { what, value, unit }
 }
 
-fn memory_kib(pid: u32, key: &str) -> anyhow::Result<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(key)).context("proc_pid_status(5)")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
-}
-
-/// Number of this console's shims and the sum of their PSS.
-fn shim_memory_kib(run_dir: &Path) -> anyhow::Result<(u32, u32)> {
-    let (mut count, mut sum) = (0, 0);
-    for pid in read(&mut command("pgrep", ["--full", &run_dir.to_string_lossy()]))?
-        .lines()
-        .filter_map(|line| line.parse::<u32>().ok())
-    {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        if let (true, Some(pss)) = (name.starts_with("berth-shim"), rollup.lines().find_map(|line| line.strip_prefix("Pss:"))) {
-            count += 1;
-            sum += pss.trim().trim_end_matches(" kB").parse::<u32>()?;
-        }
+/// One minute of sampling at 1 Hz, and of all else that an idle console does.
+fn idle_minute(pid: u32) -> anyhow::Result<Vec<Cost>> {
+    let (cpu_s, threads_s, begun) = (usage::cpu_s(pid)?, usage::threads_s(pid)?, Instant::now());
+    std::thread::sleep(MINUTE);
+    let (used_s, after_s, elapsed_s) = (usage::cpu_s(pid)? - cpu_s, usage::threads_s(pid)?, begun.elapsed().as_secs_f64());
+    let mut costs = vec![cost(IDLE, used_s / elapsed_s * 100.0, PERCENT)];
+    for (what, name) in THREADS {
+        let (before, after) = (threads_s.get(name), after_s.get(name).context("the console has a thread of this name")?);
+        costs.push(cost(what, (after - before.unwrap_or(&0.0)) / elapsed_s * 100.0, PERCENT));
     }
-    Ok((count, sum))
+    Ok(costs)
 }

@@ -1,33 +1,79 @@
 //! The peers under measure, from Debian's packages: Incus, LXC and runc, each with state of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::Subject;
-use crate::shell::{announce, command, run, succeeds, which};
+use super::berth::cost;
+use super::document::LIST;
+use super::{Cost, Verb, quantile};
+use crate::shell::{announce, command, read, run, succeeds, which};
+
+pub mod incus;
+pub mod lxc;
+pub mod runc;
 
 /// Installs what Debian offers here; what it does not is named in the document.
 pub fn install() {
-    for (program, package, suite) in [
-        ("runc", "runc", None),
-        ("lxc-start", "lxc", None),
-        ("incusd", "incus", Some("bookworm-backports")),
+    for (program, packages) in [
+        ("runc", &["runc"][..]),
+        ("lxc-start", &["lxc"]),
+        ("rsync", &["rsync"]),
+        ("incus", &["incus-base", "incus-client"]),
     ] {
         if which(program).is_some() {
             continue;
         }
-        announce(&format!("install {package}: a peer to measure against"));
-        let mut install = command("apt-get", ["install", "--yes", "--quiet", "--quiet", "--no-install-recommends"]);
-        if let Some(suite) = suite {
-            install.args(["--target-release", suite]);
-        }
-        if let Err(error) = run(install.arg(package).env("DEBIAN_FRONTEND", "noninteractive")) {
+        announce(&format!("install {}: a peer to measure against", packages.join(" ")));
+        if let Err(error) = install_packages(packages) {
             println!("{error:#}");
         }
     }
+}
+
+fn install_packages(packages: &[&str]) -> anyhow::Result<()> {
+    let install = ["install", "--yes", "--quiet", "--quiet", "--no-install-recommends"];
+    let mut call = command("apt-get", install);
+    if !succeeds(command("apt-cache", ["show"]).args(packages)) {
+        call.args(backports()?);
+    }
+    run(call.args(packages).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null()))
+}
+
+/// Options for apt-get that add this Debian's backports, from the mirrors that are used here, and leave the host's own
+/// sources and lists as they are.
+fn backports() -> anyhow::Result<Vec<String>> {
+    let codename = read(&mut command("sh", ["-c", ". /etc/os-release && printf %s \"$VERSION_CODENAME\""]))?;
+    let folder = std::env::temp_dir().join("berth-bench-apt");
+    let (parts, lists) = (folder.join("sources"), folder.join("lists"));
+    std::fs::create_dir_all(&parts)?;
+    std::fs::create_dir_all(lists.join("partial"))?;
+    let host = Path::new("/etc/apt/sources.list.d/debian.sources");
+    let text = std::fs::read_to_string(host).with_context(|| host.display().to_string())?;
+    std::fs::write(parts.join("debian.sources"), &text)?;
+    std::fs::write(parts.join("backports.sources"), backports_of(&text, &codename))?;
+    let options = vec![
+        "--option".to_owned(),
+        format!("Dir::Etc::sourceparts={}", parts.display()),
+        "--option".to_owned(),
+        format!("Dir::State::lists={}", lists.display()),
+        "--target-release".to_owned(),
+        format!("{codename}-backports"),
+    ];
+    run(command("apt-get", ["update", "--quiet", "--quiet"]).args(&options[..4]))?;
+    Ok(options)
+}
+
+/// The first stanza (deb822(5)) with backports for suites.
+fn backports_of(sources: &str, codename: &str) -> String {
+    let stanza = sources.split("\n\n").next().unwrap_or_default();
+    let line = |line: &str| match line.split_once(':') {
+        Some(("Suites", _)) => format!("Suites: {codename}-backports\n"),
+        _ => format!("{line}\n"),
+    };
+    stanza.lines().map(line).collect()
 }
 
 /// A root file system of one static program, with an init that waits.
@@ -60,169 +106,67 @@ pub fn busybox_root(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-type Verb = Box<dyn FnMut(u32) -> anyhow::Result<()>>;
+/// Gives a tree to the container's ids. LXC and runc have one such copy; Berth and Incus map what they share.
+fn shift(root: &Path) -> anyhow::Result<()> {
+    run(command("chown", ["--recursive", "--no-dereference", "1000000:1000000"]).arg(root))
+}
 
-fn verb(program: &'static str, arguments: &'static [&'static str], environment: Option<(&'static str, PathBuf)>) -> Verb {
-    Box::new(move |_| {
-        let mut call = command(program, arguments);
-        call.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
-        if let Some((key, value)) = &environment {
-            call.env(key, value);
+fn silent(call: &mut Command) -> &mut Command {
+    call.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
+}
+
+/// A step that is one command.
+fn verb(what: Option<&'static str>, call: impl Fn() -> Command + 'static) -> Verb {
+    Box::new(move |stopwatch| {
+        run(silent(&mut call()))?;
+        what.into_iter().for_each(|what| stopwatch.mark(what));
+        Ok(())
+    })
+}
+
+/// Asks until systemd has booted. Before it listens the question fails, which costs one more.
+pub fn until_running(question: impl Fn() -> Command) -> anyhow::Result<()> {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let output = question().stdin(Stdio::null()).stderr(Stdio::null()).output()?;
+        let answer = String::from_utf8_lossy(&output.stdout);
+        if ["running", "degraded"].contains(&answer.trim()) {
+            return Ok(());
         }
-        run(&mut call)
-    })
-}
-
-/// Incus with a daemon, a folder and a bridge of its own.
-pub fn incus(tree: &Path, folder: &Path) -> anyhow::Result<Subject> {
-    let daemon = which("incusd").or_else(|| {
-        Path::new("/usr/libexec/incus/incusd")
-            .exists()
-            .then(|| PathBuf::from("/usr/libexec/incus/incusd"))
-    });
-    let daemon = daemon.context("incus is not offered by this machine's Debian suites")?;
-    let state = folder.join("incus");
-    std::fs::create_dir_all(&state)?;
-    let mut child = Command::new(daemon)
-        .args(["--group", "root"])
-        .env("INCUS_DIR", &state)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()?;
-    if let Err(error) = incus_ready(tree, &state) {
-        end_child(&mut child)?;
-        return Err(error.context("incus does not start here"));
-    }
-    let call = |arguments| verb("incus", arguments, Some(("INCUS_DIR", state.clone())));
-    let booted = state.clone();
-    Ok(Subject {
-        who: "incus",
-        verbs: vec![
-            ("create from a Debian 12 template", call(&["init", "debian12", "bench-deb"])),
-            ("start to init's exec, Debian 12", call(&["start", "bench-deb"])),
-            (
-                "from there to is-system-running",
-                Box::new(move |_| {
-                    let wait = ["exec", "bench-deb", "--", "systemctl", "is-system-running", "--wait"];
-                    command("incus", wait)
-                        .env("INCUS_DIR", &booted)
-                        .stdin(Stdio::null())
-                        .stdout(Stdio::null())
-                        .status()?;
-                    Ok(())
-                }),
-            ),
-            ("exec of true", call(&["exec", "bench-deb", "--", "true"])),
-            ("kill, Debian 12", call(&["stop", "--force", "bench-deb"])),
-            ("delete for good, Debian 12", call(&["delete", "bench-deb"])),
-        ],
-        end: Box::new(move || {
-            let network = command("incus", ["network", "delete", "incusbench0"]).env("INCUS_DIR", &state).status();
-            end_child(&mut child)?;
-            network.map(drop).map_err(Into::into)
-        }),
-    })
-}
-
-fn incus_ready(tree: &Path, state: &Path) -> anyhow::Result<()> {
-    let incus = |arguments: &[&str]| -> Command {
-        let mut call = command("incus", arguments);
-        call.env("INCUS_DIR", state).stdin(Stdio::null()).stdout(Stdio::null());
-        call
-    };
-    let until = Instant::now() + Duration::from_secs(30);
-    while !succeeds(&mut incus(&["query", "/1.0"])) {
         if Instant::now() > until {
-            bail!("its daemon did not answer within 30 s");
+            bail!("systemd did not boot within 60 s and is {:?}", answer.trim());
         }
-        std::thread::sleep(Duration::from_millis(200));
     }
-    run(&mut incus(&["storage", "create", "default", "dir"]))?;
-    run(&mut incus(&[
-        "network",
-        "create",
-        "incusbench0",
-        "ipv4.address=10.214.0.1/24",
-        "ipv6.address=none",
-    ]))?;
-    run(&mut incus(&["profile", "device", "add", "default", "root", "disk", "path=/", "pool=default"]))?;
-    run(&mut incus(&[
-        "profile",
-        "device",
-        "add",
-        "default",
-        "eth0",
-        "nic",
-        "network=incusbench0",
-        "name=eth0",
-    ]))?;
-    let build = tree.join("images/debian/bookworm/amd64/default");
-    let build = std::fs::read_dir(&build)?.next().context("the tree holds one build")??.path();
-    let (metadata, root) = (build.join("incus.tar.xz"), build.join("rootfs.squashfs"));
-    run(incus(&["image", "import"]).arg(metadata).arg(root).args(["--alias", "debian12"]))
 }
 
-/// LXC with the same namespaces, limits and a network: an unprivileged busybox container on a bridge.
-pub fn lxc(_tree: &Path, folder: &Path) -> anyhow::Result<Subject> {
-    which("lxc-start").context("lxc is not installed")?;
-    let path = folder.join("lxc");
-    let (container, root) = (path.join("bench"), path.join("bench/rootfs"));
-    busybox_root(&root)?;
-    run(command("chown", ["--recursive", "--no-dereference", "1000000:1000000"]).arg(&root))?;
-    run(&mut command("ip", ["link", "add", "lxcbench0", "type", "bridge"]))?;
-    run(&mut command("ip", ["link", "set", "lxcbench0", "up"]))?;
-    let configuration = format!(
-        "lxc.uts.name = bench\nlxc.rootfs.path = dir:{}\nlxc.idmap = u 0 1000000 65536\nlxc.idmap = g 0 1000000 65536\nlxc.net.0.type = veth\nlxc.net.0.link = lxcbench0\nlxc.net.0.flags = up\nlxc.mount.auto = proc:mixed sys:ro\nlxc.cgroup.memory.limit_in_bytes = 64M\nlxc.cgroup2.memory.max = 64M\nlxc.cgroup.pids.max = 64\nlxc.cgroup2.pids.max = 64\n",
-        root.display()
-    );
-    std::fs::write(container.join("config"), configuration)?;
-    let lxc = |program: &'static str, more: &'static [&'static str]| -> Verb {
-        let path = path.clone();
-        Box::new(move |_| run(command(program, ["-P"]).arg(&path).args(["-n", "bench"]).args(more)))
-    };
-    Ok(Subject {
-        who: "lxc",
-        verbs: vec![
-            ("start to init's exec, busybox", lxc("lxc-start", &[])),
-            ("kill, busybox", lxc("lxc-stop", &["-k"])),
-        ],
-        end: Box::new(|| run(&mut command("ip", ["link", "delete", "lxcbench0"]))),
-    })
+/// The median of twenty lists.
+pub fn list_ms(list: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<Cost> {
+    let mut times_ms = Vec::new();
+    for _ in 0..20 {
+        let begun = Instant::now();
+        list()?;
+        times_ms.push(begun.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(cost(LIST, quantile(&times_ms, 0.5), "ms"))
 }
 
-/// runc with a bundle of its own: no network, no user namespace, the least it does.
-pub fn runc(folder: &Path) -> anyhow::Result<Subject> {
-    which("runc").context("runc is not installed")?;
-    let bundle = folder.join("runc");
-    busybox_root(&bundle.join("rootfs"))?;
-    run(command("runc", ["spec"]).current_dir(&bundle))?;
-    let file = bundle.join("config.json");
-    let mut spec: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-    spec["process"]["args"] = serde_json::json!(["/bin/sleep", "100000"]);
-    spec["process"]["terminal"] = false.into();
-    std::fs::write(&file, serde_json::to_vec(&spec)?)?;
-    let start = bundle.clone();
-    Ok(Subject {
-        who: "runc",
-        verbs: vec![
-            (
-                "start to init's exec, busybox",
-                Box::new(move |_| {
-                    run(command("runc", ["run", "--detach", "berth-bench"])
-                        .current_dir(&start)
-                        .stdin(Stdio::null())
-                        .stdout(Stdio::null())
-                        .stderr(Stdio::null()))
-                }),
-            ),
-            ("kill, busybox", verb("runc", &["delete", "--force", "berth-bench"], None)),
-        ],
-        end: Box::new(|| Ok(())),
-    })
+/// What a folder of the tree of images holds: metadata and root file system of Debian 12.
+fn debian_12(tree: &Path) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let builds = tree.join("images/debian/bookworm/amd64/default");
+    let build = std::fs::read_dir(&builds)?.next().context("the tree holds one build")??.path();
+    Ok((build.join("incus.tar.xz"), build.join("rootfs.squashfs")))
 }
 
-fn end_child(child: &mut Child) -> anyhow::Result<()> {
-    run(&mut command("kill", [child.id().to_string()]))?;
-    child.wait()?;
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::backports_of;
+
+    #[test]
+    fn backports_come_from_the_mirror_of_the_first_stanza() {
+        let sources = "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie trixie-updates\nSigned-By: /k\n\nTypes: deb\nSuites: s\n";
+        assert_eq!(
+            backports_of(sources, "trixie"),
+            "Types: deb\nURIs: http://mirror.example/debian\nSuites: trixie-backports\nSigned-By: /k\n"
+        );
+    }
 }
