@@ -52,17 +52,20 @@ pub fn ContainersPage() -> impl IntoView {
     let locale = use_locale();
     let live = use_live();
     let list = Resource::new(|| (), |()| api::list());
+    // Nothing is said before the list is there; an empty one speaks for itself.
     let state = move || {
         live.rows.with(|rows| {
             let running = rows
                 .values()
                 .filter(|row| row.summary.with(|summary| summary.state == model::ContainerState::Running))
                 .count();
-            format!(
-                "{} · {}",
-                locale.count(text::CONTAINERS_N, rows.len() as u64),
-                locale.count(text::RUNNING_N, running as u64)
-            )
+            (!rows.is_empty()).then(|| {
+                format!(
+                    "{} · {}",
+                    locale.count(text::CONTAINERS_N, rows.len() as u64),
+                    locale.count(text::RUNNING_N, running as u64)
+                )
+            })
         })
     };
     let create =
