@@ -124,9 +124,10 @@ test("the memory graph's last point is what the kernel counts", async ({ console
 
 test("a CPU burn inside is on the graph within two seconds", async ({ console }) => {
   const value = async () => Number.parseFloat((await newest("CPU")).replace(",", "."));
-  await expect.poll(value).toBeLessThan(0.3);
+  // On a busy host a burn does not get a whole CPU.
+  await expect.poll(value).toBeLessThan(0.15);
   await console.berth("exec", "web", "--", "sh", "-c", "timeout 8 sh -c 'while :; do :; done' >/dev/null 2>&1 &");
-  await expect.poll(value, { timeout: 2500, intervals: [100] }).toBeGreaterThan(0.5);
+  await expect.poll(value, { timeout: 2500, intervals: [100] }).toBeGreaterThan(0.3);
 });
 
 test("network and disk are drawn as they move", async ({ console }) => {

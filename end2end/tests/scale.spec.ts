@@ -6,7 +6,7 @@ import { PASSWORD, expect, listen, test } from "../fixtures.ts";
 const COUNT = 1000;
 
 test("a thousand containers stay smooth", async ({ browser, scaled: console }) => {
-  test.setTimeout(600_000);
+  test.setTimeout(300_000);
   const { url, setupLink } = await console.start(["--engine", "fake"]);
   const token = new URL(setupLink ?? url).hash.slice(1);
   await fetch(`${url}/api/v1/setup`, {
@@ -60,21 +60,22 @@ test("a thousand containers stay smooth", async ({ browser, scaled: console }) =
   // From the key to the narrowed list, in the page's own clock.
   const filter = page.getByLabel("Filter containers");
   await filter.focus();
-  const answered = page.evaluate(
-    () =>
-      new Promise<number>((resolve) => {
-        let pressed = 0;
-        document.addEventListener("input", () => (pressed = performance.now()), { capture: true, once: true });
-        const look = () => {
-          const names = [...document.querySelectorAll("tbody tr a")].map((link) => link.textContent);
-          if (pressed > 0 && names.includes("c0777") && !names.includes("c0001")) resolve(performance.now() - pressed);
-          else requestAnimationFrame(look);
-        };
-        look();
-      }),
-  );
+  // The page watches itself before the first key: nothing orders a press after a question that is still under way.
+  await page.evaluate(() => {
+    const answered = new Promise<number>((resolve) => {
+      let pressed = 0;
+      document.addEventListener("input", () => (pressed = performance.now()), { capture: true, once: true });
+      const look = () => {
+        const names = [...document.querySelectorAll("tbody tr a")].map((link) => link.textContent);
+        if (pressed > 0 && names.includes("c0777") && !names.includes("c0001")) resolve(performance.now() - pressed);
+        else requestAnimationFrame(look);
+      };
+      look();
+    });
+    Object.assign(window, { answered });
+  });
   await page.keyboard.insertText("c0777");
-  expect(await answered, "filter answers, ms").toBeLessThan(150);
+  expect(await page.evaluate(() => (window as unknown as { answered: Promise<number> }).answered), "filter answers, ms").toBeLessThan(150);
   await expect(page).toHaveURL(/q=c0777/);
   await page.reload();
   await expect(page.getByRole("link", { name: "c0777" })).toBeVisible();
