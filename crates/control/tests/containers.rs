@@ -9,15 +9,17 @@ use control::clock::Clock;
 use control::engine::fake::Fake;
 use control::exec::{Input, Output};
 use control::store::memory::Memory;
-use control::{Caller, Config, Control};
+use control::{Caller, Control};
 use model::container::{CreateRequest, ExitReason, UpdateRequest};
 use model::engine::ExecRequest;
 use model::error::ErrorCode;
 use model::task::{Task, TaskState};
-use model::template::{LocalTemplate, Provenance};
 use model::{ContainerId, ContainerState, Timestamp};
 
-const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+#[path = "world/console.rs"]
+mod console;
+
+use console::{WIDE, anna, config, soon};
 
 struct World {
     control: Arc<Control>,
@@ -26,87 +28,29 @@ struct World {
     folder: tempfile::TempDir,
 }
 
-fn anna() -> Caller {
-    Caller::socket("anna")
-}
-
-fn config(folder: &tempfile::TempDir) -> Config {
-    std::fs::create_dir_all(folder.path().join("run")).unwrap();
-    Config {
-        state_dir: folder.path().join("state"),
-        run_dir: folder.path().join("run"),
-        instance: None,
-        bridge: "berth0".into(),
-        subnet: Some("10.213.0.1/24".parse().unwrap()),
-        id_pool: (524_288, 1_879_048_191),
-        closed_ports: vec![8420],
-        public_url: None,
-        reads_sources: false,
-    }
-}
-
 impl World {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (engine, clock) = (Arc::new(Fake::new()), Clock::System);
-        let store = Arc::new(Memory::new(clock.clone()));
-        std::fs::create_dir_all(folder.path().join("state")).unwrap();
-        let control = Control::open(config(&folder), engine.clone(), store.clone(), clock).await.unwrap();
-        let world = Self {
+        let (engine, store) = (Arc::new(Fake::new()), Arc::new(Memory::new(Clock::System)));
+        let control = open(&folder, &engine, &store).await;
+        engine.add_layer(console::digest());
+        console::add_template(&control.facts).await;
+        Self {
             control,
             engine,
             store,
             folder,
-        };
-        world.add_template().await;
-        world
+        }
     }
 
     /// The console ends and another begins on the same state.
     async fn restart(&mut self) {
         self.control.shut_down().await;
-        self.control = Control::open(config(&self.folder), self.engine.clone(), self.store.clone(), Clock::System)
-            .await
-            .unwrap();
-    }
-
-    async fn add_template(&self) {
-        let digest: model::Digest = DIGEST.parse().unwrap();
-        let template = LocalTemplate {
-            reference: "local:test".parse().unwrap(),
-            layers: vec![digest.clone()],
-            os: "debian".into(),
-            release: "13".into(),
-            arch: "amd64".into(),
-            variant: "default".into(),
-            size_bytes: 1,
-            unpacked_bytes: 1,
-            created_at: None,
-            provenance: Provenance {
-                source_kind: "upload".into(),
-                source_name: "local".into(),
-                url: String::new(),
-                product: String::new(),
-                serial: String::new(),
-                fingerprint: digest.clone(),
-                verified: "sha256".into(),
-                downloaded_at: Timestamp::from_ms(0),
-                downloaded_by: "anna".into(),
-                berth_version: "0".into(),
-                index_sha256: None,
-            },
-            left_out: Vec::new(),
-            wants_nesting: false,
-        };
-        self.engine.add_layer(digest);
-        self.control.facts.change().put("tpl/local:test", &template).commit().await.unwrap().unwrap();
+        self.control = open(&self.folder, &self.engine, &self.store).await;
     }
 
     async fn end(&self, task: Task) -> Task {
-        tokio::time::timeout(Duration::from_secs(20), self.control.tasks.wait(task.id))
-            .await
-            .expect("the task ends")
-            .unwrap()
+        soon("the task ends", self.control.tasks.wait(task.id)).await.unwrap()
     }
 
     async fn create(&self, name: &str, start: bool) -> Task {
@@ -121,6 +65,11 @@ impl World {
     async fn id(&self, name: &str) -> ContainerId {
         self.control.containers.show(&anna(), name).await.unwrap().summary.id
     }
+}
+
+async fn open(folder: &tempfile::TempDir, engine: &Arc<Fake>, store: &Arc<Memory>) -> Arc<Control> {
+    let config = config(folder.path(), WIDE);
+    Control::open(config, engine.clone(), store.clone(), Clock::System).await.unwrap()
 }
 
 fn request(name: &str, start: bool) -> CreateRequest {

@@ -26,6 +26,9 @@ use self::verbs::{anna, perform};
 
 #[path = "jobs_crash/agreement.rs"]
 mod agreement;
+#[path = "world/console.rs"]
+#[expect(dead_code, reason = "its templates come from a server")]
+mod console;
 #[path = "jobs_crash/disk.rs"]
 mod disk;
 #[path = "templates/server.rs"]
@@ -96,17 +99,7 @@ const TEMPLATES: &[Case] = &[
 async fn open(dir: &Path, failing: &str, hook: impl Fn(&str) + Clone + Send + Sync + 'static) -> (Arc<Control>, Arc<Disk>) {
     let engine = Arc::new(Disk::new(dir.join("world.json"), failing, hook.clone()));
     let store = Arc::new(Sqlite::open(&dir.join("state"), Clock::System).unwrap());
-    let config = control::Config {
-        state_dir: dir.join("state"),
-        run_dir: dir.join("run"),
-        instance: None,
-        bridge: "berth0".into(),
-        subnet: Some("10.213.0.1/24".parse().unwrap()),
-        id_pool: (524_288, 1_879_048_191),
-        closed_ports: vec![8420],
-        public_url: None,
-        reads_sources: false,
-    };
+    let config = console::config(dir, console::WIDE);
     let control = Control::open_with_fail_points(config, engine.clone(), store, Clock::System, FailPoints::new(hook));
     (control.await.unwrap(), engine)
 }

@@ -6,22 +6,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::Control;
 use control::clock::Clock;
 use control::containers::row::RangeRow;
 use control::engine::fake::Fake;
 use control::store::memory::Memory;
-use control::{Caller, Config, Control};
 use model::container::{CreateRequest, ExitReason};
 use model::error::ErrorCode;
 use model::task::{Task, TaskState};
-use model::template::{LocalTemplate, Provenance};
 use model::{ContainerId, ContainerState, Timestamp};
 
-const DIGEST: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+#[path = "world/console.rs"]
+mod console;
+
+use console::{BLOCK, WIDE, anna, soon};
+
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
-const BLOCK: u32 = 524_288;
-/// Room for any number of containers.
-const WIDE: (u32, u32) = (BLOCK, 1_879_048_191);
 /// Room for one.
 const NARROW: (u32, u32) = (BLOCK, BLOCK + 65_535);
 /// A time-out that a test sees the end of.
@@ -38,58 +38,14 @@ struct World {
     folder: tempfile::TempDir,
 }
 
-fn anna() -> Caller {
-    Caller::socket("anna")
-}
-
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let deadline = Duration::from_secs(20);
-    tokio::time::timeout(deadline, future)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: not within {deadline:?}"))
-}
-
-fn template() -> LocalTemplate {
-    let digest: model::Digest = DIGEST.parse().unwrap();
-    LocalTemplate {
-        reference: "local:test".parse().unwrap(),
-        layers: vec![digest.clone()],
-        os: "debian".into(),
-        release: "13".into(),
-        arch: "amd64".into(),
-        variant: "default".into(),
-        size_bytes: 1,
-        unpacked_bytes: 1,
-        created_at: None,
-        provenance: Provenance {
-            source_kind: "upload".into(),
-            source_name: "local".into(),
-            url: String::new(),
-            product: String::new(),
-            serial: String::new(),
-            fingerprint: digest,
-            verified: "sha256".into(),
-            downloaded_at: Timestamp::from_ms(0),
-            downloaded_by: "anna".into(),
-            berth_version: "0".into(),
-            index_sha256: None,
-        },
-        left_out: Vec::new(),
-        wants_nesting: false,
-    }
-}
-
 impl World {
     async fn new(pool: (u32, u32)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for part in ["run", "state"] {
-            std::fs::create_dir_all(folder.path().join(part)).unwrap();
-        }
         let clock = Clock::manual(Timestamp::from_ms(1_795_132_800_000));
         let (engine, store) = (Arc::new(Fake::new()), Arc::new(Memory::new(clock.clone())));
         let control = open(&folder, pool, &engine, &store, &clock).await;
-        engine.add_layer(DIGEST.parse().unwrap());
-        control.facts.change().put("tpl/local:test", &template()).commit().await.unwrap().unwrap();
+        engine.add_layer(console::digest());
+        console::add_template(&control.facts).await;
         Self {
             control,
             engine,
@@ -173,17 +129,7 @@ impl World {
 }
 
 async fn open(folder: &tempfile::TempDir, id_pool: (u32, u32), engine: &Arc<Fake>, store: &Arc<Memory>, clock: &Clock) -> Arc<Control> {
-    let config = Config {
-        state_dir: folder.path().join("state"),
-        run_dir: folder.path().join("run"),
-        instance: None,
-        bridge: "berth0".into(),
-        subnet: Some("10.213.0.1/24".parse().unwrap()),
-        id_pool,
-        closed_ports: vec![8420],
-        public_url: None,
-        reads_sources: false,
-    };
+    let config = console::config(folder.path(), id_pool);
     Control::open(config, engine.clone(), store.clone(), clock.clone()).await.unwrap()
 }
 

@@ -5,6 +5,9 @@
 
 #[path = "templates/builds.rs"]
 mod builds;
+#[path = "world/console.rs"]
+#[expect(dead_code, reason = "its templates come from a server")]
+mod console;
 #[path = "templates/download.rs"]
 mod download;
 #[path = "templates/imports.rs"]

@@ -10,15 +10,12 @@ use model::template::{NewSource, SourceKind};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+pub use super::console::anna;
 use super::server::{Answer, Server};
 
 pub const ROOT: &str = "images/root.squashfs";
 const META: &str = "images/meta.tar.xz";
 const ARCHIVE: &str = "files/mine.tar.xz";
-
-pub fn anna() -> Caller {
-    Caller::socket("anna")
-}
 
 fn bytes(first: u8, count: usize) -> Vec<u8> {
     (0..count).map(|n| first.wrapping_add(u8::try_from(n * n % 251).unwrap_or(0))).collect()

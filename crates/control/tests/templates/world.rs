@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::Control;
 use control::clock::Clock;
 use control::engine::fake::Fake;
 use control::store::memory::Memory;
-use control::{Caller, Config, Control};
 use model::event::Event;
 use model::task::{Progress, Task};
 use model::template::{NewSource, Source, SourceKind, Template};
@@ -15,10 +15,10 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::broadcast;
 
+use super::console::{WIDE, config};
+pub use super::console::{anna, soon};
 use super::server::{Answer, Server};
 
-/// Where everything that is waited for must have happened.
-const DEADLINE: Duration = Duration::from_secs(20);
 const LATE: Duration = Duration::from_secs(3600);
 pub const META: &str = "images/meta.tar.xz";
 pub const ROOT: &str = "images/root.squashfs";
@@ -109,19 +109,8 @@ pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub fn anna() -> Caller {
-    Caller::socket("anna")
-}
-
 pub fn reference() -> TemplateRef {
     "test:quayos/2".parse().unwrap()
-}
-
-/// What must happen happens in time.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"))
 }
 
 /// As [`soon`], on a paused clock that may have far to go.
@@ -148,9 +137,6 @@ impl World {
 
     pub async fn at(clock: Clock) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for part in ["run", "state"] {
-            std::fs::create_dir_all(folder.path().join(part)).unwrap();
-        }
         let (engine, store) = (Arc::new(Fake::new()), Arc::new(Memory::new(clock.clone())));
         let control = open(&folder, &engine, &store, &clock).await;
         let server = Server::start().await;
@@ -283,17 +269,7 @@ impl Watch {
 }
 
 async fn open(folder: &tempfile::TempDir, engine: &Arc<Fake>, store: &Arc<Memory>, clock: &Clock) -> Arc<Control> {
-    let config = Config {
-        state_dir: folder.path().join("state"),
-        run_dir: folder.path().join("run"),
-        instance: None,
-        bridge: "berth0".into(),
-        subnet: Some("10.213.0.1/24".parse().unwrap()),
-        id_pool: (524_288, 1_879_048_191),
-        closed_ports: vec![8420],
-        public_url: None,
-        reads_sources: false,
-    };
+    let config = config(folder.path(), WIDE);
     Control::open(config, engine.clone(), store.clone(), clock.clone()).await.unwrap()
 }
 
