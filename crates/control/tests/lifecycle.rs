@@ -412,3 +412,32 @@ async fn a_start_after_one_that_failed_is_seen_to_run_whatever_the_clock_says() 
     assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
     assert_eq!(world.state("web").await, ContainerState::Running);
 }
+
+#[tokio::test]
+async fn ends_are_seen_though_the_hosts_clock_was_set_back() {
+    let mut world = World::new(WIDE).await;
+    world.create("web", true).await;
+    let id = world.show("web").await.summary.id;
+    let started = world.show("web").await.summary.started_at.unwrap();
+    let back = |hours: i64| Timestamp::from_ms(started.ms - hours * 3_600_000);
+    for (hours, code) in [(1, 3), (2, 4), (2, 5)] {
+        // The end lies before the start, and the second and third one before the first.
+        world.engine.set_now(back(hours));
+        world.engine.end(id, ExitReason::Exited, code);
+        world.until("web", ContainerState::Stopped).await;
+        let codes: Vec<i32> = world.show("web").await.exits.iter().map(|exit| exit.code).collect();
+        assert_eq!(codes.last(), Some(&code), "{codes:?}");
+        let task = world.end(world.control.containers.start(&anna(), "web", None).await).await;
+        assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+        assert_eq!(world.state("web").await, ContainerState::Running);
+    }
+    // Neither a new console nor a stay in the trash makes old ends new.
+    world.restart().await;
+    assert_eq!(world.show("web").await.exits.len(), 3);
+    world.delete("web").await;
+    world.end(world.control.containers.restore(&anna(), id, None, None).await).await;
+    world.restart().await;
+    let codes: Vec<i32> = world.show("web").await.exits.iter().map(|exit| exit.code).collect();
+    assert_eq!(codes[..3], [3, 4, 5]);
+    assert_eq!((codes.len(), world.show("web").await.exits[3].reason), (4, ExitReason::Killed));
+}

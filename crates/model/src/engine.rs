@@ -141,6 +141,10 @@ pub struct Started {
     pub at: Timestamp,
     /// Engine's request to init's execve.
     pub took_us: u64,
+    /// Ends of earlier runs that the engine had on record when this one began: what comes after them is this run's,
+    /// whatever the clock says.
+    #[serde(default)]
+    pub exits_before: usize,
 }
 
 /// What to do to a running container.

@@ -184,12 +184,16 @@ fn watch(containers: &Containers) -> mpsc::UnboundedReceiver<EngineEvent> {
 
 fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
     let exits = std::mem::take(&mut observed.exits);
+    let known = live.stat.exits_seen.unwrap_or(0);
     live.stat.learn(&exits);
-    if is_stale(live, &observed, &exits, news) {
+    if is_stale(live, &observed, exits.len(), news) {
         return;
     }
-    if news == News::Fresh && has_ended(&observed) {
-        live.stat.learn(&unrecorded_end(live, clock));
+    if news == News::Fresh
+        && has_ended(&observed)
+        && let Some(end) = unrecorded_end(live, clock)
+    {
+        live.stat.add(end);
     }
     if news == News::Event && is_same_run(live, &observed) {
         // Freezing is never told as an event: one that waited in the queue meanwhile knows less than the task.
@@ -202,6 +206,9 @@ fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
         // Another run than the one that was asked to stop: a reboot, or a start that a crash hid.
         state if state.is_live() && state != ContainerState::Unknown && observed.started_at.is_some() && observed.started_at != live.stat.started_at => {
             (live.stat.started_at, live.stat.stopping) = (observed.started_at, false);
+            // Between two runs one ended. Rather one too few: the newest may be this very run's, read a moment later.
+            let ended = usize::from(live.stat.run.is_some());
+            live.stat.exits_before = known.max(live.stat.exits_before + ended).min(exits.len());
             live.stat.run.get_or_insert_with(|| live.row.start_request());
         }
         _ => {}
@@ -210,9 +217,8 @@ fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
 }
 
 /// Whether this is news of a run before the present one, overtaken by the answer to a start.
-fn is_stale(live: &Live, observed: &Observed, exits: &[ExitRecord], news: News) -> bool {
-    let last = exits.last().map(|exit| exit.at);
-    let is_overtaken = || last.is_some_and(|last| live.stat.started_at.is_some_and(|start| last < start));
+fn is_stale(live: &Live, observed: &Observed, exits: usize, news: News) -> bool {
+    let is_overtaken = || live.stat.run.is_some() && exits > 0 && exits <= live.stat.exits_before;
     has_ended(observed) && (live.doing == Some(ContainerState::Starting) || news == News::Event && is_overtaken())
 }
 
@@ -228,23 +234,19 @@ fn has_ended(observed: &Observed) -> bool {
 }
 
 /// The end of a run that is over without a word: the host went down, or its shim did not live to write it down.
-fn unrecorded_end(live: &Live, clock: &Clock) -> Vec<ExitRecord> {
-    let Some(started_at) = live.stat.started_at.filter(|_| live.stat.run.is_some()) else {
-        return Vec::new();
-    };
-    // After a reboot inside the run went on.
-    let is_end = |exit: &ExitRecord| exit.at >= started_at && exit.reason != ExitReason::Reboot;
-    if live.stat.exits.last().is_some_and(is_end) {
-        return Vec::new();
+fn unrecorded_end(live: &Live, clock: &Clock) -> Option<ExitRecord> {
+    let started_at = live.stat.started_at.filter(|_| live.stat.run.is_some())?;
+    if live.stat.has_recorded_end() {
+        return None;
     }
     let now = clock.now();
     let booted_ms = now.ms.saturating_sub(i64::try_from(clock.boot().as_millis()).unwrap_or(i64::MAX));
     let host_went_down = started_at.ms < booted_ms;
-    vec![ExitRecord {
+    Some(ExitRecord {
         at: now,
         reason: if host_went_down { ExitReason::HostDown } else { ExitReason::Exited },
         code: if host_went_down { 137 } else { UNKNOWN_CODE },
         oom_kills: 0,
         message: (!host_went_down).then(|| "how it ended is not known: its shim was gone before".to_owned()),
-    }]
+    })
 }

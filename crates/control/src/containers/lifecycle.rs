@@ -145,20 +145,19 @@ impl Containers {
             return Ok(());
         }
         self.board.change(id, |live| live.doing = Some(ContainerState::Starting));
-        let last_exit = live.stat.exits.last().cloned();
         let request = live.row.start_request();
         let asked = request.clone();
         match engine::call(&self.parts.engine, move |engine| engine.start(&asked)).await {
             Ok(started) => {
                 context.log(&format!("init runs as process {} after {} us", started.pid, started.took_us));
-                self.board.change(id, |live| has_started(live, request, started, last_exit.as_ref()));
+                self.board.change(id, |live| has_started(live, request, started));
                 self.save_stat(id).await
             }
             Err(error) => {
                 let failed = start_failed(self.parts.clock.now(), &error);
                 self.board.change(id, |live| {
                     live.doing = None;
-                    live.stat.learn(&[failed]);
+                    live.stat.add(failed);
                 });
                 self.save_stat(id).await?;
                 Err(error)
@@ -278,12 +277,10 @@ impl StopParams {
     }
 }
 
-fn has_started(live: &mut Live, request: StartRequest, started: Started, known: Option<&ExitRecord>) {
+fn has_started(live: &mut Live, request: StartRequest, started: Started) {
     live.doing = None;
-    // One that was known before the start is of an earlier run, even if the clock was set back since then.
-    let news = live.stat.exits.last().filter(|exit| Some(*exit) != known);
-    let has_ended = news.is_some_and(|exit| exit.at >= started.at && exit.reason != ExitReason::Reboot);
-    if has_ended {
+    live.stat.exits_before = started.exits_before;
+    if live.stat.has_recorded_end() {
         // The news of its end came before the answer to its start.
         live.observed = Some(gone(live.row.id));
         return;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a row holds enough to start the container, so that a start reads nothing else.
 
-use model::container::{ContainerSpec, ExitRecord, TemplateUse};
+use model::container::{ContainerSpec, ExitReason, ExitRecord, TemplateUse};
 use model::engine::{ID_COUNT, MANIFEST_VERSION, Manifest, NicPlan, StartRequest};
 use model::storage::TrashEntry;
 use model::{ContainerId, ContainerName, Digest, Timestamp};
@@ -98,21 +98,45 @@ pub struct StatRow {
     /// Its NICs were changed while it ran: what the old ones held is given back at the next start.
     #[serde(default)]
     pub nics_changed: bool,
-    /// Newest last, at most [`EXITS_KEPT`].
+    /// In the order in which they came, at most [`EXITS_KEPT`].
     #[serde(default)]
     pub exits: Vec<ExitRecord>,
+    /// How many of the engine's records were taken in. The engine appends and never takes away, so that their number orders
+    /// them where the host's clock, which can be set back, does not.
+    #[serde(default)]
+    pub exits_seen: Option<usize>,
+    /// How many of the engine's records are of runs before the present one.
+    #[serde(default)]
+    pub exits_before: usize,
 }
 
 impl StatRow {
-    /// Adds ends that are not known yet, oldest first; says which were new.
-    pub fn learn(&mut self, exits: &[ExitRecord]) -> Vec<ExitRecord> {
-        let newest = self.exits.last().map(|exit| exit.at);
-        let is_new = |exit: &&ExitRecord| newest.is_none_or(|newest| exit.at > newest) || (Some(exit.at) == newest && !self.exits.contains(exit));
-        let new: Vec<ExitRecord> = exits.iter().filter(is_new).cloned().collect();
-        self.exits.extend(new.iter().cloned());
+    /// Takes in the engine's records, all of them; says which were new.
+    pub fn learn(&mut self, all: &[ExitRecord]) -> Vec<ExitRecord> {
+        // A row that does not know yet goes by what it has.
+        let overlap = || all.iter().rposition(|exit| self.exits.contains(exit)).map_or(0, |last| last + 1);
+        let seen = self.exits_seen.unwrap_or_else(overlap);
+        // Old news may have fewer than are known.
+        let new = all.get(seen..).unwrap_or_default().to_vec();
+        self.exits_seen = Some(seen.max(all.len()));
+        for exit in &new {
+            self.add(exit.clone());
+        }
+        new
+    }
+
+    /// Adds the end of a run that the engine has no record of.
+    pub fn add(&mut self, exit: ExitRecord) {
+        self.exits.push(exit);
         let surplus = self.exits.len().saturating_sub(EXITS_KEPT);
         self.exits.drain(..surplus);
-        new
+    }
+
+    /// Whether the present run's own end is on record. After a reboot inside it went on.
+    #[must_use]
+    pub fn has_recorded_end(&self) -> bool {
+        let last = self.exits.last().map(|exit| exit.reason);
+        self.exits_seen.unwrap_or(0) > self.exits_before && last != Some(ExitReason::Reboot)
     }
 
     /// What differs between the present run and what the next one would be, as keys of `set`.
@@ -146,6 +170,8 @@ pub struct TrashRow {
     pub row: ContainerRow,
     #[serde(default)]
     pub exits: Vec<ExitRecord>,
+    #[serde(default)]
+    pub exits_seen: Option<usize>,
     pub deleted_at: Timestamp,
     pub deleted_by: String,
     pub expires_at: Timestamp,
@@ -239,8 +265,6 @@ pub mod key {
 
 #[cfg(test)]
 mod tests {
-    use model::container::ExitReason;
-
     use super::*;
 
     fn exit(ms: i64) -> ExitRecord {
@@ -256,10 +280,28 @@ mod tests {
     #[test]
     fn an_exit_is_learned_once_and_twenty_are_kept() {
         let mut stat = StatRow::default();
-        assert_eq!(stat.learn(&[exit(1), exit(2)]).len(), 2);
-        assert_eq!(stat.learn(&[exit(1), exit(2), exit(3)]), [exit(3)]);
-        let many: Vec<_> = (4..60).map(exit).collect();
-        stat.learn(&many);
+        let all: Vec<_> = (1..60).map(exit).collect();
+        assert_eq!(stat.learn(&all[..2]).len(), 2);
+        assert_eq!(stat.learn(&all[..3]), [exit(3)]);
+        assert_eq!(stat.learn(&all[..2]), [], "old news");
+        stat.learn(&all);
         assert_eq!((stat.exits.len(), stat.exits.last()), (EXITS_KEPT, Some(&exit(59))));
+        assert_eq!(stat.learn(&all), []);
+    }
+
+    #[test]
+    fn exits_come_in_the_engines_order_whatever_the_clock_does() {
+        let mut stat = StatRow::default();
+        stat.learn(&[exit(100)]);
+        // Set back by a lot, then to the very same moment.
+        assert_eq!(stat.learn(&[exit(100), exit(5)]), [exit(5)]);
+        assert_eq!(stat.learn(&[exit(100), exit(5), exit(5)]), [exit(5)]);
+        // A failed start that only the console knows of stands between them and hides none.
+        stat.add(exit(200));
+        assert_eq!(stat.learn(&[exit(100), exit(5), exit(5), exit(7)]), [exit(7)]);
+        assert_eq!(stat.exits, [exit(100), exit(5), exit(5), exit(200), exit(7)]);
+        // A row of an earlier version has no number.
+        stat.exits_seen = None;
+        assert_eq!(stat.learn(&[exit(100), exit(5), exit(5), exit(7), exit(6)]), [exit(6)]);
     }
 }

@@ -189,6 +189,7 @@ impl Containers {
         let trashed = TrashRow {
             row: ContainerRow::clone(&live.row),
             exits: live.stat.exits.clone(),
+            exits_seen: live.stat.exits_seen,
             deleted_at: now,
             deleted_by: context.caller().name.clone(),
             expires_at: if params.purge { now } else { now.plus_ms(kept) },
@@ -221,11 +222,17 @@ impl Containers {
             if fact.value.purging {
                 return Err(purging(&fact.value));
             }
-            let TrashRow { mut row, exits, .. } = fact.value;
+            let TrashRow {
+                mut row, exits, exits_seen, ..
+            } = fact.value;
             let assignment = self.parts.networks.assign(id, &row.spec.nics, &row.nics, &self.trashed().await?).await?;
             row.nics.clone_from(&assignment.nics);
             row.spec.name = name.clone();
-            let stat = StatRow { exits, ..StatRow::default() };
+            let stat = StatRow {
+                exits,
+                exits_seen,
+                ..StatRow::default()
+            };
             let (spec_key, stat_key, name_key, trash_key) = (key::spec(id), key::stat(id), key::name(name), key::trash(id));
             let edit = self.parts.facts.change().absent(&name_key).absent(&spec_key).unchanged(&trash_key, fact.rev);
             let edit = edit.put(name_key.as_str(), &id).put(spec_key, &row).put(stat_key, &stat).delete(trash_key);

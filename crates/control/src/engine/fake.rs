@@ -321,8 +321,14 @@ impl Engine for Fake {
             console: Vec::new(),
         });
         let seen = observed(request.id, folder);
+        let exits_before = seen.exits.len();
         inner.tell(EngineEvent::Changed(seen));
-        Ok(Started { pid: 4242, at, took_us: 1000 })
+        Ok(Started {
+            pid: 4242,
+            at,
+            took_us: 1000,
+            exits_before,
+        })
     }
 
     fn signal(&self, id: ContainerId, signal: Signal) -> Outcome<()> {

@@ -193,7 +193,7 @@ impl Engine for Disk {
     }
 
     fn start(&self, request: &StartRequest) -> Outcome<Started> {
-        let at = self.change("start", |world| {
+        let (at, exits_before) = self.change("start", |world| {
             let at = world.now();
             let missing = || refuse(ErrorCode::NotFound, "open the container's folder", "it is not there");
             let folder = world.folders.get_mut(&request.id).filter(|folder| !folder.trashed).ok_or_else(missing)?;
@@ -205,10 +205,15 @@ impl Engine for Disk {
                 frozen: false,
                 limits: request.limits.clone(),
             });
-            Ok(at)
+            Ok((at, folder.exits.len()))
         })?;
         self.tell(request.id);
-        Ok(Started { pid: 4242, at, took_us: 1000 })
+        Ok(Started {
+            pid: 4242,
+            at,
+            took_us: 1000,
+            exits_before,
+        })
     }
 
     fn signal(&self, id: ContainerId, signal: Signal) -> Outcome<()> {
