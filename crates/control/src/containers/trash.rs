@@ -21,6 +21,7 @@ use super::{Ask, Containers, Target, changed_meanwhile, exclusive, is_live, name
 use crate::caller::Caller;
 use crate::engine;
 use crate::error::{Error, Result};
+use crate::store::Facts;
 use crate::tasks::{AfterCrash, Context, Job};
 
 mod expiry;
@@ -29,6 +30,8 @@ pub(super) use expiry::Expiry;
 
 /// How long a deleted container waits.
 pub const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Times that a write is repeated because somebody else wrote the entry in between.
+const TRIES: usize = 16;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct DeleteParams {
@@ -209,7 +212,7 @@ impl Containers {
     /// Puts a container that is in the trash back into the list, as `name`, with the addresses it had if they are free.
     async fn write_back(&self, id: ContainerId, name: &ContainerName) -> Result<()> {
         let _one_at_a_time = self.allocating.lock().await;
-        for _ in 0..16 {
+        for _ in 0..TRIES {
             let Some(fact) = self.parts.facts.get::<TrashRow>(&key::trash(id)).await? else {
                 // A crash came right after the transaction: it holds.
                 let is_back = self.board.get(id).is_some();
@@ -252,30 +255,13 @@ impl Containers {
 
     /// Marks an entry so that it can only go.
     async fn condemn(&self, id: ContainerId) -> Result<()> {
-        let key = key::trash(id);
-        let Some(fact) = self.parts.facts.get::<TrashRow>(&key).await? else {
-            return Ok(());
-        };
-        let row = TrashRow { purging: true, ..fact.value };
-        let edit = self.parts.facts.change().unchanged(&key, fact.rev).put(&key, &row);
-        edit.commit().await?.map(drop).ok_or_else(changed_meanwhile)
+        change_entry(&self.parts.facts, id, |row| row.purging = true).await
     }
 
     /// Writes into the entry why it is still there, and lets it rest.
     async fn show_problem(&self, id: ContainerId, error: &Error) {
         self.expiry.note_failure(id, self.parts.clock.boot());
-        let shown: Result<()> = async {
-            let key = key::trash(id);
-            let Some(fact) = self.parts.facts.get::<TrashRow>(&key).await? else {
-                return Ok(());
-            };
-            let row = TrashRow {
-                problem: Some(error.to_string()),
-                ..fact.value
-            };
-            self.parts.facts.change().unchanged(&key, fact.rev).put(&key, &row).commit().await.map(drop)
-        }
-        .await;
+        let shown = change_entry(&self.parts.facts, id, |row| row.problem = Some(error.to_string())).await;
         if let Err(other) = shown {
             tracing::warn!(container.id = %id, %error, %other, "a container could not be removed for good, nor could that be shown");
         }
@@ -284,21 +270,26 @@ impl Containers {
     /// Removes the files, then the entry; ids and addresses are free from then on.
     async fn purge_now(&self, id: ContainerId) -> Result<()> {
         engine::call(&self.parts.engine, move |engine| engine.remove(id, Removal::Purge)).await?;
-        let key = key::trash(id);
-        if let Some(fact) = self.parts.facts.get::<TrashRow>(&key).await? {
-            let freed = RangeRow::FreedAt(self.parts.clock.now());
-            let edit = self
-                .parts
-                .facts
-                .change()
-                .unchanged(&key, fact.rev)
-                .delete(&key)
-                .put(key::range(fact.value.row.base_id), &freed);
-            let edit = self.parts.networks.release(id, &[], edit).await?;
-            edit.commit().await?.ok_or_else(changed_meanwhile)?;
-        }
+        self.erase_entry(id).await?;
         self.parts.metrics.forget(id).await;
         Ok(())
+    }
+
+    async fn erase_entry(&self, id: ContainerId) -> Result<()> {
+        let key = key::trash(id);
+        for _ in 0..TRIES {
+            let Some(fact) = self.parts.facts.get::<TrashRow>(&key).await? else {
+                return Ok(());
+            };
+            let freed = RangeRow::FreedAt(self.parts.clock.now());
+            let edit = self.parts.facts.change().unchanged(&key, fact.rev).delete(&key);
+            let edit = edit.put(key::range(fact.value.row.base_id), &freed);
+            let edit = self.parts.networks.release(id, &[], edit).await?;
+            if edit.commit().await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(changed_meanwhile())
     }
 
     /// Measures in the background what a trashed container takes: a slow walk that nobody waits for.
@@ -307,16 +298,7 @@ impl Containers {
         tokio::spawn(async move {
             let measured = async {
                 let used = engine::call(&parts.engine, move |engine| engine.measure(id)).await?;
-                let key = key::trash(id);
-                let Some(fact) = parts.facts.get::<TrashRow>(&key).await? else {
-                    return Ok(());
-                };
-                let row = TrashRow {
-                    size_bytes: Some(used.bytes),
-                    ..fact.value
-                };
-                // Restored or purged meanwhile: then there is nothing to write.
-                parts.facts.change().unchanged(&key, fact.rev).put(&key, &row).commit().await.map(drop)
+                change_entry(&parts.facts, id, |row| row.size_bytes = Some(used.bytes)).await
             };
             let outcome: Result<()> = measured.await;
             if let Err(error) = outcome {
@@ -328,6 +310,22 @@ impl Containers {
     async fn move_folder(&self, id: ContainerId, removal: Removal) -> Result<()> {
         engine::call(&self.parts.engine, move |engine| engine.remove(id, removal)).await
     }
+}
+
+/// Changes an entry of the trash, also while others (the one who measures, the one who purges) change it; one that was
+/// restored or purged meanwhile has nothing to be changed.
+async fn change_entry(facts: &Facts, id: ContainerId, change: impl Fn(&mut TrashRow)) -> Result<()> {
+    let key = key::trash(id);
+    for _ in 0..TRIES {
+        let Some(mut fact) = facts.get::<TrashRow>(&key).await? else {
+            return Ok(());
+        };
+        change(&mut fact.value);
+        if facts.change().unchanged(&key, fact.rev).put(&key, &fact.value).commit().await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(changed_meanwhile())
 }
 
 fn purging(trashed: &TrashRow) -> Error {
