@@ -27,8 +27,13 @@ pub(super) enum Setting {
     /// cpu.weight, or the shares of version 1.
     Weight(u64),
     /// Version 1 only: on version 2 it stands beside the quota.
-    Period { usec: u64 },
-    Quota { usec: Option<u64>, period_usec: u64 },
+    Period {
+        usec: u64,
+    },
+    Quota {
+        usec: Option<u64>,
+        period_usec: u64,
+    },
     Cpus(String),
     Memory(Option<u64>),
     /// memory.high, or the soft limit of version 1.
@@ -36,8 +41,14 @@ pub(super) enum Setting {
     /// Version 2: of swap alone. Version 1: of memory and swap together.
     Swap(Option<u64>),
     Pids(Option<u64>),
-    Read { disk: (u32, u32), bps: Option<u64> },
-    Written { disk: (u32, u32), bps: Option<u64> },
+    Read {
+        disk: (u32, u32),
+        bps: Option<u64>,
+    },
+    Written {
+        disk: (u32, u32),
+        bps: Option<u64>,
+    },
 }
 
 impl Setting {
@@ -183,10 +194,7 @@ mod tests {
             Setting::Swap(None),
             Setting::Pids(Some(99)),
             Setting::Pids(None),
-            Setting::Read {
-                disk,
-                bps: Some(10_000_001),
-            },
+            Setting::Read { disk, bps: Some(10_000_001) },
             Setting::Read { disk, bps: None },
             Setting::Written { disk, bps: Some(7) },
             Setting::Written { disk, bps: None },
