@@ -221,16 +221,21 @@ impl Group {
         }
     }
 
-    /// Whether processes live in it; `None` when that cannot be told.
+    /// Whether processes live in it; `None` when that cannot be told. One that was removed since it was opened is empty:
+    /// the kernel removes no other.
     #[must_use]
     pub fn is_populated(&self) -> Option<bool> {
-        match &self.unified {
-            Some(unified) => freezer::is_populated(unified.as_fd()).ok(),
+        let populated = match &self.unified {
+            Some(unified) => freezer::is_populated(unified.as_fd()),
             // Every hierarchy of version 1 has all of the container's processes.
             None => {
                 let any = || self.v1.first().map(|(_, group)| group.as_fd());
-                self.v1("freezer").or_else(any).and_then(|group| freezer::is_populated_v1(group).ok())
+                freezer::is_populated_v1(self.v1("freezer").or_else(any)?)
             }
+        };
+        match populated {
+            Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV) => Some(false),
+            other => other.ok(),
         }
     }
 

@@ -9,7 +9,7 @@ use model::container::ExitReason;
 use model::engine::{EngineEvent, ExecRequest, Signal};
 use model::{ContainerState, ErrorCode, Limits};
 use runtime::cgroup::layout::instance_directory;
-use runtime::cgroup::{Layout, Mode};
+use runtime::cgroup::{Group, Layout, Mode};
 
 use crate::command;
 use crate::host::{Host, as_root, exec_id};
@@ -240,6 +240,19 @@ fn shims_live_in_a_group_of_their_own() {
         let line = groups.lines().find(|line| line.contains(&mark)).unwrap();
         assert!(line.ends_with(&own), "{line}");
     }
+}
+
+#[test]
+fn groups_that_are_removed_while_somebody_looks_are_empty_and_not_unknown() {
+    let host = Host::new(as_root(), "removed");
+    let id = host.busybox("removed");
+    host.start(id, Limits::default()).expect("it starts");
+    let look = || Group::look(&Layout::detect().unwrap(), Some(&host.instance()), &id.to_string()).unwrap();
+    let group = look().expect("it has groups");
+    assert_eq!(group.is_populated(), Some(true));
+    host.runtime.signal(id, Signal::Kill).expect("it is killed");
+    assert!(look().is_none());
+    assert_eq!(group.is_populated(), Some(false));
 }
 
 #[test]
