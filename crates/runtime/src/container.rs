@@ -228,9 +228,8 @@ impl Runtime {
         all.extend(layers.iter().map(AsFd::as_fd));
         all.extend(group.birthplace());
         all.extend(group.v1.iter().map(|(_, group)| group.as_fd()));
-        let answer = engine::start(&self.program, &message, &all, |pid| {
-            crate::companion::enter_groups(&self.layout, self.instance(), SHIMS, pid)
-        })?;
+        let birthplace = crate::companion::birthplace(&self.layout, self.instance(), SHIMS)?;
+        let answer = engine::start(&self.program, &message, &all, &birthplace)?;
         let nics = request.nics.iter().map(|nic| (nic.name.clone(), nic.host_name.clone())).collect();
         let running = Running {
             reader: Reader::open(group, self.disk),

@@ -21,7 +21,7 @@ pub enum Cloned {
 
 /// clone3(2) as fork: the child continues on a copy of the stack. With `cgroup` the child is born in that group.
 ///
-/// Only a single-threaded process may call it: the child of a threaded one could find locks held for ever.
+/// The child of a threaded process may make system calls only: it could find locks held for ever.
 ///
 /// # Errors
 /// As clone3(2).
@@ -37,7 +37,7 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> 
         arguments.cgroup = cgroup.as_raw_fd() as u64;
     }
     // SAFETY: the arguments live across the call and their size is given; no stack and no CLONE_VM is passed, so the
-    // child has its own copy of all memory; the caller is single-threaded (documented), so no lock is held in the copy.
+    // child has its own copy of all memory; what the child of a threaded caller may not do is documented.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut arguments), size_of::<libc::clone_args>()) })?;
     if pid == 0 {
         return Ok(Cloned::Child);
@@ -375,6 +375,85 @@ pub fn with_descriptors(command: &mut std::process::Command, descriptors: Vec<Ow
     child
 }
 
+/// A program that [`spawn`] starts.
+#[derive(Debug)]
+pub struct Program<'a> {
+    pub path: &'a CStr,
+    pub argument: &'a CStr,
+    /// Becomes its descriptor 3.
+    pub socket: BorrowedFd<'a>,
+    /// The group of the unified hierarchy that it is born in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// The files `tasks` of the groups of version 1 that it is in when it begins.
+    pub tasks: &'a [OwnedFd],
+}
+
+/// Starts a program in a session and in groups of its own, without an environment, with nothing to read or to write but
+/// its socket; gives its pidfd.
+///
+/// # Errors
+/// As clone3(2), write(2) and execve(2).
+pub fn spawn(program: &Program<'_>) -> io::Result<OwnedFd> {
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    // Above every target number, so that no dup2 overwrites one that is still needed.
+    let lift = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 100).map_err(io::Error::from);
+    let (hears, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let (null, socket, told_by) = (lift(null.as_fd())?, lift(program.socket)?, lift(tells.as_fd())?);
+    drop(tells);
+    let targets = [(&null, 0), (&null, 1), (&null, 2), (&socket, 3)].map(|(fd, number)| (fd.as_raw_fd(), number));
+    let tasks: Vec<RawFd> = program.tasks.iter().map(AsRawFd::as_raw_fd).collect();
+    let arguments = [program.path.as_ptr(), program.argument.as_ptr(), std::ptr::null()];
+    let Cloned::Parent { pidfd, .. } = clone3(0, program.cgroup)? else {
+        let failed = settle_and_execute(&tasks, &targets, &arguments);
+        let errno = failed.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes();
+        // SAFETY: the bytes live across the call; whoever does not hear them sees the pipe close.
+        unsafe { libc::write(told_by.as_raw_fd(), errno.as_ptr().cast(), errno.len()) };
+        exit_now(127)
+    };
+    drop(told_by);
+    let mut errno = [0; 4];
+    match rustix::io::retry_on_intr(|| rustix::io::read(&hears, &mut errno))? {
+        0 => Ok(pidfd),
+        _ => {
+            reap_by(&pidfd);
+            Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno)))
+        }
+    }
+}
+
+/// In the child of a process with threads: system calls only, and nothing is allocated.
+fn settle_and_execute(tasks: &[RawFd], targets: &[(RawFd, RawFd)], arguments: &[*const libc::c_char; 3]) -> io::Error {
+    // SAFETY: all are async-signal-safe and take integers, a constant byte, and pointers to strings of the caller that live
+    // in the copied memory; the arguments end with a null pointer, and so does the empty environment.
+    unsafe {
+        for file in tasks {
+            if libc::write(*file, c"0".as_ptr().cast(), 1) != 1 {
+                return io::Error::last_os_error();
+            }
+        }
+        for (from, to) in targets {
+            if libc::dup2(*from, *to) < 0 {
+                return io::Error::last_os_error();
+            }
+        }
+        libc::setsid();
+        if libc::syscall(libc::SYS_close_range, 4, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) < 0 {
+            return io::Error::last_os_error();
+        }
+        reset_signals();
+        let environment = [std::ptr::null::<libc::c_char>()];
+        libc::execve(arguments[0], arguments.as_ptr(), environment.as_ptr());
+    }
+    io::Error::last_os_error()
+}
+
+/// Waits for the end of a child, so that it leaves no zombie.
+pub fn reap_by(pidfd: &OwnedFd) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    // It fails only for what is no child of ours, which leaves none.
+    rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)).ok();
+}
+
 /// Starts a program in a user namespace of its own.
 ///
 /// # Errors
@@ -451,4 +530,28 @@ pub fn attach_device_program(group: BorrowedFd<'_>, program: &[u64]) -> io::Resu
 #[must_use]
 pub fn leak(fd: OwnedFd) -> RawFd {
     fd.into_raw_fd()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(path: &CStr) -> io::Result<OwnedFd> {
+        let (ours, theirs) = rustix::pipe::pipe()?;
+        let pidfd = spawn(&Program {
+            path,
+            argument: c"",
+            socket: theirs.as_fd(),
+            cgroup: None,
+            tasks: &[],
+        })?;
+        drop((ours, theirs));
+        Ok(pidfd)
+    }
+
+    #[test]
+    fn a_program_is_executed_by_the_time_it_is_started_and_one_that_cannot_be_is_told() {
+        reap_by(&start(c"/bin/true").unwrap());
+        assert_eq!(start(c"/bin/there-is-none").unwrap_err().raw_os_error(), Some(libc::ENOENT));
+    }
 }

@@ -1,13 +1,15 @@
 //! The engine's end of a shim: starting one, asking one, finding those of an earlier console.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with, socketpair};
 use sha2::{Digest, Sha256};
 
 use super::protocol::{self, Fields};
+use crate::companion::Birthplace;
 use crate::error::{At, Error, Result};
 use crate::sys;
 
@@ -51,37 +53,40 @@ pub fn install(source: &ShimSource, state: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Starts a shim with a message and its descriptors; returns what it answers once init has been executed. `settle` gives
-/// the shim's process its place on the host before it does anything.
+/// Starts a shim with a message and its descriptors, in groups of its own; returns what it answers once init has been
+/// executed.
 ///
 /// # Errors
 /// The step that failed, in the shim's or the child's words.
-pub fn start(program: &Path, message: &Fields, descriptors: &[BorrowedFd<'_>], settle: impl FnOnce(i32) -> Result<()>) -> Result<Fields> {
+pub fn start(program: &Path, message: &Fields, descriptors: &[BorrowedFd<'_>], groups: &Birthplace) -> Result<Fields> {
     let step = "start the shim";
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
-    let mut command = Command::new(program);
-    command
-        .arg(message.get("id").unwrap_or_default())
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let child = sys::with_descriptors(&mut command, vec![theirs]).at(step, &format!("execve({})", program.display()))?;
+    let text = |text: &[u8]| CString::new(text).map_err(|_| Error::invalid(step, "a NUL byte in its arguments"));
+    let (path, argument) = (text(program.as_os_str().as_bytes())?, text(message.get("id").unwrap_or_default().as_bytes())?);
+    let spawned = sys::spawn(&sys::Program {
+        path: &path,
+        argument: &argument,
+        socket: theirs.as_fd(),
+        cgroup: groups.unified.as_ref().map(AsFd::as_fd),
+        tasks: &groups.tasks,
+    });
+    let pidfd = spawned.at(step, &format!("execve({})", program.display()))?;
+    drop(theirs);
     // A shim that hears nothing but the end of its socket ends too.
-    let answer = settle(i32::try_from(child.id()).unwrap_or(0))
-        .and_then(|()| protocol::send(&ours, message, descriptors).map_err(|error| not_sent(step, error)))
+    let answer = protocol::send(&ours, message, descriptors)
+        .map_err(|error| not_sent(step, error))
         .and_then(|()| hear(&ours, step));
     drop(ours);
-    reap_later(child);
+    reap_later(pidfd);
     answer
 }
 
 /// A shim outlives us; while we live its end must not leave a zombie.
-fn reap_later(mut child: std::process::Child) {
+fn reap_later(pidfd: OwnedFd) {
     let spawned = std::thread::Builder::new()
         .name("berth-reaper".into())
         .stack_size(64 << 10)
-        .spawn(move || drop(child.wait()));
+        .spawn(move || sys::reap_by(&pidfd));
     if let Err(error) = spawned {
         tracing::warn!(%error, "a shim's end will not be waited for");
     }
