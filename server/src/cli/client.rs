@@ -24,8 +24,9 @@ use crate::failure::Failure;
 const AUTHORITY: &str = "localhost";
 /// The largest answer that is taken: a list of many thousand containers.
 const MAX_ANSWER: usize = 256 << 20;
-/// Tasks are asked after first this soon, later less and less often.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
+/// Tasks are asked after first this soon, later less and less often: the wait is at most half as long again as the task. A
+/// start takes some 10 ms, and a look a third of one.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LAST_LOOK: Duration = Duration::from_millis(250);
 
 /// What the console answers when something went wrong.
