@@ -41,8 +41,13 @@ pub fn report(state: &Path) -> HostReport {
         kernel(&text(name.release())),
         cgroups(&layout),
         limits(layout.as_ref().ok()),
+        controllers(layout.as_ref().ok()),
         idmapped_mounts(state),
         user_namespaces(),
+        overlay(&read("/proc/filesystems")),
+        made_in_namespace("bridge", "CONFIG_BRIDGE", || crate::net::bridge::ensure(TRIED, &[])),
+        made_in_namespace("veth", "CONFIG_VETH", || crate::net::veth::try_pair(TRIED)),
+        made_in_namespace("nf_tables", "CONFIG_NF_TABLES", crate::net::link::try_nf_tables),
         program("nft", "/usr/sbin/nft", CheckLevel::Limited, "apt-get install nftables"),
         program("dnsmasq", "/usr/sbin/dnsmasq", CheckLevel::Limited, "apt-get install dnsmasq-base"),
         program(
@@ -125,6 +130,76 @@ fn limits(layout: Option<&Layout>) -> HostCheck {
         format!("cgroup version 1: memory-high is a soft limit that holds under pressure only; {swap}; io-write counts direct and synchronous writes"),
         Some("boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all"),
     )
+}
+
+/// Controllers without which a limit of `create` cannot be set.
+const CONTROLLERS: [(&str, &str); 5] = [("cpu", "cpu"), ("cpuset", "cpuset"), ("memory", "memory"), ("pids", "pids"), ("io", "blkio")];
+
+fn controllers(layout: Option<&Layout>) -> HostCheck {
+    let offered = layout
+        .and_then(|layout| layout.unified.as_ref())
+        .map(|unified| read(&unified.root.join("cgroup.controllers").display().to_string()))
+        .unwrap_or_default();
+    judge_controllers(|v2, v1| match layout {
+        Some(layout) if layout.mode == cgroup::Mode::V2 => offered.split_whitespace().any(|name| name == v2),
+        Some(layout) => layout.v1(v1).is_some(),
+        None => false,
+    })
+}
+
+fn judge_controllers(is_there: impl Fn(&str, &str) -> bool) -> HostCheck {
+    let (found, missing): (Vec<_>, Vec<_>) = CONTROLLERS.into_iter().partition(|(v2, v1)| is_there(v2, v1));
+    let names = |of: &[(&str, &str)]| of.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    if missing.is_empty() {
+        return check("controllers", CheckLevel::Good, names(&found), None);
+    }
+    check(
+        "controllers",
+        CheckLevel::Limited,
+        format!("{} cannot be limited", names(&missing)),
+        Some("boot without cgroup_disable= and cgroup_no_v1= for these, or with a kernel that has the controllers"),
+    )
+}
+
+fn overlay(filesystems: &str) -> HostCheck {
+    // A module that is not loaded yet is loaded by the first mount.
+    let is_loadable = || {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        read(&format!("/lib/modules/{release}/modules.dep")).contains("/overlayfs/overlay.ko")
+    };
+    if filesystems.split_whitespace().any(|word| word == "overlay") {
+        return check("overlay", CheckLevel::Good, "the kernel has it", None);
+    }
+    if is_loadable() {
+        return check("overlay", CheckLevel::Good, "as a module", None);
+    }
+    check(
+        "overlay",
+        CheckLevel::Missing,
+        "the kernel has no overlay file system",
+        Some("modprobe overlay, or boot a kernel with CONFIG_OVERLAY_FS"),
+    )
+}
+
+/// What devices are called that are tried; they live in a namespace of their own, for a moment.
+const TRIED: &str = "btcheck";
+
+/// Makes something of the network for real, in a namespace that ends with the thread.
+fn made_in_namespace(name: &str, option: &str, make: impl FnOnce() -> Result<()> + Send) -> HostCheck {
+    let tried = std::thread::scope(|scope| {
+        let work = || {
+            sys::unshare(libc::CLONE_NEWNET).at("check the host", "unshare(CLONE_NEWNET)")?;
+            make()
+        };
+        scope.spawn(work).join()
+    });
+    let failed = match tried {
+        Ok(Ok(())) => return check(name, CheckLevel::Good, "the kernel has it", None),
+        Ok(Err(error)) => error.message,
+        Err(_) => "it could not be tried".to_owned(),
+    };
+    let fix = format!("modprobe {name}, or boot a kernel with {option}; without it containers have no network");
+    check(name, CheckLevel::Limited, failed, Some(&fix))
 }
 
 fn program(name: &str, path: &str, level: CheckLevel, fix: &str) -> HostCheck {
@@ -368,6 +443,41 @@ mod tests {
         let hybrid = limits(Some(&layout(cgroup::Mode::Hybrid)));
         assert!(hybrid.level == CheckLevel::Limited && hybrid.fix.is_some());
         assert!(hybrid.found.contains("memory-high is a soft limit"), "{}", hybrid.found);
+    }
+
+    #[test]
+    fn controllers_that_are_missing_are_named_by_what_cannot_be_limited() {
+        let all = judge_controllers(|_, _| true);
+        assert_eq!((all.level, all.found.as_str()), (CheckLevel::Good, "cpu, cpuset, memory, pids, io"));
+        let some = judge_controllers(|_, v1| v1 != "blkio" && v1 != "memory");
+        assert_eq!(some.found, "memory, io cannot be limited");
+        assert!(some.level == CheckLevel::Limited && some.fix.is_some());
+    }
+
+    #[test]
+    fn a_kernel_without_overlay_carries_no_containers() {
+        assert_eq!(overlay("nodev\tsysfs\nnodev\toverlay\n\text4\n").level, CheckLevel::Good);
+        // A name that only begins so is another file system.
+        let other = overlay("nodev\toverlayx\n");
+        assert!(other.level == CheckLevel::Good || other.fix.is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_told_with_the_way_out() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: a network namespace takes root");
+            return;
+        }
+        let refused = made_in_namespace("veth", "CONFIG_VETH", || Err(Error::failed("make a link", "RTM_NEWLINK = EOPNOTSUPP")));
+        assert!(refused.level == CheckLevel::Limited && refused.found.contains("EOPNOTSUPP"), "{refused:?}");
+        assert!(refused.fix.is_some_and(|fix| fix.contains("modprobe veth")));
+        let state = tempfile::tempdir().unwrap();
+        let report = report(state.path());
+        for name in ["controllers", "overlay", "bridge", "veth", "nf_tables"] {
+            let found = report.checks.iter().find(|check| check.name == name);
+            assert_eq!(found.map(|check| check.level), Some(CheckLevel::Good), "{name}: {found:?}");
+        }
+        assert!(!crate::net::bridge::exists(TRIED), "what was tried is gone");
     }
 
     #[test]

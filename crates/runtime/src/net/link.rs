@@ -130,6 +130,14 @@ impl Socket {
         Ok(Self { fd })
     }
 
+    /// One to the packet filters, whose modules the kernel loads when they are asked.
+    #[cfg(feature = "engine")]
+    fn open_netfilter() -> io::Result<Self> {
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(rustix::net::netlink::NETFILTER))?;
+        bind(&fd, &SocketAddrNetlink::new(0, 0))?;
+        Ok(Self { fd })
+    }
+
     fn send(&self, mut message: Message) -> io::Result<()> {
         let length = u32::try_from(message.bytes.len()).map_err(io::Error::other)?;
         message.bytes[0..4].copy_from_slice(&length.to_ne_bytes());
@@ -261,6 +269,19 @@ fn next(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     let length = usize::try_from(u32::from_ne_bytes(*bytes.first_chunk()?)).ok()?;
     let kind = u16::from_ne_bytes(*bytes.get(4..)?.first_chunk()?);
     Some((kind, bytes.get(16..length)?, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+/// Asks nf_tables for the generation of its rules, which changes nothing.
+///
+/// # Errors
+/// The kernel has none.
+#[cfg(feature = "engine")]
+pub fn try_nf_tables() -> crate::error::Result<()> {
+    use crate::error::At as _;
+    // linux/netfilter/nfnetlink.h, nf_tables.h: subsystem 10, NFT_MSG_GETGEN; struct nfgenmsg.
+    let request = Message::new(10 << 8 | 16, 0).header(&[0, 0, 0, 0]);
+    let asked = Socket::open_netfilter().and_then(|socket| socket.ask(request));
+    asked.at("check the host", "NFT_MSG_GETGEN")
 }
 
 #[cfg(test)]

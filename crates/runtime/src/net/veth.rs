@@ -150,6 +150,23 @@ pub fn connect(nic: &Nic, namespace: BorrowedFd<'_>) -> Result<()> {
     joined.map_err(|error| Error::io(step, &format!("RTM_NEWLINK({} into {})", nic.host_name, nic.bridge), error).hint("a bridge takes 1,023 ports"))
 }
 
+/// Makes a pair with both ends here, to see whether the kernel can.
+///
+/// # Errors
+/// It cannot.
+#[cfg(feature = "engine")]
+pub fn try_pair(name: &str) -> Result<()> {
+    let step = "make a link";
+    let socket = Socket::open().at(step, "socket(AF_NETLINK)")?;
+    let info = attribute(link::IFLA_INFO_KIND, b"veth");
+    let message = Message::new(link::NEWLINK, link::CREATE | link::EXCLUSIVE)
+        .link(0, None)
+        .name(link::IFLA_IFNAME, name);
+    let made = socket.ask(message.with(link::IFLA_LINKINFO | link::NESTED, &info));
+    made.at(step, &format!("RTM_NEWLINK(veth {name})"))?;
+    socket.delete(name).at(step, &format!("RTM_DELLINK({name})"))
+}
+
 /// In the container's namespace: fixed addresses and routes, and the link up.
 ///
 /// # Errors
