@@ -54,6 +54,7 @@ const RULES: &[fn(&File, &mut Vec<String>)] = &[
     physical_directions,
     shell_calls,
     inner_html,
+    thread_bound,
     lock_hosts,
     raw_allow,
 ];
@@ -171,6 +172,18 @@ fn inner_html(file: &File, findings: &mut Vec<String>) {
     }
 }
 
+fn thread_bound(file: &File, findings: &mut Vec<String>) {
+    if is_rust(file) && starts(file, "app") {
+        let calls = [word(&["new_", "local("]), word(&["Local", "Storage"])];
+        each_line(
+            file,
+            findings,
+            "the server ends a page on any thread, and what is bound to one panics there",
+            |line| calls.iter().any(|call| line.contains(call)),
+        );
+    }
+}
+
 fn lock_hosts(file: &File, findings: &mut Vec<String>) {
     if file.path.ends_with("package-lock.json") {
         each_line(file, findings, "a lock file names no host", |line| line.contains("\"resolved\""));
@@ -204,6 +217,10 @@ mod tests {
         assert_eq!(findings("app/src/x.rs", "fn x() {}\n"), 1);
         assert_eq!(findings("app/src/utils.rs", "//! Doc.\n"), 1);
         assert_eq!(findings("app/src/x.rs", &format!("//! Doc.\n{}", word(&["unsafe", " { x() }"]))), 1);
+        assert_eq!(
+            findings("app/src/x.rs", &format!("//! Doc.\n{}", word(&["StoredValue::new_", "local(None)"]))),
+            1
+        );
         assert_eq!(findings("style/a.scss", "a { color: #fff; }"), 1);
         assert_eq!(findings("style/_tokens.scss", "a { color: #fff; }"), 0);
         assert_eq!(findings("style/a.scss", "a { margin-left: 1px; }"), 1);

@@ -1,5 +1,7 @@
 //! A file that becomes a template, with how much of it is sent.
 
+use std::cell::RefCell;
+
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_router::NavigateOptions;
@@ -18,6 +20,12 @@ use crate::i18n::frame::PROGRESS_OF;
 use crate::i18n::supply as text;
 use crate::pages::templates::Shelf;
 
+thread_local! {
+    /// The request of the upload under way. Stored with the page it could be dropped by no other thread than its maker's, and the
+    /// server ends a page on any thread.
+    static REQUEST: RefCell<Option<XmlHttpRequest>> = const { RefCell::new(None) };
+}
+
 /// An upload under way.
 #[derive(Clone, Copy)]
 struct Sending {
@@ -25,7 +33,6 @@ struct Sending {
     /// Bytes that are out, and all of them.
     sent: RwSignal<(u64, u64)>,
     is_cancelled: StoredValue<bool>,
-    request: StoredValue<Option<XmlHttpRequest>, LocalStorage>,
 }
 
 impl Sending {
@@ -34,14 +41,13 @@ impl Sending {
             is_on: RwSignal::new(false),
             sent: RwSignal::new((0, 0)),
             is_cancelled: StoredValue::new(false),
-            request: StoredValue::new_local(None),
         }
     }
 
     fn cancel(self) {
         self.is_cancelled.set_value(true);
         // A request that has ended already refuses; then there is nothing to cancel.
-        drop(self.request.with_value(|request| request.as_ref().map(XmlHttpRequest::abort)));
+        drop(REQUEST.with_borrow(Clone::clone).map(|request| request.abort()));
     }
 }
 
@@ -95,7 +101,7 @@ pub fn FromFile(shelf: Shelf) -> impl IntoView {
 
 fn send(shelf: Shelf, sending: Sending, wrong: Wrong, name: String, sha256: String, file: web_sys::File, navigate: impl Fn(&str, NavigateOptions) + 'static) {
     let Ok(request) = XmlHttpRequest::new() else { return };
-    sending.request.set_value(Some(request.clone()));
+    REQUEST.set(Some(request.clone()));
     sending.is_cancelled.set_value(false);
     sending.sent.set((0, 0));
     sending.is_on.set(true);
