@@ -267,6 +267,9 @@ pub struct UnpackCaps {
     /// Unpacked over compressed above the first 64 MiB.
     pub ratio: u64,
     pub seconds: u64,
+    /// Fewer entries are no root file system, nor is one without init and shell; 0 = whatever it is.
+    #[serde(default)]
+    pub least_entries: u64,
 }
 
 impl Default for UnpackCaps {
@@ -276,6 +279,7 @@ impl Default for UnpackCaps {
             bytes: 64 << 30,
             ratio: 200,
             seconds: 3600,
+            least_entries: 10,
         }
     }
 }
@@ -299,6 +303,9 @@ pub struct Unpacked {
     pub release: Option<String>,
     /// Small files asked for by the pipeline (`metadata.yaml` of a unified image).
     pub metadata: Option<String>,
+    /// The folder at the archive's top that was the root; the layer has what was in it.
+    #[serde(default)]
+    pub wrapper: Option<String>,
 }
 
 /// A line of progress that the confined child writes as JSON to the progress descriptor.

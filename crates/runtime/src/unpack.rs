@@ -20,6 +20,7 @@ pub mod child;
 mod confine;
 mod entry;
 mod format;
+mod plausible;
 mod sparse;
 mod squashfs;
 mod tree;
@@ -37,7 +38,7 @@ pub fn unpack(folders: &Folders, request: &UnpackRequest, input: OwnedFd, progre
     let name = staging_name(request)?;
     mkdirat(&staging, name.as_str(), Mode::from_raw_mode(0o755)).at(step, &format!("mkdirat({name:?})"))?;
     let outcome = fill(folders, request, &name, input, progress);
-    let outcome = outcome.and_then(|unpacked| keep(folders, &staging, &name, request).map(|()| unpacked));
+    let outcome = outcome.and_then(|unpacked| keep(folders, &staging, &name, request, unpacked.wrapper.as_deref()).map(|()| unpacked));
     if outcome.is_err()
         && let Err(error) = remove_tree(staging.as_fd(), &name)
     {
@@ -139,15 +140,17 @@ fn refusal(message: &Fields) -> Error {
 }
 
 /// Makes the staging folder durable and gives it its name.
-fn keep(folders: &Folders, staging: &OwnedFd, name: &str, request: &UnpackRequest) -> Result<()> {
+fn keep(folders: &Folders, staging: &OwnedFd, name: &str, request: &UnpackRequest, wrapper: Option<&str>) -> Result<()> {
     let step = "keep the layer";
-    let folder = openat(
-        staging,
-        name,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .at(step, "openat()")?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = openat(staging, name, flags, Mode::empty()).at(step, "openat()")?;
+    if let Some(wrapper) = wrapper {
+        // The child's word, and it read a foreign archive: one name of a folder that is there, or nothing.
+        if wrapper.contains('/') || matches!(wrapper, "" | "." | "..") {
+            return Err(Error::failed(step, "the unpacker named a folder that cannot be"));
+        }
+        openat(&folder, wrapper, flags, Mode::empty()).at(step, "openat(wrapper)")?;
+    }
     rustix::fs::syncfs(&folder).at(step, "syncfs()")?;
     let layers = openat(
         CWD,
@@ -156,10 +159,11 @@ fn keep(folders: &Folders, staging: &OwnedFd, name: &str, request: &UnpackReques
         Mode::empty(),
     )
     .at(step, "openat(\"layers\")")?;
-    match renameat_with(staging, name, &layers, request.digest.as_str(), RenameFlags::NOREPLACE) {
-        Ok(()) => {}
-        // Somebody else unpacked the same digest meanwhile: theirs is as good.
-        Err(Errno::EXIST) => remove_tree(staging.as_fd(), name)?,
+    let (from, root) = wrapper.map_or((staging, name), |wrapper| (&folder, wrapper));
+    match renameat_with(from, root, &layers, request.digest.as_str(), RenameFlags::NOREPLACE) {
+        Ok(()) if wrapper.is_none() => {}
+        // Somebody else unpacked the same digest meanwhile: theirs is as good. Of a wrapped root the wrapping is left.
+        Ok(()) | Err(Errno::EXIST) => remove_tree(staging.as_fd(), name)?,
         Err(errno) => return Err(Error::io(step, "renameat2()", errno)),
     }
     rustix::fs::fsync(&layers).at(step, "fsync(layers)")

@@ -32,7 +32,9 @@ fn main() {
         ("a_reader_that_leaves_cancels", a_reader_that_leaves_cancels),
         ("owners_are_the_containers", owners_are_the_containers),
         ("two_at_once_give_one_layer", two_at_once_give_one_layer),
-        ("metadata_may_come_last_and_must_come", metadata_may_come_last_and_must_come),
+        ("metadata_may_come_last", metadata_may_come_last),
+        ("a_root_may_be_wrapped_in_a_folder", a_root_may_be_wrapped_in_a_folder),
+        ("what_is_no_root_file_system_is_refused", what_is_no_root_file_system_is_refused),
         ("the_last_of_two_entries_with_one_name_wins", the_last_of_two_entries_with_one_name_wins),
         ("long_and_broken_names_are_refused", long_and_broken_names_are_refused),
         (
@@ -66,6 +68,14 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
 
+/// The usual bounds, for trees of a few entries.
+fn loose() -> UnpackCaps {
+    UnpackCaps {
+        least_entries: 0,
+        ..UnpackCaps::default()
+    }
+}
+
 struct World {
     folder: tempfile::TempDir,
     folders: Folders,
@@ -95,7 +105,7 @@ impl World {
     }
 
     fn unpack(&self, archive: &Path) -> Result<Unpacked, Error> {
-        self.unpack_as('a', archive, UnpackCaps::default())
+        self.unpack_as('a', archive, loose())
     }
 
     fn layer(&self, digit: char) -> PathBuf {
@@ -199,11 +209,11 @@ fn every_compression_gives_the_same_tree() {
         let output = Command::new(program).args(["--stdout", plain.to_str().unwrap()]).output().unwrap();
         assert!(output.status.success());
         std::fs::write(&packed, output.stdout).unwrap();
-        let unpacked = world.unpack_as(digit, &packed, UnpackCaps::default()).unwrap();
+        let unpacked = world.unpack_as(digit, &packed, loose()).unwrap();
         assert_eq!((unpacked.os.as_deref(), unpacked.release.as_deref()), (Some("debian"), Some("12")));
         assert_sample(&world.layer(digit), true);
     }
-    world.unpack_as('5', &plain, UnpackCaps::default()).unwrap();
+    world.unpack_as('5', &plain, loose()).unwrap();
     assert_sample(&world.layer('5'), true);
 }
 
@@ -224,7 +234,7 @@ fn a_squashfs_image_is_unpacked_like_the_others() {
                 "-noappend",
             ],
         );
-        world.unpack_as(digit, &image, UnpackCaps::default()).unwrap();
+        world.unpack_as(digit, &image, loose()).unwrap();
         assert_sample(&world.layer(digit), false);
     }
 }
@@ -361,20 +371,8 @@ fn caps_end_bombs() {
     world.assert_refused(&world.folder.path().join("bomb"), "200 times its size");
     let archive = world.tar(|tar| (0..50).for_each(|n| raw(tar, format!("f{n}").as_bytes(), EntryType::Regular, b"", &[1; 100])));
     for (caps, part) in [
-        (
-            UnpackCaps {
-                entries: 10,
-                ..UnpackCaps::default()
-            },
-            "more than 10 entries",
-        ),
-        (
-            UnpackCaps {
-                bytes: 1000,
-                ..UnpackCaps::default()
-            },
-            "more than 1000 bytes",
-        ),
+        (UnpackCaps { entries: 10, ..loose() }, "more than 10 entries"),
+        (UnpackCaps { bytes: 1000, ..loose() }, "more than 1000 bytes"),
     ] {
         let error = world.unpack_as('b', &archive, caps).unwrap_err();
         assert!(error.message.contains(part), "{error}");
@@ -418,7 +416,7 @@ fn a_reader_that_leaves_cancels() {
     let request = UnpackRequest {
         digest: "c".repeat(64).parse().unwrap(),
         origin: "x".into(),
-        caps: UnpackCaps::default(),
+        caps: loose(),
     };
     let outcome = runtime::unpack::unpack(&world.folders, &request, File::open(&archive).unwrap().into(), writer.into());
     assert!(outcome.unwrap_err().message.contains("cancelled"));
@@ -467,15 +465,13 @@ fn pack(program: &str, plain: &Path) -> Vec<u8> {
     output.stdout
 }
 
-fn metadata_may_come_last_and_must_come() {
+fn metadata_may_come_last() {
     let world = World::new();
     let root = |tar: &mut Builder<File>| {
         raw(tar, b"./rootfs", EntryType::Directory, b"", b"");
         raw(tar, b"./rootfs/etc/hostname", EntryType::Regular, b"", b"x\n");
         raw(tar, b"./rootfs/etc/name", EntryType::Link, b"./rootfs/etc/hostname", b"");
     };
-    let archive = world.tar(root);
-    world.assert_refused(&archive, "no metadata.yaml");
     let archive = world.tar(|tar| {
         root(tar);
         raw(tar, b"./rootfs/stolen", EntryType::Link, b"metadata.yaml", b"");
@@ -491,6 +487,75 @@ fn metadata_may_come_last_and_must_come() {
     let world = World::new();
     let archive = world.tar(|tar| raw(tar, b"metadata.yaml", EntryType::Regular, b"", &vec![b'a'; 1 << 20]));
     world.assert_refused(&archive, "metadata.yaml");
+}
+
+/// Twelve entries of which one is the shell.
+fn small_root(tar: &mut Builder<File>, below: &str) {
+    raw(tar, format!("{below}etc/os-release").as_bytes(), EntryType::Regular, b"", b"ID=quayos\n");
+    raw(tar, format!("{below}bin/busybox").as_bytes(), EntryType::Regular, b"", b"program");
+    raw(tar, format!("{below}bin/sh").as_bytes(), EntryType::Symlink, b"/bin/busybox", b"");
+    for number in 0..9 {
+        raw(tar, format!("{below}usr/{number}").as_bytes(), EntryType::Regular, b"", b"");
+    }
+}
+
+fn a_root_may_be_wrapped_in_a_folder() {
+    for below in ["", "root.x86_64/", "./rootfs/"] {
+        let world = World::new();
+        let archive = world.tar(|tar| {
+            if below == "root.x86_64/" {
+                raw(tar, b"README", EntryType::Regular, b"", b"not of the root");
+            }
+            small_root(tar, below);
+        });
+        let unpacked = world.unpack_as('a', &archive, UnpackCaps::default()).unwrap();
+        assert_eq!(unpacked.os.as_deref(), Some("quayos"), "{below}");
+        let layer = world.layer('a');
+        let mut names: Vec<_> = std::fs::read_dir(&layer).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["bin", "etc", "usr"], "{below}");
+        assert_eq!(std::fs::read_dir(world.folders.state.join("staging")).unwrap().count(), 0, "{below}");
+        // The same digest once more is the same layer.
+        world.unpack_as('a', &archive, UnpackCaps::default()).unwrap();
+        assert_eq!(std::fs::read_dir(world.folders.state.join("staging")).unwrap().count(), 0, "{below}");
+    }
+}
+
+fn what_is_no_root_file_system_is_refused() {
+    let refused = |fill: &dyn Fn(&mut Builder<File>), part: &str| {
+        let world = World::new();
+        let archive = world.tar(|tar| fill(tar));
+        let error = world.unpack_as('a', &archive, UnpackCaps::default()).unwrap_err();
+        assert_eq!(error.code, model::ErrorCode::Invalid);
+        assert!(
+            error.message.contains("no root file system") && error.message.contains(part),
+            "{error} does not say `{part}`"
+        );
+        world.assert_clean();
+    };
+    refused(
+        &|tar| raw(tar, b"bin/sh", EntryType::Regular, b"", b"x"),
+        "it has 1 entries, and a root file system has at least 10",
+    );
+    let photos = |tar: &mut Builder<File>| {
+        for number in 0..12 {
+            raw(tar, format!("photos/{number}.jpg").as_bytes(), EntryType::Regular, b"", b"x");
+        }
+    };
+    refused(&photos, "at its top are: photos");
+    refused(&photos, "no init (sbin/init, usr/sbin/init");
+    // Two trees: which one is meant cannot be known.
+    let two = |tar: &mut Builder<File>| {
+        small_root(tar, "one/");
+        small_root(tar, "two/");
+    };
+    refused(&two, "at its top are: one, two");
+    // A link to a root elsewhere is no root.
+    let link = |tar: &mut Builder<File>| {
+        photos(tar);
+        raw(tar, b"door", EntryType::Symlink, b"/", b"");
+    };
+    refused(&link, "no shell");
 }
 
 fn the_last_of_two_entries_with_one_name_wins() {
@@ -589,7 +654,7 @@ fn files_with_holes_are_as_gnu_tar_reads_them() {
             &["--create", "--sparse", &format, "--file", text(&archive), "--directory", text(&root), "."],
         );
         assert!(archive.metadata().unwrap().len() < 1 << 20, "tar left the holes out");
-        world.unpack_as(digit, &archive, UnpackCaps::default()).unwrap();
+        world.unpack_as(digit, &archive, loose()).unwrap();
         run("diff", &["--recursive", text(&root), text(&world.layer(digit))]);
     }
     // 8 TiB of nothing.
@@ -725,7 +790,7 @@ fn an_archive_of_several_members_is_read_whole() {
             members.extend(pack(program, &half));
         }
         std::fs::write(&packed, members).unwrap();
-        world.unpack_as(digit, &packed, UnpackCaps::default()).unwrap();
+        world.unpack_as(digit, &packed, loose()).unwrap();
         assert_sample(&world.layer(digit), true);
     }
 }
@@ -733,10 +798,7 @@ fn an_archive_of_several_members_is_read_whole() {
 fn time_runs_out() {
     let world = World::new();
     let archive = world.tar(|tar| raw(tar, b"x", EntryType::Regular, b"", b"x"));
-    let caps = UnpackCaps {
-        seconds: 0,
-        ..UnpackCaps::default()
-    };
+    let caps = UnpackCaps { seconds: 0, ..loose() };
     let error = world.unpack_as('b', &archive, caps).unwrap_err();
     assert!(error.message.contains("within 0 s"), "{error}");
     world.assert_clean();
@@ -813,7 +875,7 @@ fn real_images_are_as_other_tools_unpack_them() {
             text(&theirs),
         ],
     );
-    let unpacked = world.unpack_as('1', &archive, UnpackCaps::default()).unwrap();
+    let unpacked = world.unpack_as('1', &archive, loose()).unwrap();
     assert_eq!((unpacked.os.as_deref(), unpacked.release.as_deref()), (Some("debian"), Some("12")));
     assert_same(&world.layer('1'), &theirs, "%y %m %U %G %s %n %T@ %l %p\n");
     let capabilities = |root: &Path| {
@@ -822,6 +884,6 @@ fn real_images_are_as_other_tools_unpack_them() {
     };
     assert_eq!(capabilities(&world.layer('1')), capabilities(&theirs));
     // Squashfs: without hard links (squashfs.rs).
-    world.unpack_as('2', &newest.join("rootfs.squashfs"), UnpackCaps::default()).unwrap();
+    world.unpack_as('2', &newest.join("rootfs.squashfs"), loose()).unwrap();
     assert_same(&world.layer('2'), &theirs, "%y %m %U %G %s %l %p\n");
 }

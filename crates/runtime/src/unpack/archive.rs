@@ -11,7 +11,7 @@ use model::engine::{UnpackCaps, UnpackProgress, Unpacked};
 
 use super::format::{self, Format};
 use super::tree::Tree;
-use super::{entry, squashfs};
+use super::{entry, plausible, squashfs};
 use crate::error::{At, Error, Result};
 
 /// Written before the ratio of unpacked to packed matters.
@@ -79,6 +79,12 @@ impl Account<'_> {
         Error::invalid("unpack the archive", format!("{} is refused: {why}", self.origin))
     }
 
+    /// Below how many entries it is no root file system.
+    #[must_use]
+    pub fn least_entries(&self) -> u64 {
+        self.caps.least_entries
+    }
+
     /// Something that is not created.
     pub fn leave_out(&mut self, kind: &'static str) {
         *self.left_out.entry(kind).or_default() += 1;
@@ -135,9 +141,13 @@ pub fn unpack(input: File, progress: File, origin: &str, caps: UnpackCaps) -> Re
         entry::unpack(reader, &tree, &mut account)?;
     }
     account.tell(true)?;
+    account.unpacked.wrapper = plausible::wrapper(&tree)?;
+    let root = account.unpacked.wrapper.as_deref().and_then(|name| tree.below(name));
+    let root = root.as_ref().unwrap_or(&tree);
+    plausible::require(root, &account)?;
     let Account { mut unpacked, left_out, .. } = account;
     unpacked.left_out = left_out.into_iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
-    let release = tree.read("etc/os-release").or_else(|| tree.read("usr/lib/os-release")).unwrap_or_default();
+    let release = root.read("etc/os-release").or_else(|| root.read("usr/lib/os-release")).unwrap_or_default();
     (unpacked.os, unpacked.release) = (os_field(&release, "ID"), os_field(&release, "VERSION_ID"));
     Ok(unpacked)
 }

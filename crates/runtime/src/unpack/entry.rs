@@ -192,10 +192,6 @@ impl Walk<'_, '_> {
         if self.account.unpacked.entries == 0 {
             return Err(self.account.refusal("it holds nothing"));
         }
-        // Image builders append it behind the root.
-        if self.is_unified == Some(true) && self.account.unpacked.metadata.is_none() {
-            return Err(self.account.refusal("it has a folder rootfs, but no metadata.yaml"));
-        }
         Ok(())
     }
 }

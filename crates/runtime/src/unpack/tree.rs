@@ -237,6 +237,37 @@ impl Tree {
         }
     }
 
+    /// Names at the top.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let step = "look at what was unpacked";
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.root).at(step, "getdents()")? {
+            let name = entry.at(step, "getdents()")?.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// The tree below a folder at the top.
+    #[must_use]
+    pub fn below(&self, name: &str) -> Option<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = openat2(&self.root, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS).ok()?;
+        Some(Self { root })
+    }
+
+    /// Whether something is there, as the container would find it.
+    #[must_use]
+    pub fn has(&self, path: &str) -> bool {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS).is_ok()
+    }
+
     /// A small file below the root, for what is told about the template.
     #[must_use]
     pub fn read(&self, path: &str) -> Option<String> {
