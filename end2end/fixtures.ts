@@ -1,6 +1,6 @@
 // What a journey needs: a console of its own, an image server on loopback, and a place for pictures.
 
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { AxeBuilder } from "@axe-core/playwright";
 import { type Browser, type Page, expect, test as base } from "@playwright/test";
@@ -13,6 +13,10 @@ export { expect };
 const IMAGES = process.env.BERTH_TEST_IMAGES ?? "/var/cache/berth-test/images-1";
 export const PASSWORD = "correct horse battery staple";
 
+/** One systemd with its services holds seven of them; the console's overview advises so many on a host of many containers. */
+const WATCHERS = "/proc/sys/fs/inotify/max_user_instances";
+const ADVISED = 1024;
+
 interface World {
   console: Console;
   images: ImageServer;
@@ -24,9 +28,15 @@ interface World {
 export const test = base.extend<object, World>({
   console: [
     async ({}, use) => {
-      const console = new Console();
-      await use(console);
-      await console.remove();
+      const found = readFileSync(WATCHERS, "utf8");
+      if (Number(found) < ADVISED) writeFileSync(WATCHERS, String(ADVISED));
+      try {
+        const console = new Console();
+        await use(console);
+        await console.remove();
+      } finally {
+        writeFileSync(WATCHERS, found);
+      }
     },
     { scope: "worker", timeout: 120_000 },
   ],

@@ -1,6 +1,6 @@
 // What a person trusts: containers outlive their console, a busy console shows them all, and pages load light.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 
 import { PASSWORD, expect, test } from "../fixtures.ts";
 
@@ -16,19 +16,6 @@ const NAMES = Array.from({ length: 20 }, (_, n) => `c${n}`);
 const BUDGET_BYTES = 740 * 1024;
 
 test.describe.configure({ mode: "serial" });
-
-/** One systemd with its services holds seven of them; the console's overview advises so many on a host of many containers. */
-const WATCHERS = "/proc/sys/fs/inotify/max_user_instances";
-const ADVISED = 1024;
-const found = readFileSync(WATCHERS, "utf8");
-
-test.beforeAll(() => {
-  if (Number(found) < ADVISED) writeFileSync(WATCHERS, String(ADVISED));
-});
-
-test.afterAll(() => {
-  writeFileSync(WATCHERS, found);
-});
 
 test("twenty containers outlive a console that is killed", async ({ console, images }) => {
   test.setTimeout(300_000);
