@@ -34,6 +34,7 @@ mod gauge;
 mod import;
 mod leftovers;
 mod list;
+mod metadata;
 mod mirror;
 mod offer;
 mod part;

@@ -36,6 +36,7 @@ pub struct Fake {
 
 #[derive(Debug, Default)]
 struct Inner {
+    metadata: Option<String>,
     folders: BTreeMap<ContainerId, Folder>,
     layers: BTreeSet<Digest>,
     networks: BTreeMap<String, NetworkPlan>,
@@ -119,6 +120,11 @@ impl Fake {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What images say about themselves from now on.
+    pub fn set_metadata(&self, text: &str) {
+        self.lock().metadata = Some(text.to_owned());
     }
 
     /// The next `times` calls of a verb fail.
@@ -475,6 +481,7 @@ impl Engine for Fake {
         Ok(Unpacked {
             bytes: bytes.len() as u64,
             entries: 1,
+            metadata: inner.metadata.clone(),
             ..Unpacked::default()
         })
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::build::Suite;
 use super::fetch::{Failure, Fetch, Fetched, Wanted};
 use super::gauge::Gauge;
+use super::metadata::Metadata;
 use super::offer::{Choice, Content, Offer, host_arch};
 use super::part::{absent, digest_of};
 use super::simplestreams::natural;
@@ -247,9 +248,20 @@ impl Templates {
         let root = fetched.last().ok_or_else(|| Error::failed("the template has no files"))?;
         let origin = pinned.reference.to_string();
         let unpacked = self.layer(gauge, root, &choice.fingerprint, &origin).await?;
+        let metadata = Metadata::read(unpacked.metadata.as_deref().unwrap_or_default());
+        self.or_forget_layer(&choice.fingerprint, metadata.require_arch(&pinned.offer.arch)).await?;
         let verified = if pinned.source.encrypted { "sha256+tls" } else { "sha256" };
         self.record(gauge.context(), pinned, &choice.fingerprint, choice.size(), verified, unpacked)
             .await
+    }
+
+    /// Gives a judgement on; a layer that was just unpacked and is refused is wanted by nobody.
+    pub(super) async fn or_forget_layer<T>(&self, digest: &Digest, judged: Result<T>) -> Result<T> {
+        if judged.is_err() {
+            let digest = digest.clone();
+            engine::call(&self.engine, move |engine| engine.remove_layer(&digest)).await?;
+        }
+        judged
     }
 
     /// The layer of a verified file: unpacked once per digest.

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::fetch::{Fetch, Fetched, Wanted, settle};
 use super::gauge::Gauge;
+use super::metadata::Metadata;
 use super::offer::host_arch;
 use super::part::{absent, digest_of, disk};
 use super::source::refuse_secrets;
@@ -229,7 +230,13 @@ impl Templates {
             From::Url { url, key } => self.fetch_import(&gauge, wish, url, key).await?,
         };
         let unpacked = self.layer(&gauge, &fetched, &fetched.sha256, &target.to_string()).await?;
-        let local = self.describe(context, wish, &target, &fetched, &unpacked);
+        let metadata = Metadata::read(unpacked.metadata.as_deref().unwrap_or_default());
+        let arch = self.or_forget_layer(&fetched.sha256, metadata.arch_on(host_arch())).await?;
+        let mut local = self.describe(context, wish, &target, &fetched, &unpacked);
+        local.created_at = metadata.created_at;
+        if let Some(arch) = arch {
+            arch.clone_into(&mut local.arch);
+        }
         context.remember(RECORDED, true.into()).await?;
         self.facts.change().put(row_key(&target), &local).commit().await?;
         wish.forget(self).await

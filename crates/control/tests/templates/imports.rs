@@ -196,3 +196,35 @@ async fn a_file_that_was_sent_and_cancelled_before_its_turn_is_removed() {
         assert_eq!(world.end(&task).await.state, TaskState::Done);
     }
 }
+
+#[tokio::test]
+async fn an_image_says_for_which_machine_and_when_it_was_made() {
+    let world = World::new().await;
+    let (templates, url) = (&world.control.templates, world.server.url(FILE));
+    world.server.serve(FILE, [Answer::whole(&archive())]);
+    world.engine.set_metadata("architecture: s390x\ncreation_date: 1762000000\n");
+    let task = templates.import_url(&anna(), &url, None, None, None).await.unwrap();
+    let task = world.end(&task).await;
+    assert_eq!(task.state, TaskState::Failed);
+    let error = task.error.unwrap();
+    assert!(error.message.contains("made for s390x") && error.hint.is_some(), "{error:?}");
+    assert!(world.layers().is_empty() && world.files().is_empty(), "nothing of it stays");
+    world
+        .engine
+        .set_metadata(&format!("architecture: {}\ncreation_date: 1762000000\n", std::env::consts::ARCH));
+    let task = templates.import_url(&anna(), &url, None, None, None).await.unwrap();
+    assert_eq!(world.end(&task).await.state, TaskState::Done);
+    let made = mine(&world, "my-rootfs").await.unwrap().created_at;
+    assert_eq!(made.map(|at| at.ms), Some(1_762_000_000_000));
+}
+
+#[tokio::test]
+async fn an_image_that_is_another_than_the_index_says_is_refused() {
+    let world = World::new().await;
+    world.engine.set_metadata("architecture: s390x\n");
+    let task = world.download().await;
+    assert_eq!(task.state, TaskState::Failed);
+    let error = task.error.unwrap();
+    assert!(error.message.contains("made for s390x, and the index offers it for"), "{error:?}");
+    world.assert_nothing_left().await;
+}
