@@ -368,13 +368,26 @@ impl Runtime {
         if group.as_ref().is_some_and(|group| group.is_populated() != Some(false)) {
             return;
         }
-        self.running().remove(&id);
+        let known = self.running().remove(&id);
         self.chosen_cpus().remove(&id);
         self.events.forget_memory(id);
+        if group.is_some() && Connection::open(&self.shims(), &id.to_string()).is_none() {
+            self.remove_links(id, known);
+        }
         if let Some(group) = group
             && let Err(error) = group.remove()
         {
             tracing::warn!(container.id = %id, %error, "the cgroups of an ended container stay for now");
+        }
+    }
+
+    /// A link goes with its namespace; what limits it on the way out is a device of its own, which only the shim removes,
+    /// unless somebody killed it.
+    fn remove_links(&self, id: ContainerId, known: Option<Running>) {
+        for (_, host_name) in known.map_or_else(|| self.nics_of(id), |known| known.nics) {
+            if let Err(error) = crate::net::veth::remove(&host_name) {
+                tracing::warn!(container.id = %id, %error, "a link of an ended container stays for now");
+            }
         }
     }
 

@@ -109,9 +109,13 @@ impl Folders {
             tracing::error!(%error, "the manifests of containers cannot be read");
             Vec::new()
         });
-        ids.into_iter()
-            .filter_map(|id| serde_json::from_slice(&read_file(&self.container(id).ok()?, MANIFEST)?).ok())
-            .collect()
+        ids.into_iter().filter_map(|id| self.manifest(id)).collect()
+    }
+
+    /// The manifest of one container, if it has a folder with one that can be read.
+    #[must_use]
+    pub fn manifest(&self, id: ContainerId) -> Option<Manifest> {
+        serde_json::from_slice(&read_file(&self.container(id).ok()?, MANIFEST)?).ok()
     }
 
     /// Containers that have a folder.

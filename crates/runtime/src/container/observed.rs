@@ -73,19 +73,20 @@ impl Runtime {
         }
     }
 
+    /// Names inside and outside, as the manifest has them.
+    pub(super) fn nics_of(&self, id: ContainerId) -> Vec<(String, String)> {
+        let nics = self.folders.manifest(id).map(|manifest| manifest.nics).unwrap_or_default();
+        nics.into_iter().map(|nic| (nic.name, nic.host_name)).collect()
+    }
+
     fn adopt(&self, id: ContainerId, group: Option<&Group>) {
         let Some(group) = group else { return };
         let mut all = self.running();
         if all.contains_key(&id) {
             return;
         }
-        let manifest = self.folders.manifests().into_iter().find(|manifest| manifest.id == id);
-        let nics = manifest
-            .iter()
-            .flat_map(|manifest| &manifest.nics)
-            .map(|nic| (nic.name.clone(), nic.host_name.clone()))
-            .collect();
-        let limits = manifest.map(|manifest| manifest.spec.limits).unwrap_or_default();
+        let nics = self.nics_of(id);
+        let limits = self.folders.manifest(id).map(|manifest| manifest.spec.limits).unwrap_or_default();
         if let Some(cpus) = limits::cpus_of(group) {
             self.chosen_cpus().insert(id, cpus);
         }

@@ -272,3 +272,42 @@ fn a_bridge_that_is_missing_names_the_step_and_the_next_start_works() {
         host.says(id, "ping -c 1 -W 5 10.213.8.1");
     });
 }
+
+#[test]
+fn what_limits_a_link_goes_with_a_shim_that_was_killed() {
+    in_own_network(|| {
+        let mut host = Host::new(as_root(), "ifb");
+        let limited = NicPlan {
+            rate_out: Some(16_000_000),
+            ..nic("eth0", 5, true)
+        };
+        let host_name = limited.host_name.clone();
+        let id = busybox(&host, "ifb", vec![limited]);
+        connect(&host, &[id]);
+        let left = || {
+            let links = runtime::net::veth::counters().unwrap();
+            links.into_keys().filter(|name| name.contains(&host_name)).collect::<Vec<_>>()
+        };
+        // Once by the engine that knows the container, once by one that only finds what is left of it.
+        for is_known in [true, false] {
+            host.start(id, Limits::default()).expect("it starts");
+            assert_eq!(left().len(), 2, "the link and the device that limits it: {:?}", left());
+            let shim = host.shim_of(id);
+            if is_known {
+                host::kill(shim);
+                host.wait_for(id, |seen| seen.degraded);
+                host.runtime.signal(id, model::engine::Signal::Kill).expect("it is killed");
+            } else {
+                let init = host.runtime.observe_one(id).pid.expect("it runs");
+                let down = host.down();
+                host::kill(shim);
+                host::kill(i32::try_from(init).unwrap());
+                host = down.up();
+                host.wait_for(id, |seen| seen.state == ContainerState::Stopped);
+            }
+            eventually("nothing of its link is left", || left().is_empty());
+        }
+        // What else a killed shim leaves goes with the next run.
+        host.start(id, Limits::default()).expect("it starts again");
+    });
+}

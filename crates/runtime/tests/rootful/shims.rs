@@ -148,9 +148,7 @@ fn smoke_a_container_outlives_its_shim_and_is_never_started_twice() {
     let host = Host::new(as_root(), "shimless");
     let id = host.busybox("shimless");
     let pid = host.start(id, Limits::default()).expect("it starts").pid;
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let shim: i32 = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL).unwrap();
+    crate::host::kill(host.shim_of(id));
     let seen = host.wait_for(id, |seen| seen.degraded);
     assert_eq!(seen.state, ContainerState::Running);
     let runs = || std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| !status.contains("State:\tZ"));
