@@ -133,7 +133,12 @@ impl Socket {
     /// One to the packet filters, whose modules the kernel loads when they are asked.
     #[cfg(feature = "engine")]
     fn open_netfilter() -> io::Result<Self> {
-        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(rustix::net::netlink::NETFILTER))?;
+        let fd = socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            SocketFlags::CLOEXEC,
+            Some(rustix::net::netlink::NETFILTER),
+        )?;
         bind(&fd, &SocketAddrNetlink::new(0, 0))?;
         Ok(Self { fd })
     }
