@@ -4,9 +4,9 @@
 //! with the kernel's clock, beside a mark that is written when the step begins.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use crate::shell::{command, run};
 
@@ -51,9 +51,19 @@ impl Trace {
         Ok(std::fs::write(self.instance.join("trace_marker"), "begin")?)
     }
 
+    /// Looks a while: runc returns a moment before its init is executed.
     fn init_ms(&self) -> anyhow::Result<f64> {
-        let text = std::fs::read_to_string(self.instance.join("trace"))?;
-        init_ms(&text).context("no init was executed")
+        let until = Instant::now() + Duration::from_secs(2);
+        loop {
+            let text = std::fs::read_to_string(self.instance.join("trace"))?;
+            if let Some(ms) = init_ms(&text) {
+                return Ok(ms);
+            }
+            if Instant::now() > until {
+                bail!("no init was executed");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Leaves no trace.
@@ -102,7 +112,7 @@ impl<'a> Stopwatch<'a> {
         self.marks.push((what, self.begun.elapsed().as_secs_f64() * 1000.0));
     }
 
-    /// What was done when init was executed, which has happened by now.
+    /// What was done when init was executed, by now or in a moment.
     pub fn mark_init(&mut self, what: &'static str) -> anyhow::Result<()> {
         match self.trace {
             Some(trace) => self.marks.push((what, trace.init_ms()?)),
