@@ -14,6 +14,7 @@ use crate::page_context::PageContext;
 pub mod account;
 pub mod containers;
 pub mod events;
+pub mod fetched;
 pub mod host;
 #[cfg(feature = "ssr")]
 pub mod request;
@@ -24,6 +25,7 @@ pub mod tasks;
 pub mod templates;
 pub mod trash;
 pub mod upload;
+pub mod wire;
 
 /// Every server function with the permission that it needs; `None` = for anybody, signed in or not.
 pub const PERMISSIONS: &[(&str, Option<Permission>)] = &[
@@ -169,7 +171,7 @@ pub fn page_context() -> PageContext {
         .and_then(|window| window.document())
         .and_then(|document| document.get_element_by_id(crate::page_context::ELEMENT_ID));
     let text = element.and_then(|element| element.text_content()).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+    crate::json::read(&text).unwrap_or_default()
 }
 
 /// Sets the status of the answer while the server renders; nothing in the browser.

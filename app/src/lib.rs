@@ -10,6 +10,7 @@ pub mod components;
 pub mod format;
 pub mod forms;
 pub mod i18n;
+pub mod json;
 pub mod live;
 pub mod page_context;
 pub mod pages;

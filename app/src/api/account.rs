@@ -8,12 +8,13 @@ use model::access::{NewToken, Role, SessionInfo, TokenInfo, UserInfo};
 use super::ApiResult;
 #[cfg(feature = "ssr")]
 use super::request;
+use super::wire::Form;
 
 /// Sets one's own password. All sessions of the account end, this one included.
 ///
 /// # Errors
 /// `Invalid` names the field: the old one is wrong, the new one too short.
-#[server(name = ChangePasswordFn, prefix = "/fn", endpoint = "account/password")]
+#[server(name = ChangePasswordFn, prefix = "/fn", endpoint = "account/password", protocol = Form)]
 pub async fn change_password(old: String, new: String) -> ApiResult<()> {
     let (control, caller) = request::request()?;
     Ok(control.access.set_password(&caller, &caller.name, Some(&old), &new).await?)
@@ -23,7 +24,7 @@ pub async fn change_password(old: String, new: String) -> ApiResult<()> {
 ///
 /// # Errors
 /// Nobody is signed in.
-#[server(name = SessionsFn, prefix = "/fn", endpoint = "account/sessions")]
+#[server(name = SessionsFn, prefix = "/fn", endpoint = "account/sessions", protocol = Form)]
 pub async fn sessions() -> ApiResult<Vec<SessionInfo>> {
     let (control, caller) = request::request()?;
     Ok(control.access.sessions(&caller).await?)
@@ -33,7 +34,7 @@ pub async fn sessions() -> ApiResult<Vec<SessionInfo>> {
 ///
 /// # Errors
 /// There is none of this id.
-#[server(name = EndSessionFn, prefix = "/fn", endpoint = "account/end_session")]
+#[server(name = EndSessionFn, prefix = "/fn", endpoint = "account/end_session", protocol = Form)]
 pub async fn end_session(id: String) -> ApiResult<()> {
     let (control, caller) = request::request()?;
     Ok(control.access.end_session(&caller, &id).await?)
@@ -43,7 +44,7 @@ pub async fn end_session(id: String) -> ApiResult<()> {
 ///
 /// # Errors
 /// Not an administrator.
-#[server(name = TokensFn, prefix = "/fn", endpoint = "account/tokens")]
+#[server(name = TokensFn, prefix = "/fn", endpoint = "account/tokens", protocol = Form)]
 pub async fn tokens() -> ApiResult<Vec<TokenInfo>> {
     let (control, caller) = request::request()?;
     Ok(control.access.tokens(&caller).await?)
@@ -53,7 +54,7 @@ pub async fn tokens() -> ApiResult<Vec<TokenInfo>> {
 ///
 /// # Errors
 /// The name is bad or taken, or the end lies in the past.
-#[server(name = CreateTokenFn, prefix = "/fn", endpoint = "account/create_token")]
+#[server(name = CreateTokenFn, prefix = "/fn", endpoint = "account/create_token", protocol = Form)]
 pub async fn create_token(token: String, token_role: Role, expires_at: Option<Timestamp>) -> ApiResult<NewToken> {
     let (control, caller) = request::request()?;
     Ok(control.access.create_token(&caller, &token, token_role, expires_at).await?)
@@ -63,7 +64,7 @@ pub async fn create_token(token: String, token_role: Role, expires_at: Option<Ti
 ///
 /// # Errors
 /// There is none of this name.
-#[server(name = RevokeTokenFn, prefix = "/fn", endpoint = "account/revoke_token")]
+#[server(name = RevokeTokenFn, prefix = "/fn", endpoint = "account/revoke_token", protocol = Form)]
 pub async fn revoke_token(name: String) -> ApiResult<()> {
     let (control, caller) = request::request()?;
     Ok(control.access.revoke_token(&caller, &name).await?)
@@ -73,7 +74,7 @@ pub async fn revoke_token(name: String) -> ApiResult<()> {
 ///
 /// # Errors
 /// Not an administrator.
-#[server(name = UsersFn, prefix = "/fn", endpoint = "account/users")]
+#[server(name = UsersFn, prefix = "/fn", endpoint = "account/users", protocol = Form)]
 pub async fn users() -> ApiResult<Vec<UserInfo>> {
     let (control, caller) = request::request()?;
     Ok(control.access.users(&caller).await?)
@@ -83,7 +84,7 @@ pub async fn users() -> ApiResult<Vec<UserInfo>> {
 ///
 /// # Errors
 /// The name is bad or taken, or the password too short.
-#[server(name = AddUserFn, prefix = "/fn", endpoint = "account/add_user")]
+#[server(name = AddUserFn, prefix = "/fn", endpoint = "account/add_user", protocol = Form)]
 pub async fn add_user(user: String, user_role: Role, password: String) -> ApiResult<UserInfo> {
     let (control, caller) = request::request()?;
     Ok(control.access.add_user(&caller, &user, user_role, &password).await?)
@@ -93,7 +94,7 @@ pub async fn add_user(user: String, user_role: Role, password: String) -> ApiRes
 ///
 /// # Errors
 /// There is none, or it is the last administrator.
-#[server(name = SetRoleFn, prefix = "/fn", endpoint = "account/set_role")]
+#[server(name = SetRoleFn, prefix = "/fn", endpoint = "account/set_role", protocol = Form)]
 pub async fn set_role(name: String, role: Role) -> ApiResult<()> {
     let (control, caller) = request::request()?;
     Ok(control.access.set_role(&caller, &name, role).await?)
@@ -103,7 +104,7 @@ pub async fn set_role(name: String, role: Role) -> ApiResult<()> {
 ///
 /// # Errors
 /// There is none, or it is the last administrator.
-#[server(name = RemoveUserFn, prefix = "/fn", endpoint = "account/remove_user")]
+#[server(name = RemoveUserFn, prefix = "/fn", endpoint = "account/remove_user", protocol = Form)]
 pub async fn remove_user(name: String) -> ApiResult<()> {
     let (control, caller) = request::request()?;
     Ok(control.access.remove_user(&caller, &name).await?)

@@ -7,11 +7,11 @@ use model::container::{ContainerDetail, ContainerSummary, CreateRequest, UpdateR
 use model::id::{ContainerId, ExecId};
 use model::task::Task;
 use serde::{Deserialize, Serialize};
-use server_fn::codec::Json;
 
 use super::ApiResult;
 #[cfg(feature = "ssr")]
 use super::request;
+use super::wire::{Form, Json};
 
 /// A terminal session of a container, as its tabs show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub fn tries_to_start(kind: &str) -> bool {
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = ListFn, prefix = "/fn", endpoint = "containers/list")]
+#[server(name = ListFn, prefix = "/fn", endpoint = "containers/list", protocol = Form)]
 pub async fn list() -> ApiResult<Listing> {
     let (control, caller) = request::request()?;
     Ok(Listing {
@@ -67,7 +67,7 @@ pub async fn list() -> ApiResult<Listing> {
 ///
 /// # Errors
 /// There is none of this name, or it is not the caller's to know.
-#[server(name = ShowFn, prefix = "/fn", endpoint = "containers/show")]
+#[server(name = ShowFn, prefix = "/fn", endpoint = "containers/show", protocol = Form)]
 pub async fn show(name: String) -> ApiResult<Opened> {
     let (control, caller) = request::request()?;
     let detail = control.containers.show(&caller, &name).await?;
@@ -85,7 +85,7 @@ pub async fn show(name: String) -> ApiResult<Opened> {
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = NotCreatedFn, prefix = "/fn", endpoint = "containers/not_created")]
+#[server(name = NotCreatedFn, prefix = "/fn", endpoint = "containers/not_created", protocol = Form)]
 pub async fn not_created(name: String) -> ApiResult<Option<Task>> {
     let (control, caller) = request::request()?;
     Ok(request::not_created(control.tasks.list(&caller).await?, &name))
@@ -95,7 +95,7 @@ pub async fn not_created(name: String) -> ApiResult<Option<Task>> {
 ///
 /// # Errors
 /// Not allowed, or not in a state for this.
-#[server(name = StartFn, prefix = "/fn", endpoint = "containers/start")]
+#[server(name = StartFn, prefix = "/fn", endpoint = "containers/start", protocol = Form)]
 pub async fn start(name: String) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.start(&caller, &name, None).await?)
@@ -105,7 +105,7 @@ pub async fn start(name: String) -> ApiResult<Task> {
 ///
 /// # Errors
 /// As [`start`].
-#[server(name = StopFn, prefix = "/fn", endpoint = "containers/stop")]
+#[server(name = StopFn, prefix = "/fn", endpoint = "containers/stop", protocol = Form)]
 pub async fn stop(name: String, timeout_s: Option<u32>) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.stop(&caller, &name, request::seconds(timeout_s), false, None).await?)
@@ -115,7 +115,7 @@ pub async fn stop(name: String, timeout_s: Option<u32>) -> ApiResult<Task> {
 ///
 /// # Errors
 /// As [`start`].
-#[server(name = KillFn, prefix = "/fn", endpoint = "containers/kill")]
+#[server(name = KillFn, prefix = "/fn", endpoint = "containers/kill", protocol = Form)]
 pub async fn kill(name: String) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.kill(&caller, &name, None).await?)
@@ -125,7 +125,7 @@ pub async fn kill(name: String) -> ApiResult<Task> {
 ///
 /// # Errors
 /// As [`start`].
-#[server(name = RestartFn, prefix = "/fn", endpoint = "containers/restart")]
+#[server(name = RestartFn, prefix = "/fn", endpoint = "containers/restart", protocol = Form)]
 pub async fn restart(name: String) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.restart(&caller, &name, request::seconds(None), false, None).await?)
@@ -135,7 +135,7 @@ pub async fn restart(name: String) -> ApiResult<Task> {
 ///
 /// # Errors
 /// As [`start`].
-#[server(name = FreezeFn, prefix = "/fn", endpoint = "containers/freeze")]
+#[server(name = FreezeFn, prefix = "/fn", endpoint = "containers/freeze", protocol = Form)]
 pub async fn freeze(name: String) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.freeze(&caller, &name, None).await?)
@@ -145,7 +145,7 @@ pub async fn freeze(name: String) -> ApiResult<Task> {
 ///
 /// # Errors
 /// As [`start`].
-#[server(name = UnfreezeFn, prefix = "/fn", endpoint = "containers/unfreeze")]
+#[server(name = UnfreezeFn, prefix = "/fn", endpoint = "containers/unfreeze", protocol = Form)]
 pub async fn unfreeze(name: String) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.unfreeze(&caller, &name, None).await?)
@@ -155,7 +155,7 @@ pub async fn unfreeze(name: String) -> ApiResult<Task> {
 ///
 /// # Errors
 /// As [`start`].
-#[server(name = DeleteFn, prefix = "/fn", endpoint = "containers/delete")]
+#[server(name = DeleteFn, prefix = "/fn", endpoint = "containers/delete", protocol = Form)]
 pub async fn delete(name: String, force: bool, purge: bool) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.delete(&caller, &name, force, purge, None).await?)
@@ -165,7 +165,7 @@ pub async fn delete(name: String, force: bool, purge: bool) -> ApiResult<Task> {
 ///
 /// # Errors
 /// Not in the trash, or its name was taken meanwhile.
-#[server(name = UndoDeleteFn, prefix = "/fn", endpoint = "containers/undo_delete", input = Json)]
+#[server(name = UndoDeleteFn, prefix = "/fn", endpoint = "containers/undo_delete", protocol = Json)]
 pub async fn undo_delete(id: ContainerId) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.restore(&caller, id, None, None).await?)
@@ -175,7 +175,7 @@ pub async fn undo_delete(id: ContainerId) -> ApiResult<Task> {
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = TasksOfFn, prefix = "/fn", endpoint = "containers/tasks")]
+#[server(name = TasksOfFn, prefix = "/fn", endpoint = "containers/tasks", protocol = Form)]
 pub async fn tasks_of(name: String) -> ApiResult<Vec<Task>> {
     let (control, caller) = request::request()?;
     Ok(control.tasks.list(&caller).await?.into_iter().filter(|task| task.target == name).collect())
@@ -185,7 +185,7 @@ pub async fn tasks_of(name: String) -> ApiResult<Vec<Task>> {
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = RunningTasksFn, prefix = "/fn", endpoint = "containers/running_tasks")]
+#[server(name = RunningTasksFn, prefix = "/fn", endpoint = "containers/running_tasks", protocol = Form)]
 pub async fn running_tasks() -> ApiResult<Vec<Task>> {
     let (control, caller) = request::request()?;
     Ok(control.tasks.list(&caller).await?.into_iter().filter(|task| !task.state.is_over()).collect())
@@ -195,7 +195,7 @@ pub async fn running_tasks() -> ApiResult<Vec<Task>> {
 ///
 /// # Errors
 /// `Stale` when the container changed since it was read; `Invalid` names the field.
-#[server(name = UpdateFn, prefix = "/fn", endpoint = "containers/update", input = Json)]
+#[server(name = UpdateFn, prefix = "/fn", endpoint = "containers/update", protocol = Json)]
 pub async fn update(name: String, change: UpdateRequest, etag: String) -> ApiResult<ContainerDetail> {
     let (control, caller) = request::request()?;
     Ok(control.containers.update(&caller, &name, change, Some(&etag)).await?)
@@ -205,7 +205,7 @@ pub async fn update(name: String, change: UpdateRequest, etag: String) -> ApiRes
 ///
 /// # Errors
 /// As [`start`], or the name is taken.
-#[server(name = RenameFn, prefix = "/fn", endpoint = "containers/rename")]
+#[server(name = RenameFn, prefix = "/fn", endpoint = "containers/rename", protocol = Form)]
 pub async fn rename(name: String, new_name: String) -> ApiResult<ContainerDetail> {
     let (control, caller) = request::request()?;
     Ok(control.containers.rename(&caller, &name, &new_name, None).await?)
@@ -215,7 +215,7 @@ pub async fn rename(name: String, new_name: String) -> ApiResult<ContainerDetail
 ///
 /// # Errors
 /// `Invalid` names the field; `Conflict` when the name is taken.
-#[server(name = CreateFn, prefix = "/fn", endpoint = "containers/create", input = Json)]
+#[server(name = CreateFn, prefix = "/fn", endpoint = "containers/create", protocol = Json)]
 pub async fn create(request: CreateRequest, key: Option<String>) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.create(&caller, request, key.as_deref()).await?)
@@ -225,7 +225,7 @@ pub async fn create(request: CreateRequest, key: Option<String>) -> ApiResult<Ta
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = SuggestNameFn, prefix = "/fn", endpoint = "containers/suggest_name")]
+#[server(name = SuggestNameFn, prefix = "/fn", endpoint = "containers/suggest_name", protocol = Form)]
 pub async fn suggest_name() -> ApiResult<String> {
     let (control, caller) = request::request()?;
     Ok(control.containers.suggest_name(&caller).await?)
@@ -235,7 +235,7 @@ pub async fn suggest_name() -> ApiResult<String> {
 ///
 /// # Errors
 /// There is none of this name.
-#[server(name = LogFn, prefix = "/fn", endpoint = "containers/log")]
+#[server(name = LogFn, prefix = "/fn", endpoint = "containers/log", protocol = Form)]
 pub async fn log(name: String, bytes: u32) -> ApiResult<String> {
     let (control, caller) = request::request()?;
     request::tail(control.containers.log(&caller, &name).await?, bytes).await
@@ -245,7 +245,7 @@ pub async fn log(name: String, bytes: u32) -> ApiResult<String> {
 ///
 /// # Errors
 /// Not allowed, not running, or too many are open.
-#[server(name = OpenTerminalFn, prefix = "/fn", endpoint = "containers/open_terminal")]
+#[server(name = OpenTerminalFn, prefix = "/fn", endpoint = "containers/open_terminal", protocol = Form)]
 pub async fn open_terminal(name: String, user: Option<String>, cols: u16, rows: u16) -> ApiResult<ExecId> {
     let (control, caller) = request::request()?;
     Ok(control.exec.open(&caller, &name, request::shell(user, cols, rows)).await?)
@@ -255,7 +255,7 @@ pub async fn open_terminal(name: String, user: Option<String>, cols: u16, rows: 
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = TerminalsFn, prefix = "/fn", endpoint = "containers/terminals")]
+#[server(name = TerminalsFn, prefix = "/fn", endpoint = "containers/terminals", protocol = Form)]
 pub async fn terminals(name: String) -> ApiResult<Vec<TerminalInfo>> {
     let (control, caller) = request::request()?;
     let sessions = control.exec.list(&caller, &name).await?.into_iter();

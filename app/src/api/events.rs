@@ -6,11 +6,11 @@ use leptos::prelude::*;
 use model::Timestamp;
 use model::metrics::{History, SeriesHistory};
 use serde::{Deserialize, Serialize};
-use server_fn::codec::Json;
 
 use super::ApiResult;
 #[cfg(feature = "ssr")]
 use super::request;
+use super::wire::Json;
 
 /// History as graphs draw it: the series asked for, rounded to what a graph can show.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub(super) fn rounded(value: Option<f64>) -> Option<f64> {
 ///
 /// # Errors
 /// Not allowed, or no such container.
-#[server(name = HistoryFn, prefix = "/fn", endpoint = "events/history", input = Json)]
+#[server(name = HistoryFn, prefix = "/fn", endpoint = "events/history", protocol = Json)]
 pub async fn history(name: String, series: Vec<String>, span_ms: i64, step_ms: Option<u64>) -> ApiResult<Curves> {
     let (control, caller) = request::request()?;
     let now = control.clock.now();

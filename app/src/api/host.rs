@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::ApiResult;
 #[cfg(feature = "ssr")]
 use super::request;
+use super::wire::Form;
 
 /// What this host is and can do.
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = HostReportFn, prefix = "/fn", endpoint = "host/report")]
+#[server(name = HostReportFn, prefix = "/fn", endpoint = "host/report", protocol = Form)]
 pub async fn host_report() -> ApiResult<HostReport> {
     let (control, caller) = request::request()?;
     Ok(control.host.report(&caller).await?)
@@ -28,7 +29,7 @@ pub async fn host_report() -> ApiResult<HostReport> {
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = HostValuesFn, prefix = "/fn", endpoint = "host/values")]
+#[server(name = HostValuesFn, prefix = "/fn", endpoint = "host/values", protocol = Form)]
 pub async fn values() -> ApiResult<BTreeMap<String, f64>> {
     let (control, caller) = request::request()?;
     let Some(row) = request::newest(&control, &caller, HOST)? else {
@@ -50,7 +51,7 @@ pub struct Recommended {
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = RecommendedFn, prefix = "/fn", endpoint = "host/recommended")]
+#[server(name = RecommendedFn, prefix = "/fn", endpoint = "host/recommended", protocol = Form)]
 pub async fn recommended() -> ApiResult<Recommended> {
     let (control, caller) = request::request()?;
     let tasks = control.tasks.list(&caller).await?;

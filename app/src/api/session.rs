@@ -5,6 +5,7 @@ use model::access::WhoAmI;
 
 #[cfg(feature = "ssr")]
 use super::request;
+use super::wire::Form;
 use super::{ApiError, ApiResult};
 
 /// Where the plain form of the frame posts to.
@@ -14,7 +15,7 @@ pub const SIGN_OUT_PATH: &str = "/fn/session/sign_out";
 ///
 /// # Errors
 /// One message for every wrong pair; `SlowDown` after several.
-#[server(name = SignInFn, prefix = "/fn", endpoint = "session/sign_in")]
+#[server(name = SignInFn, prefix = "/fn", endpoint = "session/sign_in", protocol = Form)]
 pub async fn sign_in(name: String, password: String) -> Result<WhoAmI, ApiError> {
     let context = request::context()?;
     let (from, agent) = request::origin(&context.caller);
@@ -27,7 +28,7 @@ pub async fn sign_in(name: String, password: String) -> Result<WhoAmI, ApiError>
 ///
 /// # Errors
 /// Nobody is signed in.
-#[server(name = SignOutFn, prefix = "/fn", endpoint = "session/sign_out")]
+#[server(name = SignOutFn, prefix = "/fn", endpoint = "session/sign_out", protocol = Form)]
 pub async fn sign_out() -> Result<(), ApiError> {
     let context = request::context()?;
     context.control.access.sign_out(&context.caller).await?;
@@ -39,7 +40,7 @@ pub async fn sign_out() -> Result<(), ApiError> {
 ///
 /// # Errors
 /// Nobody is signed in.
-#[server(name = ChangeSettingsFn, prefix = "/fn", endpoint = "session/settings")]
+#[server(name = ChangeSettingsFn, prefix = "/fn", endpoint = "session/settings", protocol = Form)]
 pub async fn change_settings(language: Option<String>, theme: Option<String>) -> ApiResult<()> {
     let (control, caller) = request::request()?;
     // A form cannot leave a choice out: its empty value is "no choice".

@@ -7,12 +7,13 @@ use model::template::Source;
 use super::ApiResult;
 #[cfg(feature = "ssr")]
 use super::request;
+use super::wire::Form;
 
 /// All sources with how their last refresh went.
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = SourcesFn, prefix = "/fn", endpoint = "sources/list")]
+#[server(name = SourcesFn, prefix = "/fn", endpoint = "sources/list", protocol = Form)]
 pub async fn list() -> ApiResult<Vec<Source>> {
     let (control, caller) = request::request()?;
     Ok(control.templates.sources(&caller).await?)
@@ -22,7 +23,7 @@ pub async fn list() -> ApiResult<Vec<Source>> {
 ///
 /// # Errors
 /// `Invalid` names the field; `Conflict` when the name is taken; `Upstream` when the address does not answer.
-#[server(name = AddSourceFn, prefix = "/fn", endpoint = "sources/add")]
+#[server(name = AddSourceFn, prefix = "/fn", endpoint = "sources/add", protocol = Form)]
 pub async fn add(name: String, kind: String, url: String) -> ApiResult<Source> {
     let (control, caller) = request::request()?;
     let source = crate::forms::source::parse(&name, &kind, &url).map_err(|problems| request::invalid(&problems))?;
@@ -33,7 +34,7 @@ pub async fn add(name: String, kind: String, url: String) -> ApiResult<Source> {
 ///
 /// # Errors
 /// There is none of this name.
-#[server(name = RemoveSourceFn, prefix = "/fn", endpoint = "sources/remove")]
+#[server(name = RemoveSourceFn, prefix = "/fn", endpoint = "sources/remove", protocol = Form)]
 pub async fn remove(name: String) -> ApiResult<()> {
     let (control, caller) = request::request()?;
     Ok(control.templates.remove_source(&caller, &name).await?)
@@ -43,7 +44,7 @@ pub async fn remove(name: String) -> ApiResult<()> {
 ///
 /// # Errors
 /// Not allowed, or there is none of this name.
-#[server(name = RefreshSourcesFn, prefix = "/fn", endpoint = "sources/refresh")]
+#[server(name = RefreshSourcesFn, prefix = "/fn", endpoint = "sources/refresh", protocol = Form)]
 pub async fn refresh(name: Option<String>) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control

@@ -7,12 +7,13 @@ use model::task::Task;
 use super::ApiResult;
 #[cfg(feature = "ssr")]
 use super::request;
+use super::wire::Form;
 
 /// All living tasks and the newest ended ones, newest first.
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = TasksFn, prefix = "/fn", endpoint = "tasks/list")]
+#[server(name = TasksFn, prefix = "/fn", endpoint = "tasks/list", protocol = Form)]
 pub async fn list() -> ApiResult<Vec<Task>> {
     let (control, caller) = request::request()?;
     Ok(control.tasks.list(&caller).await?)
@@ -22,7 +23,7 @@ pub async fn list() -> ApiResult<Vec<Task>> {
 ///
 /// # Errors
 /// There is none of this id.
-#[server(name = TaskFn, prefix = "/fn", endpoint = "tasks/show")]
+#[server(name = TaskFn, prefix = "/fn", endpoint = "tasks/show", protocol = Form)]
 pub async fn show(id: TaskId) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.tasks.show(&caller, id).await?)
@@ -32,7 +33,7 @@ pub async fn show(id: TaskId) -> ApiResult<Task> {
 ///
 /// # Errors
 /// As [`show`].
-#[server(name = TaskLogFn, prefix = "/fn", endpoint = "tasks/log")]
+#[server(name = TaskLogFn, prefix = "/fn", endpoint = "tasks/log", protocol = Form)]
 pub async fn log(id: TaskId) -> ApiResult<String> {
     let (control, caller) = request::request()?;
     Ok(control.tasks.log(&caller, id).await?)
@@ -42,7 +43,7 @@ pub async fn log(id: TaskId) -> ApiResult<String> {
 ///
 /// # Errors
 /// `Conflict` when it is over or cannot be cancelled.
-#[server(name = CancelTaskFn, prefix = "/fn", endpoint = "tasks/cancel")]
+#[server(name = CancelTaskFn, prefix = "/fn", endpoint = "tasks/cancel", protocol = Form)]
 pub async fn cancel(id: TaskId) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.tasks.cancel(&caller, id).await?)

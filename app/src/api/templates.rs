@@ -5,6 +5,7 @@ use model::task::Task;
 use model::template::Template;
 
 use super::ApiResult;
+use super::wire::Form;
 #[cfg(feature = "ssr")]
 use super::{ApiError, request};
 
@@ -12,7 +13,7 @@ use super::{ApiError, request};
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = TemplatesFn, prefix = "/fn", endpoint = "templates/list")]
+#[server(name = TemplatesFn, prefix = "/fn", endpoint = "templates/list", protocol = Form)]
 pub async fn list(unusable: bool) -> ApiResult<Vec<Template>> {
     let (control, caller) = request::request()?;
     let filter = control::templates::TemplateFilter {
@@ -26,7 +27,7 @@ pub async fn list(unusable: bool) -> ApiResult<Vec<Template>> {
 ///
 /// # Errors
 /// Not allowed, or no source offers it.
-#[server(name = DownloadFn, prefix = "/fn", endpoint = "templates/download")]
+#[server(name = DownloadFn, prefix = "/fn", endpoint = "templates/download", protocol = Form)]
 pub async fn download(reference: String) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     let reference = reference
@@ -39,7 +40,7 @@ pub async fn download(reference: String) -> ApiResult<Task> {
 ///
 /// # Errors
 /// Not allowed, not here, or `Conflict` names the containers that stand on it.
-#[server(name = RemoveTemplateFn, prefix = "/fn", endpoint = "templates/remove")]
+#[server(name = RemoveTemplateFn, prefix = "/fn", endpoint = "templates/remove", protocol = Form)]
 pub async fn remove(reference: String) -> ApiResult<()> {
     let (control, caller) = request::request()?;
     let reference = reference
@@ -52,7 +53,7 @@ pub async fn remove(reference: String) -> ApiResult<()> {
 ///
 /// # Errors
 /// Not allowed; `Invalid` names the field.
-#[server(name = ImportFn, prefix = "/fn", endpoint = "templates/import")]
+#[server(name = ImportFn, prefix = "/fn", endpoint = "templates/import", protocol = Form)]
 pub async fn import(url: String, name: String, sha256: String) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     let given = |text: &String| Some(text.trim().to_owned()).filter(|text| !text.is_empty());

@@ -8,12 +8,13 @@ use model::task::Task;
 use super::ApiResult;
 #[cfg(feature = "ssr")]
 use super::request;
+use super::wire::Form;
 
 /// What is in the trash, the newest first.
 ///
 /// # Errors
 /// Not allowed.
-#[server(name = TrashFn, prefix = "/fn", endpoint = "trash/list")]
+#[server(name = TrashFn, prefix = "/fn", endpoint = "trash/list", protocol = Form)]
 pub async fn list() -> ApiResult<Vec<TrashEntry>> {
     let (control, caller) = request::request()?;
     Ok(control.containers.trash(&caller).await?)
@@ -23,7 +24,7 @@ pub async fn list() -> ApiResult<Vec<TrashEntry>> {
 ///
 /// # Errors
 /// `Conflict` when the name is taken meanwhile, `Invalid` when it is none.
-#[server(name = RestoreFn, prefix = "/fn", endpoint = "trash/restore")]
+#[server(name = RestoreFn, prefix = "/fn", endpoint = "trash/restore", protocol = Form)]
 pub async fn restore(id: ContainerId, as_name: Option<String>) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     let as_name = as_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
@@ -34,7 +35,7 @@ pub async fn restore(id: ContainerId, as_name: Option<String>) -> ApiResult<Task
 ///
 /// # Errors
 /// Not in the trash, or another task works on it.
-#[server(name = PurgeFn, prefix = "/fn", endpoint = "trash/purge")]
+#[server(name = PurgeFn, prefix = "/fn", endpoint = "trash/purge", protocol = Form)]
 pub async fn purge(id: ContainerId) -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.purge(&caller, id).await?)
@@ -44,7 +45,7 @@ pub async fn purge(id: ContainerId) -> ApiResult<Task> {
 ///
 /// # Errors
 /// Not allowed, or it is being emptied already.
-#[server(name = EmptyTrashFn, prefix = "/fn", endpoint = "trash/empty")]
+#[server(name = EmptyTrashFn, prefix = "/fn", endpoint = "trash/empty", protocol = Form)]
 pub async fn empty() -> ApiResult<Task> {
     let (control, caller) = request::request()?;
     Ok(control.containers.empty_trash(&caller).await?)

@@ -46,9 +46,9 @@ fn whole(bytes: f64) -> u64 {
 
 fn read(status: u16, text: &str) -> ApiResult<Task> {
     if (200..300).contains(&status) {
-        return serde_json::from_str(text).map_err(|error| ApiError::Unreachable(error.to_string()));
+        return crate::json::read(text).map_err(|error| ApiError::Unreachable(error.to_string()));
     }
-    match serde_json::from_str::<Refusal>(text) {
+    match crate::json::read::<Refusal>(text) {
         Ok(refusal) => Err(ApiError::Refused(Box::new(refusal.error))),
         Err(_) => Err(ApiError::Unreachable(format!("status {status}"))),
     }

@@ -1,6 +1,8 @@
 //! The frame of every page's content: title, state line, primary actions, and the four states of what is fetched:
 //! loading (a skeleton after 200 ms), empty, error (with a second try) and full.
 
+use std::sync::Arc;
+
 use leptos::prelude::*;
 use leptos_meta::Title;
 use serde::Serialize;
@@ -8,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::announcer::use_announcer;
 use super::error_note::ErrorNote;
+use crate::api::fetched::{Fetched, Held, Whatever};
 use crate::api::{self, ApiError, ApiResult};
 use crate::format::use_locale;
 use crate::i18n::frame::{LOADING, NOT_ALLOWED, NOT_ALLOWED_HINT};
@@ -51,40 +54,50 @@ fn words(title: Signal<String>) -> String {
 /// picture stays.
 #[component]
 pub fn Loaded<T>(
-    resource: Resource<ApiResult<T>>,
+    resource: Fetched<T>,
     /// Draws the value.
-    full: impl Fn(T) -> AnyView + Clone + Send + Sync + 'static,
+    full: impl Fn(T) -> AnyView + Send + Sync + 'static,
 ) -> impl IntoView
 where
     T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static,
 {
+    let draw: Draw = Arc::new(move |held| held.value().map(&full));
+    region(resource.whatever(), draw)
+}
+
+/// Draws what was fetched, of whatever type, or tells why not.
+type Draw = Arc<dyn Fn(Held) -> ApiResult<AnyView> + Send + Sync>;
+
+fn region(resource: Whatever, draw: Draw) -> AnyView {
     view! {
         <Transition fallback=|| view! { <Skeleton/> }>
             {move || {
-                let full = full.clone();
-                drawn_once(resource, move |found| match found {
-                    Ok(value) => full(value),
-                    Err(error) => failed(error, resource),
-                })
+                let draw = Arc::clone(&draw);
+                once(resource, Box::new(move |held| held.and_then(|held| draw(held)).unwrap_or_else(|error| failed(error, resource))))
             }}
         </Transition>
     }
+    .into_any()
 }
 
 /// What was fetched, inside a `Transition`. The server asks each view what it waits for before it writes it; a view that were
 /// made for the question would fetch what it holds twice, and the browser would take over what the second answer drew with
 /// the first in its hands.
-pub fn drawn_once<T, V>(resource: Resource<T>, draw: impl FnOnce(T) -> V + Send + 'static) -> Suspend<Unsuspend<V>>
+pub fn drawn_once<T>(fetched: Fetched<T>, draw: impl FnOnce(ApiResult<T>) -> AnyView + Send + 'static) -> Suspend<Unsuspend<AnyView>>
 where
-    T: Clone + Send + Sync + 'static,
+    T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static,
 {
+    once(fetched.whatever(), Box::new(move |held| draw(held.and_then(|held| held.value()))))
+}
+
+fn once(resource: Whatever, draw: Box<dyn FnOnce(ApiResult<Held>) -> AnyView + Send>) -> Suspend<Unsuspend<AnyView>> {
     Suspend::new(async move {
         let found = resource.await;
         Unsuspend::new(move || draw(found))
     })
 }
 
-fn failed<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static>(error: ApiError, resource: Resource<ApiResult<T>>) -> AnyView {
+fn failed(error: ApiError, resource: Whatever) -> AnyView {
     api::set_status(error.code());
     view! { <ErrorNote error=error on_retry=move |()| resource.refetch()/> }.into_any()
 }

@@ -20,7 +20,7 @@ pub fn api_call(request: &CreateRequest) -> String {
 /// The same container with nothing asked for.
 fn untouched(spec: &ContainerSpec) -> Value {
     let minimal = serde_json::json!({ "name": spec.name, "template": spec.template });
-    let spec: Result<CreateRequest, _> = serde_json::from_value(minimal);
+    let spec: Result<CreateRequest, _> = crate::json::take(minimal);
     let mut value = spec.ok().and_then(|spec| serde_json::to_value(spec).ok()).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
         fields.remove("name");

@@ -80,7 +80,7 @@ fn connect() {
 fn listen<T: DeserializeOwned>(source: &EventSource, name: &str, mut take: impl FnMut(T) + 'static) -> Closure<dyn FnMut(MessageEvent)> {
     let handler = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
         let text = event.data().as_string().unwrap_or_default();
-        match serde_json::from_str(&text) {
+        match crate::json::read(&text) {
             Ok(value) => take(value),
             Err(error) => leptos::logging::warn!("event not understood: {error}"),
         }

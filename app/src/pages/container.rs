@@ -7,6 +7,7 @@ use model::container::ContainerDetail;
 use model::task::Task;
 
 use crate::api::containers::{self as functions, Opened};
+use crate::api::fetched::Fetched;
 use crate::api::{self, ApiResult};
 use crate::components::button::LinkButton;
 use crate::components::error_note::ErrorNote;
@@ -117,13 +118,13 @@ pub fn ContainerPage() -> impl IntoView {
         Tab::ALL.into_iter().find(|tab| tab.key() == key)
     });
     // Another name is another container: nothing of the one before may stay.
-    move || view! { <Fetched name=name.get() tab=tab/> }
+    move || view! { <Named name=name.get() tab=tab/> }
 }
 
 #[component]
-fn Fetched(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
+fn Named(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
     let asked = name.clone();
-    let found = Resource::new(move || asked.clone(), find);
+    let found = Fetched::new(move || asked.clone(), find);
     view! {
         <Transition fallback=|| view! { <Skeleton/> }>
             {move || {

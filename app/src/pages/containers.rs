@@ -8,6 +8,7 @@ use leptos_router::hooks::{query_signal_with_options, use_query_map};
 use model::{ContainerId, Permission};
 
 use crate::api::containers::{self as api, Listing};
+use crate::api::fetched::Fetched;
 use crate::components::button::{LinkButton, Tone};
 use crate::components::icon::{Glyph, Icon};
 use crate::components::page_frame::{Empty, Loaded, PageFrame};
@@ -51,7 +52,7 @@ impl Selection {
 pub fn ContainersPage() -> impl IntoView {
     let locale = use_locale();
     let live = use_live();
-    let list = Resource::new(|| (), |()| api::list());
+    let list = Fetched::new(|| (), |()| api::list());
     // Nothing is said before the list is there; an empty one speaks for itself.
     let state = move || {
         live.rows.with(|rows| {

@@ -7,6 +7,7 @@ use model::engine::HostReport;
 use model::template::Template;
 use model::{Permission, Timestamp};
 
+use crate::api::fetched::Fetched;
 use crate::api::{ApiResult, containers, host, templates};
 use crate::components::field::Field;
 use crate::components::page_frame::{Loaded, NotPermitted, PageFrame};
@@ -44,7 +45,7 @@ async fn start() -> ApiResult<Start> {
 pub fn CreatePage() -> impl IntoView {
     let locale = use_locale();
     let content = if use_may(Permission::Containers) {
-        let resource = Resource::new(|| (), |()| start());
+        let resource = Fetched::new(|| (), |()| start());
         view! { <Loaded resource=resource full=move |start| view! { <Whole start=start/> }.into_any()/> }.into_any()
     } else {
         view! { <NotPermitted/> }.into_any()

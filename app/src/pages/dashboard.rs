@@ -7,6 +7,7 @@ use leptos::prelude::*;
 use model::Permission;
 
 use crate::api::containers::{self as functions, Listing};
+use crate::api::fetched::Fetched;
 use crate::api::{ApiResult, host};
 use crate::components::button::{LinkButton, Tone};
 use crate::components::chart::data::LimitLine;
@@ -43,7 +44,7 @@ async fn start() -> ApiResult<Start> {
 #[component]
 pub fn DashboardPage() -> impl IntoView {
     let locale = use_locale();
-    let first = Resource::new(|| (), |()| start());
+    let first = Fetched::new(|| (), |()| start());
     let create =
         move || use_may(Permission::Containers).then(|| view! { <LinkButton href="/create" label=locale.t(text::CREATE) tone=Tone::Primary icon=Icon::Plus/> });
     view! {
@@ -61,7 +62,7 @@ fn Overview(start: Start) -> impl IntoView {
     live.want_list(Some(ListWant::All));
     on_cleanup(move || live.want_list(None));
     let is_new = Memo::new(move |_| live.rows.with(std::collections::BTreeMap::is_empty));
-    let report = Resource::new(|| (), |()| host::host_report());
+    let report = Fetched::new(|| (), |()| host::host_report());
     view! {
         <Show when=move || is_new.get()><first_run::FirstRun/></Show>
         <div class="overview">

@@ -6,6 +6,7 @@ use leptos::task::spawn_local;
 use leptos_router::hooks::use_query_map;
 
 use crate::api::events::{Curves, history};
+use crate::api::fetched::Fetched;
 use crate::components::chart::data::{ChartData, EventMark, LimitLine, Points, Unit};
 use crate::components::chart::{Chart, Cursor};
 use crate::components::page_frame::Loaded;
@@ -141,7 +142,7 @@ pub fn Graphs(
     provide_context(Cursor(RwSignal::new(None)));
     let feed = use_live().feed(&subject);
     let name = subject.clone();
-    let first = Resource::new(move || name.clone(), move |name| fetch(name, specs, range.get_untracked()));
+    let first = Fetched::new(move || name.clone(), move |name| fetch(name, specs, range.get_untracked()));
     let draw = move |curves: Curves| {
         let source = Source::new(subject.clone(), specs, range, feed.clone(), curves);
         specs.iter().map(|spec| source.graph(spec, limits)).collect_view().into_any()

@@ -5,7 +5,8 @@ use leptos::task::spawn_local;
 use model::Permission;
 use model::template::Source;
 
-use crate::api::{ApiError, sources as functions};
+use crate::api::fetched::Fetched;
+use crate::api::sources as functions;
 use crate::components::button::{Button, Tone};
 use crate::components::dialog::Dialog;
 use crate::components::icon::Icon;
@@ -28,7 +29,7 @@ const EVERY: &str = "";
 /// What the rows and the form of the page share.
 #[derive(Clone, Copy, Debug)]
 pub struct Shelf {
-    list: Resource<Result<Vec<Source>, ApiError>>,
+    list: Fetched<Vec<Source>>,
     /// Sources that a refresh of this tab runs for.
     busy: RwSignal<Vec<String>>,
     /// The source that may be removed.
@@ -95,7 +96,7 @@ impl Shelf {
 pub fn SourcesPage() -> impl IntoView {
     let (locale, live, toasts) = (use_locale(), use_live(), use_toasts());
     let outcomes = live.outcomes(|kind| kind.contains("refresh"));
-    let list = Resource::new(move || outcomes.get(), |_| functions::list());
+    let list = Fetched::new(move || outcomes.get(), |_| functions::list());
     let shelf = Shelf {
         list,
         busy: RwSignal::default(),

@@ -5,6 +5,7 @@ use leptos_router::hooks::{use_params_map, use_query_map};
 use model::TaskId;
 use model::task::{Task, TaskState};
 
+use crate::api::fetched::Fetched;
 use crate::api::tasks as functions;
 use crate::components::button::LinkButton;
 use crate::components::page_frame::{Empty, Loaded, PageFrame};
@@ -80,7 +81,7 @@ pub fn TasksPage() -> impl IntoView {
 #[component]
 fn TaskList() -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
-    let list = Resource::new(move || live.resyncs.get(), |_| functions::list());
+    let list = Fetched::new(move || live.resyncs.get(), |_| functions::list());
     let running = Memo::new(move |_| ids(live, Shown::Running).len() as u64);
     // Nothing is said before the list is there.
     let state = move || {

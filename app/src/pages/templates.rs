@@ -6,6 +6,7 @@ use leptos::prelude::*;
 use model::template::Template;
 use model::{Permission, TaskId};
 
+use crate::api::fetched::Fetched;
 use crate::api::templates as functions;
 use crate::components::button::{Button, LinkButton, Tone};
 use crate::components::dialog::Dialog;
@@ -32,7 +33,7 @@ const STEP: usize = 60;
 /// What the parts of the page share. It outlives each reading of the list.
 #[derive(Clone, Copy, Debug)]
 pub struct Shelf {
-    list: Resource<Result<Vec<Template>, crate::api::ApiError>>,
+    list: Fetched<Vec<Template>>,
     /// Changes when a task brought, removed or found something.
     outcomes: Memo<Outcomes>,
     /// Downloads begun here, by reference: a failed one stays beside its template.
@@ -54,7 +55,7 @@ pub fn TemplatesPage() -> impl IntoView {
     let (locale, live, toasts) = (use_locale(), use_live(), use_toasts());
     let outcomes = live.outcomes(|kind| kind.starts_with("template.") || kind.contains("refresh"));
     let filter = Filter::new();
-    let list = Resource::new(move || (outcomes.get(), filter.unusable.get()), |(_, unusable)| functions::list(unusable));
+    let list = Fetched::new(move || (outcomes.get(), filter.unusable.get()), |(_, unusable)| functions::list(unusable));
     let shelf = Shelf {
         list,
         outcomes,

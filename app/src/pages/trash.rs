@@ -6,6 +6,7 @@ use model::storage::TrashEntry;
 use model::task::Task;
 use model::{ContainerId, Permission};
 
+use crate::api::fetched::Fetched;
 use crate::api::trash as functions;
 use crate::components::button::{Button, Tone};
 use crate::components::icon::Icon;
@@ -137,7 +138,7 @@ impl Bin {
 pub fn TrashPage() -> impl IntoView {
     let (locale, live, toasts) = (use_locale(), use_live(), use_toasts());
     let outcomes = live.outcomes(|kind| kind.starts_with("trash.") || kind == "container.delete");
-    let list = Resource::new(move || outcomes.get(), |_| functions::list());
+    let list = Fetched::new(move || outcomes.get(), |_| functions::list());
     let bin = Bin {
         entries: RwSignal::default(),
         is_known: RwSignal::new(false),

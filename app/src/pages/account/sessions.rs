@@ -5,7 +5,8 @@ use leptos::task::spawn_local;
 use model::access::SessionInfo;
 
 use super::agent;
-use crate::api::{ApiResult, account as functions};
+use crate::api::fetched::Fetched;
+use crate::api::account as functions;
 use crate::components::browser;
 use crate::components::button::Tone;
 use crate::components::moment::Ago;
@@ -19,7 +20,7 @@ use crate::i18n::people as text;
 #[component]
 pub fn Sessions() -> impl IntoView {
     let locale = use_locale();
-    let list = Resource::new(|| (), |()| functions::sessions());
+    let list = Fetched::new(|| (), |()| functions::sessions());
     view! {
         <section class="card">
             <h2>{locale.t(text::SESSIONS)}</h2>
@@ -30,7 +31,7 @@ pub fn Sessions() -> impl IntoView {
 }
 
 #[component]
-fn Listed(list: Resource<ApiResult<Vec<SessionInfo>>>, sessions: Vec<SessionInfo>) -> impl IntoView {
+fn Listed(list: Fetched<Vec<SessionInfo>>, sessions: Vec<SessionInfo>) -> impl IntoView {
     let locale = use_locale();
     if sessions.is_empty() {
         return view! { <Empty title=locale.t(text::NO_SESSION)/> }.into_any();
@@ -67,7 +68,7 @@ fn device(locale: Locale, agent: &str) -> String {
 }
 
 #[component]
-fn Row(list: Resource<ApiResult<Vec<SessionInfo>>>, session: SessionInfo) -> impl IntoView {
+fn Row(list: Fetched<Vec<SessionInfo>>, session: SessionInfo) -> impl IntoView {
     let (locale, toasts) = (use_locale(), use_toasts());
     let name = Some(device(locale, &session.agent))
         .filter(|name| !name.is_empty())

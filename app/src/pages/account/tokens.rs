@@ -5,7 +5,8 @@ use leptos::task::spawn_local;
 use model::access::{NewToken, TokenInfo};
 
 use super::role;
-use crate::api::{ApiResult, account as functions};
+use crate::api::fetched::Fetched;
+use crate::api::account as functions;
 use crate::components::button::{Button, Tone};
 use crate::components::copy::Copyable;
 use crate::components::dialog::Dialog;
@@ -22,7 +23,7 @@ mod create;
 /// What rows, question and form share.
 #[derive(Clone, Copy)]
 pub struct Keys {
-    list: Resource<ApiResult<Vec<TokenInfo>>>,
+    list: Fetched<Vec<TokenInfo>>,
     /// The token that was just made; gone when the page is left.
     made: RwSignal<Option<NewToken>>,
     asked: RwSignal<String>,
@@ -52,7 +53,7 @@ impl Keys {
 pub fn Tokens() -> impl IntoView {
     let (locale, toasts) = (use_locale(), use_toasts());
     let keys = Keys {
-        list: Resource::new(|| (), |()| functions::tokens()),
+        list: Fetched::new(|| (), |()| functions::tokens()),
         made: RwSignal::new(None),
         asked: RwSignal::default(),
         is_asking: RwSignal::new(false),

@@ -6,7 +6,8 @@ use model::Role;
 use model::access::UserInfo;
 
 use super::{RoleHelp, role};
-use crate::api::{ApiError, ApiResult, account as functions};
+use crate::api::fetched::Fetched;
+use crate::api::{ApiError, account as functions};
 use crate::components::button::{Button, Tone};
 use crate::components::dialog::Dialog;
 use crate::components::icon::Icon;
@@ -22,7 +23,7 @@ mod add;
 /// What rows, question and form share.
 #[derive(Clone, Copy)]
 pub struct Crew {
-    list: Resource<ApiResult<Vec<UserInfo>>>,
+    list: Fetched<Vec<UserInfo>>,
     asked: RwSignal<String>,
     is_asking: RwSignal<bool>,
     toasts: Toasts,
@@ -54,7 +55,7 @@ impl Crew {
 pub fn Users(own: String) -> impl IntoView {
     let (locale, toasts) = (use_locale(), use_toasts());
     let crew = Crew {
-        list: Resource::new(|| (), |()| functions::users()),
+        list: Fetched::new(|| (), |()| functions::users()),
         asked: RwSignal::default(),
         is_asking: RwSignal::new(false),
         toasts,

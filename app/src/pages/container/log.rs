@@ -5,6 +5,7 @@ use leptos::task::spawn_local;
 
 use super::Subject;
 use crate::api::containers as functions;
+use crate::api::fetched::Fetched;
 use crate::components::field::Tick;
 use crate::components::page_frame::{Empty, Loaded};
 use crate::format::use_locale;
@@ -20,7 +21,7 @@ const EVERY_S: i64 = 2;
 #[component]
 pub fn LogTab(subject: Subject) -> impl IntoView {
     let name = subject.name.clone();
-    let first = Resource::new(move || name.clone(), |name| functions::log(name, BYTES));
+    let first = Fetched::new(move || name.clone(), |name| functions::log(name, BYTES));
     view! { <Loaded resource=first full=move |log| view! { <Log name=subject.name.clone() first=log/> }.into_any()/> }
 }
 

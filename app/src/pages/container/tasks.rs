@@ -5,6 +5,7 @@ use model::task::Task;
 
 use super::Subject;
 use crate::api::containers as functions;
+use crate::api::fetched::Fetched;
 use crate::components::page_frame::{Empty, Loaded};
 use crate::components::task_progress::TaskRow;
 use crate::format::use_locale;
@@ -15,7 +16,7 @@ use crate::live::use_live;
 #[component]
 pub fn TasksTab(subject: Subject) -> impl IntoView {
     let name = subject.name.clone();
-    let list = Resource::new(move || name.clone(), functions::tasks_of);
+    let list = Fetched::new(move || name.clone(), functions::tasks_of);
     view! { <Loaded resource=list full=move |tasks| view! { <Tasks name=subject.name.clone() tasks=tasks/> }.into_any()/> }
 }
 

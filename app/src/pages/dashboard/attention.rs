@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use model::ContainerState;
 use model::engine::{CheckLevel, HostCheck, HostReport};
 
-use crate::api::ApiResult;
+use crate::api::fetched::Fetched;
 use crate::components::icon::{Glyph, Icon};
 use crate::components::page_frame::Loaded;
 use crate::components::state_badge::StateBadge;
@@ -17,7 +17,7 @@ use crate::pages::container_exit::exit_words;
 
 /// The card.
 #[component]
-pub fn Attention(report: Resource<ApiResult<HostReport>>) -> impl IntoView {
+pub fn Attention(report: Fetched<HostReport>) -> impl IntoView {
     let locale = use_locale();
     view! {
         <section class="card">

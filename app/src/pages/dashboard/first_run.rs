@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use model::Permission;
 use model::template::Template;
 
+use crate::api::fetched::Fetched;
 use crate::api::host::{self, Recommended};
 use crate::components::button::LinkButton;
 use crate::components::page_frame::Loaded;
@@ -20,7 +21,7 @@ pub fn FirstRun() -> impl IntoView {
     let outcomes = live.outcomes(|kind| host::reads_sources(kind) || kind.starts_with("template."));
     // A reading that ended before the stream was open is in no event.
     let is_connected = Memo::new(move |_| live.badge.get() == Badge::Live);
-    let offers = Resource::new(move || (outcomes.get(), is_connected.get()), |_| host::recommended());
+    let offers = Fetched::new(move || (outcomes.get(), is_connected.get()), |_| host::recommended());
     view! {
         <section class="card first-run">
             <h2>{locale.t(text::WELCOME)}</h2>

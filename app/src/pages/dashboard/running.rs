@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use model::task::Task;
 
 use crate::api::containers as functions;
+use crate::api::fetched::Fetched;
 use crate::components::page_frame::Loaded;
 use crate::components::task_progress::TaskRow;
 use crate::format::use_locale;
@@ -14,7 +15,7 @@ use crate::live::use_live;
 #[component]
 pub fn RunningTasks() -> impl IntoView {
     let locale = use_locale();
-    let tasks = Resource::new(|| (), |()| functions::running_tasks());
+    let tasks = Fetched::new(|| (), |()| functions::running_tasks());
     view! {
         <section class="card">
             <h2>{locale.t(text::RUNNING_TASKS)}</h2>

@@ -6,6 +6,7 @@ use model::task::{ProgressPart, Task};
 use model::{ErrorCode, Permission, TaskId};
 
 use super::log::TaskLog;
+use crate::api::fetched::Fetched;
 use crate::api::{self, tasks as functions};
 use crate::components::button::{LinkButton, Tone};
 use crate::components::copy::Copyable;
@@ -26,7 +27,7 @@ use crate::page_context::use_may;
 pub fn TaskPage(id: TaskId) -> impl IntoView {
     let locale = use_locale();
     let live = use_live();
-    let task = Resource::new(move || live.resyncs.get(), move |_| functions::show(id));
+    let task = Fetched::new(move || live.resyncs.get(), move |_| functions::show(id));
     view! {
         <Transition fallback=|| view! { <Skeleton/> }>
             {move || drawn_once(task, move |answer| match answer {

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use model::TaskId;
 
+use crate::api::fetched::Fetched;
 use crate::api::tasks as functions;
 use crate::components::field::Tick;
 use crate::components::page_frame::{Empty, Loaded};
@@ -16,7 +17,7 @@ use crate::live::use_live;
 #[component]
 pub fn TaskLog(id: TaskId, is_over: Memo<bool>) -> impl IntoView {
     let locale = use_locale();
-    let first = Resource::new(|| (), move |()| functions::log(id));
+    let first = Fetched::new(|| (), move |()| functions::log(id));
     view! {
         <section class="card">
             <h2>{locale.t(text::LOG)}</h2>

@@ -5,6 +5,7 @@ use leptos::task::spawn_local;
 use model::task::TaskState;
 
 use super::Shelf;
+use crate::api::fetched::Fetched;
 use crate::api::sources as functions;
 use crate::components::button::{Button, LinkButton, Tone};
 use crate::components::icon::{Glyph, Icon};
@@ -60,7 +61,7 @@ pub fn Actions(shelf: Shelf) -> impl IntoView {
 #[component]
 pub fn Troubles(shelf: Shelf) -> impl IntoView {
     let locale = use_locale();
-    let sources = Resource::new(move || shelf.outcomes.get(), |_| functions::list());
+    let sources = Fetched::new(move || shelf.outcomes.get(), |_| functions::list());
     let line = move |(name, why): (String, String)| {
         let words = locale.fill(upkeep::FAILED_ON, &[("name", &name), ("why", &why)]);
         view! { <p class="source-error"><Glyph icon=Icon::Warning/>{words}</p> }
@@ -70,7 +71,7 @@ pub fn Troubles(shelf: Shelf) -> impl IntoView {
             {move || drawn_once(sources, move |sources| {
                 // That the sources cannot be asked is said where the templates should be.
                 let failed = sources.unwrap_or_default().into_iter().filter_map(|source| source.last_error.map(|why| (source.name.to_string(), why)));
-                failed.map(line).collect_view()
+                failed.map(line).collect_view().into_any()
             })}
         </Transition>
     }
