@@ -6,13 +6,13 @@ use http::StatusCode;
 use model::access::Permission;
 use model::error::{ErrorBody, ErrorCode};
 use serde::{Deserialize, Serialize};
-use server_fn::codec::JsonEncoding;
 use server_fn::error::{FromServerFnError, ServerFnErrorErr};
 
 use crate::page_context::PageContext;
 
 pub mod account;
 pub mod containers;
+pub mod detail;
 pub mod events;
 pub mod fetched;
 pub mod host;
@@ -133,7 +133,7 @@ impl std::fmt::Display for ApiError {
 impl std::error::Error for ApiError {}
 
 impl FromServerFnError for ApiError {
-    type Encoder = JsonEncoding;
+    type Encoder = wire::Refusal;
 
     fn from_server_fn_error(error: ServerFnErrorErr) -> Self {
         let message = error.to_string();

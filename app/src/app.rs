@@ -135,7 +135,7 @@ fn start_in_browser(page: &PageContext, live: Live) {
 /// The next page is rendered in the zone of the browser; this one keeps the zone it was rendered with.
 fn remember_zone() {
     let minutes = -js_sys::Date::new_0().get_timezone_offset();
-    crate::components::browser::set_cookie(ZONE_COOKIE, &format!("{minutes:.0}"));
+    crate::components::browser::set_cookie(ZONE_COOKIE, &model::number::fixed(minutes, 0));
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use leptos::prelude::*;
 use model::Timestamp;
+use model::number::fixed;
 
 use crate::i18n::{Lang, Plural, Text, fill};
 
@@ -61,7 +62,7 @@ impl Locale {
     /// A number with so many digits after the point.
     #[must_use]
     pub fn decimal(self, value: f64, digits: usize) -> String {
-        let text = format!("{value:.digits$}");
+        let text = fixed(value, digits);
         if self.lang == Lang::Fr { text.replace('.', ",") } else { text }
     }
 
@@ -73,7 +74,7 @@ impl Locale {
             v if v >= 10.0 => 1,
             _ => 2,
         };
-        let text = format!("{value:.digits$}");
+        let text = fixed(value, digits);
         let text = if text.contains('.') {
             text.trim_end_matches('0').trim_end_matches('.')
         } else {
@@ -188,6 +189,20 @@ impl Locale {
             (hours, minutes) => format!("UTC{sign}{hours}:{minutes:02}"),
         }
     }
+}
+
+/// In lower case; the browser has its own tables for that.
+#[cfg(target_arch = "wasm32")]
+#[must_use]
+pub fn lower_case(text: &str) -> String {
+    js_sys::JsString::from(text).to_lower_case().into()
+}
+
+/// In lower case.
+#[cfg(not(target_arch = "wasm32"))]
+#[must_use]
+pub fn lower_case(text: &str) -> String {
+    text.to_lowercase()
 }
 
 fn month(lang: Lang, number: u32) -> &'static str {

@@ -1,5 +1,6 @@
-//! Reads JSON into values by one small reader. `serde_json` would compile the reading of every type anew for each kind of
-//! input, and with all that JSON may be besides what this console writes: half of what the browser had to fetch.
+//! Reads and writes JSON with little code, because the browser has to load it. `serde_json` would compile the reading of
+//! every type anew for each kind of input, with all that JSON may be besides what this console writes, and bring its own
+//! tables for floating point numbers.
 //!
 //! A struct is an object and never an array, and a refusal names a field at most.
 
@@ -11,6 +12,11 @@ use serde::de::{
 };
 use serde_json::{Map, Number, Value};
 
+mod parse;
+mod write;
+
+pub use write::{pretty, write};
+
 /// The text is not JSON, or not of this type: the field, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wrong(&'static str);
@@ -20,19 +26,7 @@ pub struct Wrong(&'static str);
 /// # Errors
 /// The text is not JSON, or not of this type.
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
-    take(parse(text)?)
-}
-
-/// Reads a value out of what is parsed already.
-///
-/// # Errors
-/// It is not of this type.
-pub fn take<T: DeserializeOwned>(value: Value) -> Result<T, Wrong> {
-    T::deserialize(Reader(value))
-}
-
-fn parse(text: &str) -> Result<Value, Wrong> {
-    serde_json::from_str(text).map_err(|_| Wrong("JSON"))
+    T::deserialize(Reader(parse::parse(text).ok_or(Wrong("JSON"))?))
 }
 
 impl fmt::Display for Wrong {
@@ -345,7 +339,7 @@ mod tests {
                     name: Some("é\"\u{1F600}\n".into()),
                 },
             ],
-            numbers: [("x".to_owned(), Some(1.0)), ("y".to_owned(), None)].into(),
+            numbers: [("x".to_owned(), Some(1.5)), ("y".to_owned(), None)].into(),
             pair: (1, None),
             text: "t".into(),
             letter: 'é',
@@ -362,6 +356,69 @@ mod tests {
         assert_eq!(read::<MetricsFrame>(frame).unwrap(), serde_json::from_str(frame).unwrap());
         let failed: ApiResult<()> = Err(ApiError::Refused(Box::new(ErrorBody::new(ErrorCode::NotFound, "no").hint("look"))));
         assert_eq!(read::<ApiResult<()>>(&serde_json::to_string(&failed).unwrap()), Ok(failed));
+    }
+
+    #[test]
+    fn what_is_written_is_read_by_serde_json() {
+        let value = serde_json::to_value(outer()).unwrap();
+        for text in [write(&value), pretty(&value)] {
+            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value, "{text}");
+        }
+        let whole = serde_json::json!({ "a": [], "b": {}, "c": [1, "x", null, false], "d": { "e": 0.25 } });
+        assert_eq!(pretty(&whole), serde_json::to_string_pretty(&whole).unwrap());
+        assert_eq!(write(&whole), serde_json::to_string(&whole).unwrap());
+    }
+
+    #[test]
+    fn text_is_parsed_as_serde_json_does() {
+        let good = [
+            "0",
+            "-0",
+            "-7",
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1.5",
+            "0.1235",
+            "-2.5e-3",
+            "1E5",
+            "123456789.123456789",
+            r#"" é\u00e9\ud83d\ude00\n\"\\\/ ""#,
+            " [ 1 , [ ] , { } ] ",
+            r#"{"a":{"b":[true,false,null]},"a":2}"#,
+            "\n[\t1\r]",
+        ];
+        for text in good {
+            assert_eq!(parse::parse(text), serde_json::from_str(text).ok(), "{text}");
+            assert!(parse::parse(text).is_some(), "{text}");
+        }
+        let deep = "[".repeat(1000);
+        let bad = [
+            "",
+            "[",
+            "[1,]",
+            "[1 2]",
+            "{",
+            r#"{"a"}"#,
+            r#"{"a":1,}"#,
+            "{1:2}",
+            "tru",
+            "nulll",
+            "1 2",
+            r#""a"#,
+            r#""\x""#,
+            r#""\ud83d""#,
+            r#""\u12""#,
+            "-",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "\"\n\"",
+            deep.as_str(),
+        ];
+        for text in bad {
+            assert_eq!(parse::parse(text), None, "{text}");
+        }
     }
 
     #[test]

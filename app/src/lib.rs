@@ -12,6 +12,7 @@ pub mod forms;
 pub mod i18n;
 pub mod json;
 pub mod live;
+pub mod map;
 pub mod page_context;
 pub mod pages;
 

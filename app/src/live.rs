@@ -3,8 +3,6 @@
 //!
 //! Invariant: a lifecycle event changes one row; nothing here refetches a list except after `resync`.
 
-use std::collections::BTreeMap;
-
 use leptos::prelude::*;
 use model::container::ContainerSummary;
 use model::event::ContainerChange;
@@ -15,6 +13,7 @@ pub mod metrics;
 pub mod stream;
 
 use crate::api::containers::Listing;
+use crate::map::Map;
 use metrics::{Feed, Meters};
 
 /// What the live badge says.
@@ -86,17 +85,17 @@ pub struct Live {
     /// Another build answers: this page is old.
     pub is_outdated: RwSignal<bool>,
     /// All containers that the visitor may see; notifies when one comes or goes.
-    pub rows: RwSignal<BTreeMap<ContainerId, Row>>,
+    pub rows: RwSignal<Map<ContainerId, Row>>,
     /// Tasks that were seen, newest news of each.
-    pub tasks: RwSignal<BTreeMap<TaskId, ArcRwSignal<Task>>>,
+    pub tasks: RwSignal<Map<TaskId, ArcRwSignal<Task>>>,
     /// Marks of the last hour.
     pub marks: RwSignal<Vec<Mark>>,
     /// Rises when what was missed has to be fetched.
     pub resyncs: RwSignal<u32>,
     /// Milliseconds since the epoch; ticks every second in the browser.
     pub now_ms: RwSignal<i64>,
-    feeds: RwSignal<BTreeMap<String, Feed>>,
-    when_over: StoredValue<BTreeMap<TaskId, Callback<Task>>>,
+    feeds: RwSignal<Map<String, Feed>>,
+    when_over: StoredValue<Map<TaskId, Callback<Task>>>,
     wants: StoredValue<metrics::Wants>,
     columns: StoredValue<Vec<String>>,
 }
@@ -136,7 +135,7 @@ impl Live {
     /// Puts a fetched list into the store: rows that exist keep their minute of values.
     fn seed_containers(self, list: Vec<ContainerSummary>) {
         self.rows.update(|rows| {
-            let known: std::collections::BTreeSet<_> = list.iter().map(|summary| summary.id).collect();
+            let known: crate::map::Unique<_> = list.iter().map(|summary| summary.id).collect();
             rows.retain(|id, _| known.contains(id));
             for summary in list {
                 put(rows, summary);
@@ -263,7 +262,7 @@ impl Live {
 }
 
 /// Ended tasks beyond the newest ones are forgotten; who shows one still holds it.
-fn forget_old(tasks: &mut BTreeMap<TaskId, ArcRwSignal<Task>>) {
+fn forget_old(tasks: &mut Map<TaskId, ArcRwSignal<Task>>) {
     let mut ended: Vec<(i64, TaskId)> = tasks
         .values()
         .filter_map(|task| task.with_untracked(|task| Some((task.ended_at.filter(|_| task.state.is_over())?.ms, task.id))))
@@ -276,7 +275,7 @@ fn forget_old(tasks: &mut BTreeMap<TaskId, ArcRwSignal<Task>>) {
     }
 }
 
-fn put(rows: &mut BTreeMap<ContainerId, Row>, summary: ContainerSummary) {
+fn put(rows: &mut Map<ContainerId, Row>, summary: ContainerSummary) {
     let id = summary.id;
     if let Some(row) = rows.get(&id) {
         if row.summary.with_untracked(|known| *known != summary) {

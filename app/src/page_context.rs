@@ -1,13 +1,12 @@
 //! What the server tells every page before anything is fetched: who is signed in, language, theme, zone, asset names.
 //! It stands as JSON in the head, so that the browser starts from exactly what the server rendered with.
 
-use std::collections::BTreeMap;
-
 use model::access::{Permission, WhoAmI};
 use serde::{Deserialize, Serialize};
 
 use crate::format::Locale;
 use crate::i18n::Lang;
+use crate::map::Map;
 
 /// The id of the element that carries it.
 pub const ELEMENT_ID: &str = "page-context";
@@ -24,7 +23,7 @@ pub struct Assets {
     pub wasm: String,
     pub css: String,
     /// Logical name (`static/terminal.js`) to address, for what is loaded on demand.
-    pub files: BTreeMap<String, String>,
+    pub files: Map<String, String>,
 }
 
 impl Assets {

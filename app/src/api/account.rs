@@ -3,7 +3,7 @@
 
 use leptos::prelude::*;
 use model::Timestamp;
-use model::access::{NewToken, Role, SessionInfo, TokenInfo, UserInfo};
+use model::access::{Role, SessionInfo, TokenInfo, UserInfo};
 
 use super::ApiResult;
 #[cfg(feature = "ssr")]
@@ -50,14 +50,15 @@ pub async fn tokens() -> ApiResult<Vec<TokenInfo>> {
     Ok(control.access.tokens(&caller).await?)
 }
 
-/// Makes a token; its secret is in the answer and never again.
+/// Makes a token; its secret is in the answer, first, and never again.
 ///
 /// # Errors
 /// The name is bad or taken, or the end lies in the past.
 #[server(name = CreateTokenFn, prefix = "/fn", endpoint = "account/create_token", protocol = Form)]
-pub async fn create_token(token: String, token_role: Role, expires_at: Option<Timestamp>) -> ApiResult<NewToken> {
+pub async fn create_token(token: String, token_role: Role, expires_at: Option<Timestamp>) -> ApiResult<(String, TokenInfo)> {
     let (control, caller) = request::request()?;
-    Ok(control.access.create_token(&caller, &token, token_role, expires_at).await?)
+    let made = control.access.create_token(&caller, &token, token_role, expires_at).await?;
+    Ok((made.token, made.info))
 }
 
 /// Revokes a token; what it opened closes.

@@ -1,17 +1,17 @@
 //! What pages do with containers.
 
-use std::collections::BTreeMap;
-
 use leptos::prelude::*;
-use model::container::{ContainerDetail, ContainerSummary, CreateRequest, UpdateRequest};
+use model::container::{ContainerSummary, CreateRequest, UpdateRequest};
 use model::id::{ContainerId, ExecId};
 use model::task::Task;
 use serde::{Deserialize, Serialize};
 
 use super::ApiResult;
+use super::detail::Detail;
 #[cfg(feature = "ssr")]
 use super::request;
 use super::wire::{Form, Json};
+use crate::map::Map;
 
 /// A terminal session of a container, as its tabs show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +32,13 @@ pub type Values = Vec<Option<f64>>;
 pub struct Listing {
     pub containers: Vec<ContainerSummary>,
     /// By name, of what was sampled in the last second.
-    pub values: BTreeMap<String, Values>,
+    pub values: Map<String, Values>,
 }
 
 /// One container as its page begins with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Opened {
-    pub detail: ContainerDetail,
+    pub detail: Detail,
     pub values: Values,
     /// The task that works on it, and the last that tried to create or start it.
     pub tasks: Vec<Task>,
@@ -77,7 +77,7 @@ pub async fn show(name: String) -> ApiResult<Opened> {
             .map(|row| request::columns(&row.values))
             .unwrap_or_default(),
         tasks: request::telling(tasks, &detail.summary),
-        detail,
+        detail: Detail(detail),
     })
 }
 
@@ -196,9 +196,9 @@ pub async fn running_tasks() -> ApiResult<Vec<Task>> {
 /// # Errors
 /// `Stale` when the container changed since it was read; `Invalid` names the field.
 #[server(name = UpdateFn, prefix = "/fn", endpoint = "containers/update", protocol = Json)]
-pub async fn update(name: String, change: UpdateRequest, etag: String) -> ApiResult<ContainerDetail> {
+pub async fn update(name: String, change: UpdateRequest, etag: String) -> ApiResult<Detail> {
     let (control, caller) = request::request()?;
-    Ok(control.containers.update(&caller, &name, change, Some(&etag)).await?)
+    Ok(Detail(control.containers.update(&caller, &name, change, Some(&etag)).await?))
 }
 
 /// Gives it another name.
@@ -206,9 +206,9 @@ pub async fn update(name: String, change: UpdateRequest, etag: String) -> ApiRes
 /// # Errors
 /// As [`start`], or the name is taken.
 #[server(name = RenameFn, prefix = "/fn", endpoint = "containers/rename", protocol = Form)]
-pub async fn rename(name: String, new_name: String) -> ApiResult<ContainerDetail> {
+pub async fn rename(name: String, new_name: String) -> ApiResult<ContainerSummary> {
     let (control, caller) = request::request()?;
-    Ok(control.containers.rename(&caller, &name, &new_name, None).await?)
+    Ok(control.containers.rename(&caller, &name, &new_name, None).await?.summary)
 }
 
 /// Creates one; `key` makes a repeated press one and the same request.

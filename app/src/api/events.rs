@@ -1,7 +1,5 @@
 //! The past of the graphs; what happens now comes by the event stream (`live`).
 
-use std::collections::BTreeMap;
-
 use leptos::prelude::*;
 use model::Timestamp;
 use model::metrics::{History, SeriesHistory};
@@ -11,13 +9,14 @@ use super::ApiResult;
 #[cfg(feature = "ssr")]
 use super::request;
 use super::wire::Json;
+use crate::map::Map;
 
 /// History as graphs draw it: the series asked for, rounded to what a graph can show.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curves {
     pub step_ms: u64,
     pub from: Timestamp,
-    pub series: BTreeMap<String, Curve>,
+    pub series: Map<String, Curve>,
 }
 
 /// `max` is empty where it equals `avg` everywhere.

@@ -1,7 +1,5 @@
 //! The host as pages show it.
 
-use std::collections::BTreeMap;
-
 use leptos::prelude::*;
 use model::Timestamp;
 use model::engine::HostReport;
@@ -14,6 +12,7 @@ use super::ApiResult;
 #[cfg(feature = "ssr")]
 use super::request;
 use super::wire::Form;
+use crate::map::Map;
 
 /// What this host is and can do.
 ///
@@ -30,10 +29,10 @@ pub async fn host_report() -> ApiResult<HostReport> {
 /// # Errors
 /// Not allowed.
 #[server(name = HostValuesFn, prefix = "/fn", endpoint = "host/values", protocol = Form)]
-pub async fn values() -> ApiResult<BTreeMap<String, f64>> {
+pub async fn values() -> ApiResult<Map<String, f64>> {
     let (control, caller) = request::request()?;
     let Some(row) = request::newest(&control, &caller, HOST)? else {
-        return Ok(BTreeMap::new());
+        return Ok(Map::new());
     };
     let fixed = SERIES.iter().map(|name| (*name).to_owned()).zip(row.values);
     Ok(fixed.chain(row.extra).filter_map(|(name, value)| Some((name, value?))).collect())
@@ -84,7 +83,7 @@ pub fn pick(mut templates: Vec<Template>, now: Timestamp) -> Vec<Template> {
             .then_with(|| size(a).cmp(&size(b)))
             .then_with(|| b.created_at.cmp(&a.created_at))
     });
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = crate::map::Unique::default();
     templates.retain(|template| seen.insert(template.os.to_ascii_lowercase()));
     templates.truncate(3);
     templates

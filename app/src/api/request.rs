@@ -1,6 +1,5 @@
 //! What the server puts into the context of each request, and what server functions take out of it.
 
-use std::collections::BTreeMap;
 use std::io::SeekFrom;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +23,7 @@ use super::containers::{Values, tries_to_start};
 use super::events::rounded;
 use super::{ApiError, ApiResult};
 use crate::i18n::Lang;
+use crate::map::Map;
 use crate::page_context::{Assets, LANGUAGE_COOKIE, PageContext, THEME_COOKIE, ZONE_COOKIE};
 
 /// Who asks, with what the answer needs. The server makes one per request, in the middleware that reads the session.
@@ -145,9 +145,9 @@ pub fn newest(control: &Control, caller: &Caller, name: &str) -> ApiResult<Optio
 ///
 /// # Errors
 /// Not allowed to look.
-pub fn newest_values(control: &Control, caller: &Caller) -> ApiResult<BTreeMap<String, Values>> {
+pub fn newest_values(control: &Control, caller: &Caller) -> ApiResult<Map<String, Values>> {
     caller.require(Permission::View)?;
-    let Some(tick) = control.metrics.latest() else { return Ok(BTreeMap::new()) };
+    let Some(tick) = control.metrics.latest() else { return Ok(Map::new()) };
     let rows = tick.rows.iter().filter(|row| row.id.is_some());
     Ok(rows.map(|row| (row.name.clone(), columns(&row.values[..LIST_COLUMNS]))).collect())
 }

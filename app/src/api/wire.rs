@@ -3,9 +3,11 @@
 
 #[cfg(not(feature = "ssr"))]
 mod browser;
+mod refusal;
 
 #[cfg(not(feature = "ssr"))]
 pub use browser::{Form, Json};
+pub use refusal::Refusal;
 
 /// Arguments as a form posts them, an answer as JSON: a page without script can ask it too.
 #[cfg(feature = "ssr")]

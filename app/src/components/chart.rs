@@ -14,7 +14,7 @@ pub mod geometry;
 mod table;
 
 use data::{ChartData, Unit};
-use geometry::{HEIGHT, WIDTH, Window};
+use geometry::{GRID, VIEW_BOX, Window};
 
 /// The moment that the pointer or the arrow keys stand at, shared by all graphs of a page.
 #[derive(Clone, Copy, Debug)]
@@ -163,13 +163,13 @@ fn Drawing(graph: Graph) -> impl IntoView {
     };
     let series = graph.labels.with_value(Vec::len);
     view! {
-        <svg class="chart__drawing" viewBox=format!("0 0 {WIDTH} {HEIGHT}") preserveAspectRatio="none" role="img" tabindex="0"
+        <svg class="chart__drawing" viewBox=VIEW_BOX preserveAspectRatio="none" role="img" tabindex="0"
             aria-label=move || summary.get() aria-description=locale.t(text::CHART_KEYS)
             on:pointermove=move |event| graph.cursor.set(point(&event))
             on:pointerleave=move |_| graph.cursor.set(None)
             on:blur=move |_| graph.cursor.set(None)
             on:keydown=move |event| step(graph, &event)>
-            <path class="chart__grid" d=format!("M0 0H{WIDTH}M0 {0}H{WIDTH}M0 {HEIGHT}H{WIDTH}", HEIGHT / 2.0)></path>
+            <path class="chart__grid" d=GRID></path>
             {(0..series).map(|at| view! { <Line graph=graph at=at/> }).collect_view()}
             <path class="chart__limit" d=move || limit_path(graph, false)></path>
             <path class="chart__limit chart__limit--soft" d=move || limit_path(graph, true)></path>
@@ -227,7 +227,7 @@ fn limit_path(graph: Graph, is_soft: bool) -> String {
     let window = graph.window.get();
     graph.shown.with(|data| {
         let drawn = data.limits.iter().filter(|limit| limit.is_soft == is_soft && limit.value <= window.top);
-        drawn.map(|limit| format!("M0 {0:.1}H{WIDTH}", window.y(limit.value))).collect()
+        drawn.map(|limit| geometry::across(window.y(limit.value))).collect()
     })
 }
 
@@ -235,7 +235,7 @@ fn mark_path(graph: Graph) -> String {
     let window = graph.window.get();
     graph.shown.with(|data| {
         let inside = data.marks.iter().filter(|mark| mark.at_ms >= window.from_ms && mark.at_ms <= window.to_ms);
-        inside.map(|mark| format!("M{0:.1} 0V{HEIGHT}", window.x(mark.at_ms))).collect()
+        inside.map(|mark| geometry::upright(window.x(mark.at_ms))).collect()
     })
 }
 
@@ -245,5 +245,5 @@ fn cursor_path(graph: Graph) -> String {
         .cursor
         .get()
         .and_then(|at| graph.shown.with(|data| data.nearest(at).and_then(|index| data.times.get(index).copied())));
-    nearest.map(|at| format!("M{0:.1} 0V{HEIGHT}", window.x(at))).unwrap_or_default()
+    nearest.map(|at| geometry::upright(window.x(at))).unwrap_or_default()
 }

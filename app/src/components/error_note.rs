@@ -1,5 +1,6 @@
 //! What failed, why and what to do, with a second try and the details to copy.
 
+use crate::json;
 use leptos::prelude::*;
 use model::ErrorCode;
 
@@ -32,7 +33,7 @@ pub fn ErrorNote(
         ApiError::Unreachable(why) => why.clone(),
         ApiError::Refused(body) => said(locale, body.code, &body.message),
     };
-    let details = serde_json::to_string_pretty(&body).unwrap_or_default();
+    let details = serde_json::to_value(&body).map(|body| json::pretty(&body)).unwrap_or_default();
     let copy = move |()| browser::copy_text(&details);
     view! {
         <div class="error-note" role="alert">

@@ -2,6 +2,7 @@
 //! when the task is done.
 
 use leptos::prelude::*;
+use model::number;
 use model::task::{Progress, Task, TaskState};
 
 use crate::format::{Locale, use_locale};
@@ -120,7 +121,7 @@ pub fn TaskProgress(#[prop(into)] task: Signal<Task>) -> impl IntoView {
             (locale.t(doing), amounts, task.progress.note.clone().filter(|_| !task.state.is_over()))
         })
     });
-    let value = Memo::new(move |_| task.with(share).map(|share| format!("{share:.3}")));
+    let value = Memo::new(move |_| task.with(share).map(|share| number::fixed(share, 3)));
     view! {
         <div class="task-progress" data-state=move || if task.with(|task| task.state == TaskState::Failed) { "failed" } else { "normal" }>
             <div class="task-progress__words">

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use crate::format::use_locale;
 use crate::i18n::frame::{NO_LIMIT, OF_PERCENT, RECLAIMABLE, UNKNOWN_YET};
+use model::number::fixed;
 
 /// How its numbers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ fn alarm(share: f64) -> &'static str {
 
 #[component]
 fn Vessel(level: Signal<Level>, name: String, text: Memo<String>) -> impl IntoView {
-    let width = move |value: fn(&Level) -> Option<f64>| level.with(|level| format!("{:.2}", level.share(value(level)) * 100.0));
+    let width = move |value: fn(&Level) -> Option<f64>| level.with(|level| fixed(level.share(value(level)) * 100.0, 2));
     let start = move || width(|level| level.used);
     let rest = move || width(|level| Some(level.used? + level.reclaimable?));
     view! {

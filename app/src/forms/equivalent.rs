@@ -6,6 +6,7 @@ use model::{ContainerSpec, Limits};
 use serde_json::Value;
 
 use super::limits::{KEYS, text_of};
+use crate::json;
 
 /// `POST /api/v1/containers` with its body: what differs from the defaults.
 #[must_use]
@@ -13,15 +14,18 @@ pub fn api_call(request: &CreateRequest) -> String {
     let mut shown = request.clone();
     shown.password = shown.password.map(|_| "********".to_owned());
     let body = serde_json::to_value(&shown).map(|body| without_defaults(body, &untouched(&request.spec)));
-    let body = body.and_then(|body| serde_json::to_string_pretty(&body)).unwrap_or_default();
+    let body = body.map(|body| json::pretty(&body)).unwrap_or_default();
     format!("POST /api/v1/containers\n\n{body}")
 }
 
 /// The same container with nothing asked for.
 fn untouched(spec: &ContainerSpec) -> Value {
-    let minimal = serde_json::json!({ "name": spec.name, "template": spec.template });
-    let spec: Result<CreateRequest, _> = crate::json::take(minimal);
-    let mut value = spec.ok().and_then(|spec| serde_json::to_value(spec).ok()).unwrap_or_default();
+    let request = CreateRequest {
+        spec: ContainerSpec::new(spec.name.clone(), spec.template.clone()),
+        password: None,
+        start: false,
+    };
+    let mut value = serde_json::to_value(request).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
         fields.remove("name");
         fields.remove("template");

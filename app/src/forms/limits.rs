@@ -22,7 +22,7 @@ pub const KEYS: [&str; 10] = [
 #[must_use]
 pub fn text_of(limits: &Limits, key: &str) -> String {
     match key {
-        "cpus" => limits.cpus.map(|cpus| cpus.to_string()),
+        "cpus" => limits.cpus.map(model::number::plain),
         "cpu-weight" => limits.cpu_weight.map(|weight| weight.to_string()),
         "cpuset" => limits.cpuset.clone(),
         "memory" => limits.memory_bytes.map(size),

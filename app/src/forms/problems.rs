@@ -1,7 +1,6 @@
 //! What is wrong with a form, field by field. The rules and their English words are those of `model`; the French words
 //! say the same rule once per field.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use model::error::{ErrorBody, ErrorCode};
@@ -9,10 +8,11 @@ use model::error::{ErrorBody, ErrorCode};
 use crate::format::Locale;
 use crate::i18n::rules as text;
 use crate::i18n::{Lang, Text};
+use crate::map::Map;
 
 /// Field to message; empty = the form can be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problems(BTreeMap<&'static str, String>);
+pub struct Problems(Map<&'static str, String>);
 
 impl Problems {
     /// The value, or its error remembered beside the field.
@@ -28,7 +28,7 @@ impl Problems {
 
     /// Remembers a problem; the first of a field stays.
     pub fn add(&mut self, field: &'static str, message: String) {
-        self.0.entry(field).or_insert(message);
+        self.0.or_insert_with(field, || message);
     }
 
     /// What is wrong with a field.

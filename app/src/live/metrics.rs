@@ -1,6 +1,6 @@
 //! Values of the stream: the last minute of every row of the list, and the last hour of what a page shows in full.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use leptos::prelude::*;
 use model::event::{MetricsFrame, MetricsRow, MetricsTopic};
@@ -8,6 +8,7 @@ use model::metrics::{LIST_COLUMNS, SERIES};
 
 use super::Live;
 use crate::api::events::Curves;
+use crate::map::Map;
 
 /// Seconds that a row of the list remembers.
 pub const ROW_SECONDS: usize = 60;
@@ -48,11 +49,11 @@ impl Meters {
 #[derive(Clone, Debug, Default)]
 pub struct FeedData {
     pub times: VecDeque<i64>,
-    pub series: BTreeMap<String, VecDeque<Option<f64>>>,
+    pub series: Map<String, VecDeque<Option<f64>>>,
     /// Newest value of each series: frames carry only what changed.
-    newest: BTreeMap<String, Option<f64>>,
+    newest: Map<String, Option<f64>>,
     /// What the page was made with; stands until the stream says more.
-    first: BTreeMap<String, f64>,
+    first: Map<String, f64>,
 }
 
 /// The feed as pages read it.
@@ -62,7 +63,7 @@ impl FeedData {
     /// Starts with what history has at one second; live points that are newer stay.
     pub fn seed(&mut self, history: &Curves) {
         let step = i64::try_from(history.step_ms).unwrap_or(1000).max(1);
-        let newer: Vec<(i64, BTreeMap<String, Option<f64>>)> = self.times.iter().enumerate().map(|(at, &time)| (time, self.at(at))).collect();
+        let newer: Vec<(i64, Map<String, Option<f64>>)> = self.times.iter().enumerate().map(|(at, &time)| (time, self.at(at))).collect();
         let points = history.series.values().map(|series| series.avg.len()).max().unwrap_or(0);
         self.times.clear();
         self.series.clear();
@@ -82,22 +83,22 @@ impl FeedData {
     }
 
     /// Values that are known before the stream says anything.
-    pub fn begin_with(&mut self, values: BTreeMap<String, f64>) {
+    pub fn begin_with(&mut self, values: Map<String, f64>) {
         self.first = values;
     }
 
-    fn at(&self, index: usize) -> BTreeMap<String, Option<f64>> {
+    fn at(&self, index: usize) -> Map<String, Option<f64>> {
         self.series
             .iter()
             .map(|(name, values)| (name.clone(), values.get(index).copied().flatten()))
             .collect()
     }
 
-    fn push(&mut self, time: i64, values: &BTreeMap<String, Option<f64>>) {
+    fn push(&mut self, time: i64, values: &Map<String, Option<f64>>) {
         let length = self.times.len();
         self.times.push_back(time);
-        for (name, value) in values {
-            let series = self.series.entry(name.clone()).or_insert_with(|| std::iter::repeat_n(None, length).collect());
+        for (name, value) in values.iter() {
+            let series = self.series.or_insert_with(name.clone(), || std::iter::repeat_n(None, length).collect());
             series.push_back(*value);
         }
         for series in self.series.values_mut().filter(|series| series.len() <= length) {
@@ -149,7 +150,7 @@ impl FeedData {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
     /// Names shown in full, with how many viewers each has on this page.
-    full: BTreeMap<String, u32>,
+    full: Map<String, u32>,
     /// Rows of a list that are visible; `None` = no list is open.
     list: Option<ListWant>,
 }
@@ -181,7 +182,7 @@ impl Live {
     #[must_use]
     pub fn feed(self, name: &str) -> Feed {
         let feed = self.feed_of(name);
-        self.change_wants(|wants| *wants.full.entry(name.to_owned()).or_default() += 1);
+        self.change_wants(|wants| *wants.full.or_insert_with(name.to_owned(), u32::default) += 1);
         let name = name.to_owned();
         on_cleanup(move || {
             self.change_wants(|wants| {
@@ -235,7 +236,7 @@ impl Live {
     }
 
     pub(super) fn apply_metrics(self, frame: &MetricsFrame) {
-        let by_name: BTreeMap<&str, &MetricsRow> = frame.rows.iter().map(|row| (row.name.as_str(), row)).collect();
+        let by_name: Map<&str, &MetricsRow> = frame.rows.iter().map(|row| (row.name.as_str(), row)).collect();
         self.rows.with_untracked(|rows| {
             for row in rows.values() {
                 let change = row.summary.with_untracked(|summary| by_name.get(summary.name.as_str()).copied());

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use crate::json;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use model::event::{ContainerChange, Hello, MetricsFrame};
@@ -80,7 +81,7 @@ fn connect() {
 fn listen<T: DeserializeOwned>(source: &EventSource, name: &str, mut take: impl FnMut(T) + 'static) -> Closure<dyn FnMut(MessageEvent)> {
     let handler = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
         let text = event.data().as_string().unwrap_or_default();
-        match crate::json::read(&text) {
+        match json::read(&text) {
             Ok(value) => take(value),
             Err(error) => leptos::logging::warn!("event not understood: {error}"),
         }
@@ -215,7 +216,7 @@ pub(super) fn send_topic() {
     let Some((live, stream)) = TAB.with_borrow(|tab| Some((tab.live?, tab.stream.clone()?))) else {
         return;
     };
-    let body = serde_json::json!({ "metrics": live.topic() }).to_string();
+    let body = json::write(&serde_json::json!({ "metrics": live.topic() }));
     let init = web_sys::RequestInit::new();
     init.set_method("POST");
     init.set_body(&wasm_bindgen::JsValue::from_str(&body));

@@ -7,6 +7,7 @@ use model::container::ContainerDetail;
 use model::task::Task;
 
 use crate::api::containers::{self as functions, Opened};
+use crate::api::detail::Detail;
 use crate::api::fetched::Fetched;
 use crate::api::{self, ApiResult};
 use crate::components::button::LinkButton;
@@ -47,7 +48,7 @@ impl Subject {
         let (name, detail) = (self.name.clone(), self.detail);
         leptos::task::spawn_local(async move {
             if let Ok(fresh) = functions::show(name).await {
-                detail.try_set(fresh.detail);
+                detail.try_set(fresh.detail.0);
             }
         });
     }
@@ -177,7 +178,11 @@ fn Absent(name: String, task: Option<Task>) -> impl IntoView {
 #[component]
 fn Shown(opened: Opened, tab: Memo<Option<Tab>>) -> impl IntoView {
     let live = use_live();
-    let Opened { detail, values, tasks } = opened;
+    let Opened {
+        detail: Detail(detail),
+        values,
+        tasks,
+    } = opened;
     for task in tasks {
         live.seed_task(task);
     }
@@ -217,7 +222,7 @@ fn Shown(opened: Opened, tab: Memo<Option<Tab>>) -> impl IntoView {
 /// What only the detail knows (addresses, exits, etag) is fetched again when state or limits change.
 fn follow(subject: &Subject) {
     let (subject, summary) = (subject.clone(), subject.row.summary.clone());
-    let version = Memo::new(move |_| summary.with(|summary| (summary.state, summary.started_at, format!("{:?}", summary.limits))));
+    let version = Memo::new(move |_| summary.with(|summary| (summary.state, summary.started_at, summary.limits.clone())));
     Effect::new(move |before: Option<()>| {
         version.track();
         if before.is_some() {

@@ -1,7 +1,5 @@
 //! All containers: filter and order in the URL, live values per row, many at once. A thousand rows are windowed.
 
-use std::collections::BTreeSet;
-
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::{query_signal_with_options, use_query_map};
@@ -17,6 +15,7 @@ use crate::i18n::containers as text;
 use crate::i18n::frame::{CLEAR_FILTERS, CONTAINERS, NOTHING_MATCHES};
 use crate::live::metrics::ListWant;
 use crate::live::use_live;
+use crate::map::Unique;
 use crate::page_context::use_may;
 
 mod bulk;
@@ -34,7 +33,7 @@ const SUBSCRIBE_ALL: usize = 200;
 /// The selected rows; they stay selected through ticks, order and filter.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection {
-    pub ids: RwSignal<BTreeSet<ContainerId>>,
+    pub ids: RwSignal<Unique<ContainerId>>,
 }
 
 impl Selection {
@@ -84,7 +83,7 @@ fn Listed(list: Listing) -> impl IntoView {
     let locale = use_locale();
     let live = use_live();
     live.seed(list);
-    let is_empty = Memo::new(move |_| live.rows.with(std::collections::BTreeMap::is_empty));
+    let is_empty = Memo::new(move |_| live.rows.with(crate::map::Map::is_empty));
     view! {
         {move || if is_empty.get() {
             view! {
@@ -150,7 +149,7 @@ fn FilterBar(typed: RwSignal<String>, shown: Signal<usize>) -> impl IntoView {
         }
         url
     });
-    let all = move || live.rows.with(std::collections::BTreeMap::len);
+    let all = move || live.rows.with(crate::map::Map::len);
     let words = move || {
         locale.fill(
             text::SHOWN,

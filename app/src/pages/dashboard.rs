@@ -1,8 +1,6 @@
 //! The overview: what needs attention, the host's graphs, containers by use, running tasks; on a new console the way to
 //! the first container instead.
 
-use std::collections::BTreeMap;
-
 use leptos::prelude::*;
 use model::Permission;
 
@@ -18,6 +16,7 @@ use crate::i18n::containers as text;
 use crate::i18n::frame::OVERVIEW;
 use crate::live::metrics::ListWant;
 use crate::live::use_live;
+use crate::map::Map;
 use crate::page_context::use_may;
 use crate::pages::graphs::{COMMON, Graphs};
 
@@ -30,7 +29,7 @@ mod top;
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 struct Start {
     list: Listing,
-    host: BTreeMap<String, f64>,
+    host: Map<String, f64>,
 }
 
 async fn start() -> ApiResult<Start> {
@@ -61,7 +60,7 @@ fn Overview(start: Start) -> impl IntoView {
     live.feed(model::metrics::HOST).update(|feed| feed.begin_with(start.host));
     live.want_list(Some(ListWant::All));
     on_cleanup(move || live.want_list(None));
-    let is_new = Memo::new(move |_| live.rows.with(std::collections::BTreeMap::is_empty));
+    let is_new = Memo::new(move |_| live.rows.with(crate::map::Map::is_empty));
     let report = Fetched::new(|| (), |()| host::host_report());
     view! {
         <Show when=move || is_new.get()><first_run::FirstRun/></Show>

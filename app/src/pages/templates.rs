@@ -1,7 +1,5 @@
 //! Templates: everything that is here or offered, searchable, with size before the download and progress during it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use leptos::prelude::*;
 use model::template::Template;
 use model::{Permission, TaskId};
@@ -17,6 +15,7 @@ use crate::i18n::Text;
 use crate::i18n::frame::{CLEAR_FILTERS, NOTHING_MATCHES, SOURCES};
 use crate::i18n::supply as text;
 use crate::live::{Live, Outcomes, use_live};
+use crate::map::{Map, Unique};
 use crate::page_context::use_may;
 
 mod filter;
@@ -37,7 +36,7 @@ pub struct Shelf {
     /// Changes when a task brought, removed or found something.
     outcomes: Memo<Outcomes>,
     /// Downloads begun here, by reference: a failed one stays beside its template.
-    begun: RwSignal<BTreeMap<String, TaskId>>,
+    begun: RwSignal<Map<String, TaskId>>,
     /// The template that may be removed.
     asked: RwSignal<String>,
     is_asking: RwSignal<bool>,
@@ -87,12 +86,12 @@ pub fn TemplatesPage() -> impl IntoView {
 #[component]
 fn Listed(shelf: Shelf, filter: Filter, all: Vec<Template>) -> impl IntoView {
     let locale = use_locale();
-    let sources: BTreeSet<String> = all.iter().map(|template| template.reference.source().to_string()).collect();
+    let sources: Unique<String> = all.iter().map(|template| template.reference.source().to_string()).collect();
     let is_bare = all.is_empty();
     let found = Memo::new(move |_| all.iter().filter(|template| filter.keeps(template)).cloned().collect::<Vec<_>>());
     let is_empty = Memo::new(move |_| found.with(Vec::is_empty));
     view! {
-        <filter::FilterBar filter=filter sources=sources.into_iter().collect()/>
+        <filter::FilterBar filter=filter sources=sources.iter().cloned().collect()/>
         <p class="muted" role="status">{move || locale.count(text::TEMPLATES_N, found.with(Vec::len) as u64)}</p>
         {move || match (is_empty.get(), is_bare) {
             (true, true) => view! { <Nothing/> }.into_any(),

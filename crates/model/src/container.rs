@@ -228,6 +228,29 @@ pub struct ContainerSpec {
     pub notes: String,
 }
 
+impl ContainerSpec {
+    /// A container with nothing asked for.
+    #[must_use]
+    pub fn new(name: ContainerName, template: TemplateRef) -> Self {
+        Self {
+            name,
+            hostname: None,
+            template,
+            limits: Limits::default(),
+            nics: NicSpec::default_list(),
+            publish: Vec::new(),
+            mounts: Vec::new(),
+            env: Vec::new(),
+            ssh_keys: Vec::new(),
+            autostart: false,
+            restart: RestartPolicy::default(),
+            nesting: false,
+            tags: Vec::new(),
+            notes: String::new(),
+        }
+    }
+}
+
 /// A request to create: the spec, and what is used once and never stored in the clear.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -368,6 +391,14 @@ pub enum ExitReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_spec_is_what_nothing_asked_for_reads_as() {
+        let (name, template) = ("web", "images:debian/13");
+        let spec = ContainerSpec::new(name.parse().unwrap(), template.parse().unwrap());
+        let read = serde_json::json!({ "name": name, "template": template });
+        assert_eq!(serde_json::from_value::<ContainerSpec>(read).unwrap(), spec);
+    }
 
     #[test]
     fn stopped_container_cannot_be_frozen() {

@@ -12,6 +12,7 @@ pub mod id;
 pub mod limits;
 pub mod metrics;
 pub mod network;
+pub mod number;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod storage;

@@ -131,7 +131,7 @@ impl Limits {
 }
 
 fn parse_cpus(text: &str) -> Result<f64, LimitError> {
-    let parsed = text.parse::<f64>().ok().filter(|cpus| cpus.is_finite() && *cpus > 0.0);
+    let parsed = crate::number::decimal(text).filter(|cpus| *cpus > 0.0);
     parsed.ok_or_else(|| LimitError::new("cpus", format!("`{text}` is not a number of cores such as 2 or 0.5")))
 }
 

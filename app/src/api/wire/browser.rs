@@ -68,7 +68,7 @@ fn form(arguments: Value) -> Body {
             match value {
                 Value::Null => {}
                 Value::String(text) => fields.append(&name, &text),
-                other => fields.append(&name, &other.to_string()),
+                other => fields.append(&name, &json::write(&other)),
             }
         }
     }
@@ -77,7 +77,7 @@ fn form(arguments: Value) -> Body {
 }
 
 fn body(arguments: Value) -> Body {
-    (arguments.to_string().into(), "application/json")
+    (json::write(&arguments).into(), "application/json")
 }
 
 fn unreadable(error: json::Wrong) -> ApiError {

@@ -1,5 +1,6 @@
 //! What a graph shows, and its numbers in words.
 
+use crate::format::lower_case;
 use model::Timestamp;
 
 use super::geometry::{Window, axis_top};
@@ -145,7 +146,7 @@ impl ChartData {
             .map(|(series, label)| {
                 let value = value_at(&series.avg, index).map_or_else(|| locale.t(text::GAP).to_owned(), |value| unit.write(locale, value));
                 match value_at(&series.max, index) {
-                    Some(max) => format!("{label} {value} ({} {})", locale.t(text::MAXIMUM).to_lowercase(), unit.write(locale, max)),
+                    Some(max) => format!("{label} {value} ({} {})", lower_case(locale.t(text::MAXIMUM)), unit.write(locale, max)),
                     None => format!("{label} {value}"),
                 }
             })

@@ -1,8 +1,13 @@
 //! From values to SVG paths: pure, so that server and browser draw the same.
 
+use model::number::fixed;
+
 /// The drawing's own units; the browser stretches it to the room there is.
 pub const WIDTH: f64 = 600.0;
 pub const HEIGHT: f64 = 160.0;
+/// The same as the drawing states them, with lines at the edges and through the middle.
+pub const VIEW_BOX: &str = "0 0 600 160";
+pub const GRID: &str = "M0 0H600M0 80H600M0 160H600";
 
 /// What part of time and value the drawing shows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,6 +64,22 @@ fn runs(window: Window, times: &[i64], values: &[Option<f64>]) -> Vec<Vec<(i64, 
     runs
 }
 
+/// A line across at this height.
+#[must_use]
+pub fn across(y: f64) -> String {
+    format!("M0 {}H600", fixed(y, 1))
+}
+
+/// A line from top to bottom.
+#[must_use]
+pub fn upright(x: f64) -> String {
+    format!("M{} 0V160", fixed(x, 1))
+}
+
+fn point(x: f64, y: f64) -> String {
+    format!("{} {}", fixed(x, 1), fixed(y, 1))
+}
+
 /// A line that lifts its pen at gaps. A single point between gaps is a short dash, or it would not be seen.
 #[must_use]
 pub fn line(window: Window, times: &[i64], values: &[Option<f64>]) -> String {
@@ -66,7 +87,7 @@ pub fn line(window: Window, times: &[i64], values: &[Option<f64>]) -> String {
     for run in runs(window, times, values) {
         for (at, (time, value)) in run.iter().enumerate() {
             path.push(if at == 0 { 'M' } else { 'L' });
-            path.push_str(&format!("{:.1} {:.1}", window.x(*time), window.y(*value)));
+            path.push_str(&point(window.x(*time), window.y(*value)));
         }
         if run.len() == 1 {
             path.push_str("h1");
@@ -87,7 +108,7 @@ pub fn band(window: Window, times: &[i64], low: &[Option<f64>], high: &[Option<f
     for (lower, upper) in lower.iter().zip(&upper) {
         for (at, (time, value)) in upper.iter().chain(lower.iter().rev()).enumerate() {
             path.push(if at == 0 { 'M' } else { 'L' });
-            path.push_str(&format!("{:.1} {:.1}", window.x(*time), window.y(*value)));
+            path.push_str(&point(window.x(*time), window.y(*value)));
         }
         path.push('Z');
     }
@@ -108,13 +129,24 @@ pub fn round_up(least: f64, is_binary: bool) -> f64 {
         return 1.0;
     }
     if is_binary {
-        let power = least.log2().ceil();
-        let exact = power.exp2();
+        let exact = 2.0 * power_below(2.0, least * 0.999_999_999);
         return if exact * 0.75 >= least { exact * 0.75 } else { exact };
     }
-    let base = 10_f64.powf(least.log10().floor());
+    let base = power_below(10.0, least);
     let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|step| step * base >= least * 0.999_999);
     step.unwrap_or(10.0) * base
+}
+
+/// The greatest power of `base` that is not above `value`.
+fn power_below(base: f64, value: f64) -> f64 {
+    let mut power = 1.0;
+    while power > value {
+        power /= base;
+    }
+    while power * base <= value {
+        power *= base;
+    }
+    power
 }
 
 /// The upper edge of the axis. It grows at once and shrinks only when less than a third of it is used, so that it does
@@ -140,7 +172,7 @@ pub fn sparkline(values: impl ExactSizeIterator<Item = Option<f64>>, slots: usiz
             continue;
         };
         let y = 19.0 - (value / top).clamp(0.0, 1.0) * 18.0;
-        path.push_str(&format!("{}{} {y:.1}", if is_down { 'L' } else { 'M' }, first + at));
+        path.push_str(&format!("{}{} {}", if is_down { 'L' } else { 'M' }, first + at, fixed(y, 1)));
         is_down = true;
     }
     path
@@ -156,6 +188,14 @@ mod tests {
         top: 10.0,
         gap_ms: 2500,
     };
+
+    #[test]
+    fn the_drawing_states_its_size() {
+        assert_eq!(VIEW_BOX, format!("0 0 {WIDTH} {HEIGHT}"));
+        assert_eq!(GRID, format!("M0 0H{WIDTH}M0 {0}H{WIDTH}M0 {HEIGHT}H{WIDTH}", HEIGHT / 2.0));
+        assert_eq!(across(1.0), format!("M0 {0:.1}H{WIDTH}", 1.0));
+        assert_eq!(upright(2.5), format!("M{0:.1} 0V{HEIGHT}", 2.5));
+    }
 
     #[test]
     fn missing_values_and_missing_time_are_gaps() {

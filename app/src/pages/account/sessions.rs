@@ -5,8 +5,8 @@ use leptos::task::spawn_local;
 use model::access::SessionInfo;
 
 use super::agent;
-use crate::api::fetched::Fetched;
 use crate::api::account as functions;
+use crate::api::fetched::Fetched;
 use crate::components::browser;
 use crate::components::button::Tone;
 use crate::components::moment::Ago;

@@ -5,8 +5,8 @@ use leptos::task::spawn_local;
 use model::access::{NewToken, TokenInfo};
 
 use super::role;
-use crate::api::fetched::Fetched;
 use crate::api::account as functions;
+use crate::api::fetched::Fetched;
 use crate::components::button::{Button, Tone};
 use crate::components::copy::Copyable;
 use crate::components::dialog::Dialog;

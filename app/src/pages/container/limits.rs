@@ -1,14 +1,13 @@
 //! The limits, editable while it runs. Each field says what is used now; what was typed stays when somebody else changed
 //! the container meanwhile.
 
-use std::collections::BTreeMap;
-
 use leptos::prelude::*;
 use model::container::UpdateRequest;
 use model::{ErrorCode, Permission};
 
 use super::Subject;
 use crate::api::containers as functions;
+use crate::api::detail::Detail;
 use crate::components::button::Tone;
 use crate::components::chart::data::Unit;
 use crate::components::error_note::ErrorNote;
@@ -22,12 +21,13 @@ use crate::i18n::containers as text;
 use crate::i18n::frame::NOT_ALLOWED;
 use crate::live::metrics::Feed;
 use crate::live::{Live, use_live};
+use crate::map::Map;
 use crate::page_context::use_may;
 
 /// What the form holds.
 #[derive(Clone, Copy)]
 struct Form {
-    typed: StoredValue<BTreeMap<&'static str, RwSignal<String>>>,
+    typed: StoredValue<Map<&'static str, RwSignal<String>>>,
     /// What the server said about a field.
     refused: RwSignal<Option<(String, String)>>,
     /// Somebody else was faster.
@@ -105,7 +105,7 @@ async fn apply(live: Live, name: String, detail: RwSignal<model::container::Cont
     let etag = detail.with_untracked(|detail| detail.etag.clone());
     let answer = functions::update(name.clone(), UpdateRequest { set }, etag).await;
     let (code, body) = match answer {
-        Ok(fresh) => {
+        Ok(Detail(fresh)) => {
             // The event stream brings the same a moment later; the page need not wait for it.
             live.seed_container(fresh.summary.clone());
             detail.try_set(fresh);
@@ -114,7 +114,7 @@ async fn apply(live: Live, name: String, detail: RwSignal<model::container::Cont
         Err(error) if error.code() == ErrorCode::Stale => {
             form.is_stale.set(true);
             if let Ok(fresh) = functions::show(name).await {
-                detail.try_set(fresh.detail);
+                detail.try_set(fresh.detail.0);
             }
             return false;
         }

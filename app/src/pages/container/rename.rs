@@ -37,8 +37,8 @@ pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
         refused.set(None);
         spawn_local(async move {
             match functions::rename(name, new.clone()).await {
-                Ok(detail) => {
-                    live.seed_container(detail.summary);
+                Ok(summary) => {
+                    live.seed_container(summary);
                     navigate(&format!("/containers/{new}"), leptos_router::NavigateOptions::default());
                 }
                 Err(error) => {

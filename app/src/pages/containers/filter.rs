@@ -1,7 +1,9 @@
 //! The filter and the order of the list: what a line such as `state:running tag:web mem>500M nginx` means. Pure.
 
+use crate::format::lower_case;
 use model::ContainerSummary;
 use model::limits::parse_size;
+use model::number::decimal;
 
 use crate::live::metrics::{CPU, MEMORY, Meters};
 
@@ -51,11 +53,11 @@ impl Filter {
 fn term(text: &str) -> Term {
     let lower = fold(text);
     if let Some(size) = lower.strip_prefix("mem>")
-        && let Ok(bytes) = parse_size(&size.to_uppercase())
+        && let Ok(bytes) = parse_size(&size.to_ascii_uppercase())
     {
         return Term::MemoryAbove(bytes as f64);
     }
-    if let Some(cores) = lower.strip_prefix("cpu>").and_then(|cores| cores.parse().ok()) {
+    if let Some(cores) = lower.strip_prefix("cpu>").and_then(decimal) {
         return Term::CpuAbove(cores);
     }
     match lower.split_once(':') {
@@ -94,7 +96,7 @@ fn fold(text: &str) -> String {
         'ç' => 'c',
         other => other,
     };
-    text.chars().flat_map(char::to_lowercase).map(plain).collect()
+    lower_case(text).chars().map(plain).collect()
 }
 
 /// By which column the list is ordered.

@@ -25,7 +25,7 @@ pub fn ContainerTable(ids: Memo<Vec<ContainerId>>, order: Memo<Order>, selection
         let all = is_all.get_untracked();
         selection
             .ids
-            .update(|selected| ids.with_untracked(|ids| if all { selected.clear() } else { selected.extend(ids) }));
+            .update(|selected| ids.with_untracked(|ids| if all { selected.clear() } else { selected.extend(ids.iter().copied()) }));
     };
     let head = move |column: Column, label: Text, class: &'static str| view! { <Head column=column label=label class=class order=order/> };
     view! {
@@ -98,7 +98,7 @@ fn Rows(ids: Memo<Vec<ContainerId>>, body: NodeRef<html::Tbody>, count: Memo<usi
         let Drawn { first, end } = window.drawn.get();
         ids.with(|ids| ids.get(first..end.max(first)).map(<[ContainerId]>::to_vec).unwrap_or_default())
     });
-    Effect::new(move || want(live, &in_sight.get(), live.rows.with(std::collections::BTreeMap::len)));
+    Effect::new(move || want(live, &in_sight.get(), live.rows.with(crate::map::Map::len)));
     let place = move |id: ContainerId| Memo::new(move |_| ids.with(|ids| ids.iter().position(|other| *other == id).unwrap_or(0) + 1));
     let row = move |id: ContainerId| {
         live.rows

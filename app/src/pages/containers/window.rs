@@ -83,7 +83,7 @@ pub fn Spacer(#[prop(into)] height_px: Signal<f64>) -> impl IntoView {
     view! {
         <Show when=move || is_needed.get()>
             <tr class="spacer" aria-hidden="true">
-                <td colspan="10"><svg width="1" height=move || format!("{:.0}", height_px.get())></svg></td>
+                <td colspan="10"><svg width="1" height=move || model::number::fixed(height_px.get(), 0)></svg></td>
             </tr>
         </Show>
     }

@@ -1,7 +1,7 @@
 //! What the create form holds, and sending it.
 
-use std::collections::BTreeMap;
-
+use crate::json;
+use crate::map::Map;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use leptos_router::hooks::use_navigate;
@@ -29,7 +29,7 @@ pub const NIC: &str = "nic";
 
 /// What was sent last from this tab: when its making fails, the next try begins with it.
 #[derive(Clone, Copy, Debug)]
-pub struct Draft(StoredValue<BTreeMap<&'static str, String>>);
+pub struct Draft(StoredValue<Map<&'static str, String>>);
 
 impl Draft {
     #[must_use]
@@ -47,8 +47,8 @@ fn use_draft() -> Draft {
 /// The fields as signals, and where the request stands.
 #[derive(Clone, Copy)]
 pub struct Form {
-    typed: StoredValue<BTreeMap<&'static str, RwSignal<String>>>,
-    ticked: StoredValue<BTreeMap<&'static str, RwSignal<bool>>>,
+    typed: StoredValue<Map<&'static str, RwSignal<String>>>,
+    ticked: StoredValue<Map<&'static str, RwSignal<bool>>>,
     /// Whether problems are shown: from the first press on.
     is_checked: RwSignal<bool>,
     pub refused: RwSignal<Option<ApiError>>,
@@ -69,11 +69,11 @@ pub struct Form {
 impl Form {
     pub fn new(start: &Start, template: Option<String>, is_again: bool) -> Self {
         let preset = presets::PRESETS.iter().find(|preset| preset.key == "small" && preset.fits(Some(&start.host)));
-        let sizes: BTreeMap<&str, String> = presets::values(preset.map_or(presets::UNLIMITED, |preset| preset.key), start.host.disk_limits)
+        let sizes: Map<&str, String> = presets::values(preset.map_or(presets::UNLIMITED, |preset| preset.key), start.host.disk_limits)
             .into_iter()
             .collect();
         let draft = use_draft();
-        let sent = if is_again { draft.0.get_value() } else { BTreeMap::new() };
+        let sent = if is_again { draft.0.get_value() } else { Map::new() };
         let first = |field: &'static str| match field {
             field if sent.contains_key(field) => sent.get(field).cloned().unwrap_or_default(),
             "template" => template.clone().unwrap_or_default(),
@@ -222,7 +222,7 @@ impl Form {
         if self.attempt.get_value() == 0 {
             self.attempt.set_value(self.live.now_ms.get_untracked());
         }
-        let text = serde_json::to_string(request).unwrap_or_default();
+        let text = serde_json::to_value(request).map(|request| json::write(&request)).unwrap_or_default();
         format!("{:x}-{}", fold(&text), self.attempt.get_value())
     }
 
@@ -272,7 +272,7 @@ fn look_for(live: Live, name: String, task: TaskId) {
         }
         spawn_local(async move {
             match functions::show(name.clone()).await {
-                Ok(opened) => live.seed_container(opened.detail.summary),
+                Ok(opened) => live.seed_container(opened.detail.0.summary),
                 Err(_) if is_over() => {}
                 Err(_) => look_for(live, name, task),
             }

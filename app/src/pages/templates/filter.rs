@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::format::lower_case;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::query_signal_with_options;
@@ -14,12 +15,11 @@ use crate::i18n::supply as text;
 /// Whether every word stands somewhere in what is shown of a template.
 #[must_use]
 pub fn matches(template: &Template, words: &str) -> bool {
-    let shown = format!(
+    let shown = lower_case(&format!(
         "{} {} {} {} {} {}",
         template.name, template.os, template.release, template.variant, template.arch, template.reference
-    )
-    .to_lowercase();
-    words.to_lowercase().split_whitespace().all(|word| shown.contains(word))
+    ));
+    lower_case(words).split_whitespace().all(|word| shown.contains(word))
 }
 
 /// The four ways to narrow the list, and to widen it.

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
+use model::access::NewToken;
 use model::id::Name;
 use model::{Role, Timestamp};
 
@@ -50,9 +51,9 @@ impl Form {
         self.is_sending.set(true);
         spawn_local(async move {
             match functions::create_token(name, role, expires_at).await {
-                Ok(made) => {
+                Ok((token, info)) => {
                     self.name.try_set(String::new());
-                    keys.made.try_set(Some(made));
+                    keys.made.try_set(Some(NewToken { token, info }));
                     keys.list.refetch();
                 }
                 Err(error) => {

@@ -135,7 +135,7 @@ fn Progress(sending: Sending) -> impl IntoView {
     let value = move || {
         Some(sending.sent.get())
             .filter(|(_, all)| *all > 0)
-            .map(|(sent, all)| format!("{:.3}", share(sent, all)))
+            .map(|(sent, all)| model::number::fixed(share(sent, all), 3))
     };
     view! {
         <div class="task-progress">
