@@ -239,6 +239,9 @@ test("it stops, goes to the trash, comes back and is deleted for ever", async ({
   await page.waitForURL("**/containers");
   await page.getByRole("button", { name: "Undo" }).click();
   await expect(page.getByRole("link", { name: "web" }).first()).toBeVisible();
+  // The row is there before the task that brings it back has ended.
+  const underWay = async () => (await console.berthJson<{ state: string }[]>("task", "list")).filter((task) => ["queued", "running"].includes(task.state)).length;
+  await expect.poll(underWay).toBe(0);
   await console.berth("delete", "web");
   await page.goto("/trash");
   const row = page.getByRole("row", { name: /web/ });
