@@ -57,7 +57,7 @@ enum Verb {
     /// Measure Berth beside runc, lxc and incus in one run.
     Bench {
         /// Rounds per measure.
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 16)]
         rounds: u32,
         /// This release build instead of a new one.
         #[arg(long)]
