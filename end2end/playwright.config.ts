@@ -10,6 +10,8 @@ export default defineConfig({
   timeout: 180_000,
   expect: { timeout: 15_000 },
   reporter: [["list"]],
+  // A worker serves one project only: each file has a console of its own.
+  projects: ["journey", "plain", "scale", "survive"].map((name) => ({ name, testMatch: `${name}.spec.ts` })),
   use: {
     launchOptions: {
       executablePath: process.env.BERTH_CHROMIUM ?? "/usr/bin/chromium",

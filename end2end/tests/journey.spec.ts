@@ -238,10 +238,12 @@ test("it stops, goes to the trash, comes back and is deleted for ever", async ({
   await page.getByRole("dialog").getByRole("button", { name: /^Delete/ }).click();
   await page.waitForURL("**/containers");
   await page.getByRole("button", { name: "Undo" }).click();
-  await expect(page.getByRole("link", { name: "web" }).first()).toBeVisible();
-  // The row is there before the task that brings it back has ended.
+  // The row that is in sight now may be the one before, and the new one is there before its task has ended.
+  const names = async () => (await console.berthJson<Container[]>("list")).map((one) => one.name);
+  await expect.poll(names).toContain("web");
   const underWay = async () => (await console.berthJson<{ state: string }[]>("task", "list")).filter((task) => ["queued", "running"].includes(task.state)).length;
   await expect.poll(underWay).toBe(0);
+  await expect(page.getByRole("link", { name: "web" }).first()).toBeVisible();
   await console.berth("delete", "web");
   await page.goto("/trash");
   const row = page.getByRole("row", { name: /web/ });
