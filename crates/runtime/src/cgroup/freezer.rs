@@ -48,10 +48,13 @@ pub fn thaw(unified: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// A process is stuck in the kernel.
 pub fn kill(unified: BorrowedFd<'_>) -> io::Result<()> {
-    let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV);
-    let killed = file::write(unified, "cgroup.kill", "1").and_then(|()| wait_until_empty(unified, KILL_DEADLINE));
+    unless_gone(file::write(unified, "cgroup.kill", "1").and_then(|()| wait_until_empty(unified, KILL_DEADLINE)))
+}
+
+/// The kernel removes no group with processes in it: one that is gone is empty.
+fn unless_gone(killed: io::Result<()>) -> io::Result<()> {
     match killed {
-        Err(error) if is_gone(&error) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
         other => other,
     }
 }
@@ -133,11 +136,15 @@ pub fn thaw_v1(freezer: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Version 1: freeze, kill all, thaw, until nobody is left. Frozen processes cannot fork and their numbers cannot be taken by
-/// others, so that each number still means the process that was listed.
+/// others, so that each number still means the process that was listed. A group that is removed meanwhile held nobody.
 ///
 /// # Errors
-/// The group is gone, or a process is stuck in the kernel.
+/// A process is stuck in the kernel.
 pub fn kill_v1(freezer: BorrowedFd<'_>) -> io::Result<()> {
+    unless_gone(kill_all_listed(freezer))
+}
+
+fn kill_all_listed(freezer: BorrowedFd<'_>) -> io::Result<()> {
     let deadline = Instant::now() + KILL_DEADLINE;
     loop {
         let frozen = freeze_v1(freezer);
