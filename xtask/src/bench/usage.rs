@@ -62,7 +62,7 @@ pub fn pss_mb(in_command_line: &str, name: &str) -> anyhow::Result<(u32, f64)> {
 fn megabytes(text: &str, key: &str) -> Option<f64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(kib / 1024.0)
+    Some(kib * 1024.0 / 1e6)
 }
 
 #[cfg(test)]
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn memory_is_read_as_the_kernel_writes_it() {
-        assert_eq!(megabytes("VmPeak:\t  100 kB\nVmRSS:\t    2048 kB\n", "VmRSS:"), Some(2.0));
+        assert_eq!(megabytes("VmPeak:\t  100 kB\nVmRSS:\t    2048 kB\n", "VmRSS:"), Some(2.097_152));
         assert_eq!(megabytes("VmPeak:\t  100 kB\n", "VmRSS:"), None);
     }
 }
