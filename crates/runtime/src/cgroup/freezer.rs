@@ -51,12 +51,16 @@ pub fn kill(unified: BorrowedFd<'_>) -> io::Result<()> {
     unless_gone(file::write(unified, "cgroup.kill", "1").and_then(|()| wait_until_empty(unified, KILL_DEADLINE)))
 }
 
-/// The kernel removes no group with processes in it: one that is gone is empty.
 fn unless_gone(killed: io::Result<()>) -> io::Result<()> {
     match killed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        Err(error) if is_gone(&error) => Ok(()),
         other => other,
     }
+}
+
+/// Whether this says that the group was removed. The kernel removes none with processes in it: one that is gone is empty.
+pub fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// Waits until no process lives in the group or below.

@@ -221,8 +221,7 @@ impl Group {
         }
     }
 
-    /// Whether processes live in it; `None` when that cannot be told. One that was removed since it was opened is empty:
-    /// the kernel removes no other.
+    /// Whether processes live in it; `None` when that cannot be told. One that was removed since it was opened is empty.
     #[must_use]
     pub fn is_populated(&self) -> Option<bool> {
         let populated = match &self.unified {
@@ -234,7 +233,7 @@ impl Group {
             }
         };
         match populated {
-            Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV) => Some(false),
+            Err(error) if freezer::is_gone(&error) => Some(false),
             other => other.ok(),
         }
     }

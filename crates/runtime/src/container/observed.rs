@@ -3,7 +3,7 @@
 //! Invariant: what cannot be read is `Unknown`, never `Stopped`.
 
 use model::container::ContainerState;
-use model::engine::Observed;
+use model::engine::{Manifest, Observed};
 use model::{ContainerId, Timestamp};
 
 use super::{Running, Runtime};
@@ -75,8 +75,7 @@ impl Runtime {
 
     /// Names inside and outside, as the manifest has them.
     pub(super) fn nics_of(&self, id: ContainerId) -> Vec<(String, String)> {
-        let nics = self.folders.manifest(id).map(|manifest| manifest.nics).unwrap_or_default();
-        nics.into_iter().map(|nic| (nic.name, nic.host_name)).collect()
+        self.folders.manifest(id).map(names_of_nics).unwrap_or_default()
     }
 
     fn adopt(&self, id: ContainerId, group: Option<&Group>) {
@@ -85,8 +84,9 @@ impl Runtime {
         if all.contains_key(&id) {
             return;
         }
-        let nics = self.nics_of(id);
-        let limits = self.folders.manifest(id).map(|manifest| manifest.spec.limits).unwrap_or_default();
+        let manifest = self.folders.manifest(id);
+        let limits = manifest.as_ref().map(|manifest| manifest.spec.limits.clone()).unwrap_or_default();
+        let nics = manifest.map(names_of_nics).unwrap_or_default();
         if let Some(cpus) = limits::cpus_of(group) {
             self.chosen_cpus().insert(id, cpus);
         }
@@ -101,6 +101,10 @@ impl Runtime {
         drop(all);
         self.events.follow_memory(id, group);
     }
+}
+
+fn names_of_nics(manifest: Manifest) -> Vec<(String, String)> {
+    manifest.nics.into_iter().map(|nic| (nic.name, nic.host_name)).collect()
 }
 
 fn ended_state(exits: &[model::container::ExitRecord]) -> ContainerState {
