@@ -91,30 +91,51 @@ impl Store for Meddling {
     }
 }
 
+/// A console on such a store, with a template.
+struct World {
+    control: Arc<Control>,
+    engine: Arc<Fake>,
+    store: Arc<Meddling>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, clock) = (Arc::new(Fake::new()), Clock::System);
+        let store = Arc::new(Meddling {
+            inner: Memory::new(clock.clone()),
+            times: AtomicU32::new(0),
+        });
+        let control = Control::open(config(folder.path(), WIDE), engine.clone(), store.clone(), clock).await.unwrap();
+        engine.add_layer(console::digest());
+        console::add_template(&control.facts).await;
+        Self {
+            control,
+            engine,
+            store,
+            _folder: folder,
+        }
+    }
+}
+
 async fn end(control: &Control, task: Result<Task, control::Error>) -> Task {
     soon("the task ends", control.tasks.wait(task.unwrap().id)).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_purge_goes_through_whoever_writes_the_entry_meanwhile() {
-    let folder = tempfile::tempdir().unwrap();
-    let (engine, clock) = (Arc::new(Fake::new()), Clock::System);
-    let store = Arc::new(Meddling {
-        inner: Memory::new(clock.clone()),
-        times: AtomicU32::new(0),
-    });
-    let control = Control::open(config(folder.path(), WIDE), engine.clone(), store.clone(), clock).await.unwrap();
-    engine.add_layer(console::digest());
-    console::add_template(&control.facts).await;
+    let world = World::new().await;
+    let (control, engine, store) = (&world.control, &world.engine, &world.store);
     // One of each pair of writes (the mark, the erasing), then both several times.
     for times in [1, 2, 5] {
         let request: CreateRequest = serde_json::from_value(serde_json::json!({ "name": "web", "template": "local:test" })).unwrap();
-        let made = end(&control, control.containers.create(&anna(), request, None).await).await;
+        let made = end(control, control.containers.create(&anna(), request, None).await).await;
         assert_eq!(made.state, TaskState::Done, "{:?}", made.error);
         let id = control.containers.show(&anna(), "web").await.unwrap().summary.id;
-        end(&control, control.containers.delete(&anna(), "web", false, false, None).await).await;
+        end(control, control.containers.delete(&anna(), "web", false, false, None).await).await;
         store.times.store(times, Ordering::SeqCst);
-        let purged = end(&control, control.containers.purge(&anna(), id).await).await;
+        let purged = end(control, control.containers.purge(&anna(), id).await).await;
         assert_eq!(purged.state, TaskState::Done, "{times}: {:?}", purged.error);
         assert_eq!(store.times.load(Ordering::SeqCst), 0, "somebody meddled");
         assert!(engine.folders().is_empty() && control.containers.trash(&anna()).await.unwrap().is_empty());
@@ -123,23 +144,16 @@ async fn a_purge_goes_through_whoever_writes_the_entry_meanwhile() {
 
 #[tokio::test]
 async fn why_a_purge_failed_is_shown_and_so_is_what_others_wrote() {
-    let folder = tempfile::tempdir().unwrap();
-    let (engine, clock) = (Arc::new(Fake::new()), Clock::System);
-    let store = Arc::new(Meddling {
-        inner: Memory::new(clock.clone()),
-        times: AtomicU32::new(0),
-    });
-    let control = Control::open(config(folder.path(), WIDE), engine.clone(), store.clone(), clock).await.unwrap();
-    engine.add_layer(console::digest());
-    console::add_template(&control.facts).await;
+    let world = World::new().await;
+    let (control, engine, store) = (&world.control, &world.engine, &world.store);
     let request: CreateRequest = serde_json::from_value(serde_json::json!({ "name": "web", "template": "local:test" })).unwrap();
-    end(&control, control.containers.create(&anna(), request, None).await).await;
+    end(control, control.containers.create(&anna(), request, None).await).await;
     let id = control.containers.show(&anna(), "web").await.unwrap().summary.id;
-    end(&control, control.containers.delete(&anna(), "web", false, false, None).await).await;
+    end(control, control.containers.delete(&anna(), "web", false, false, None).await).await;
     engine.fail("remove", 1);
     // The mark, and then the reason.
     store.times.store(2, Ordering::SeqCst);
-    let failed = end(&control, control.containers.purge(&anna(), id).await).await;
+    let failed = end(control, control.containers.purge(&anna(), id).await).await;
     assert_eq!(failed.state, TaskState::Failed);
     let shown = control.containers.trash(&anna()).await.unwrap().remove(0);
     assert!(shown.problem.is_some_and(|problem| problem.contains("made to fail")));
