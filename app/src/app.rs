@@ -121,7 +121,7 @@ fn escape(text: &str) -> String {
         .collect()
 }
 
-/// Effects run in the browser alone, once all of the page is taken over: opens the event stream and tells the server the visitor's zone.
+/// Effects run in the browser alone: opens the event stream and tells the server the visitor's zone.
 fn start_in_browser(page: &PageContext, live: Live) {
     let (is_signed_in, build) = (page.who.is_some(), page.build.clone());
     Effect::new(move || {
