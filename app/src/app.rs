@@ -7,11 +7,14 @@ use leptos_router::hooks::use_location;
 use leptos_router::{OptionalParamSegment, ParamSegment, SsrMode, StaticSegment, path};
 
 use crate::api;
+use crate::bundle::{self, Bundle, page_of};
 use crate::components::announcer::Announcer;
 use crate::components::frame::Frame;
 use crate::components::toast::Toasts;
 use crate::live::{Live, stream};
-use crate::page_context::{ELEMENT_ID, PageContext, ZONE_COOKIE, use_page};
+use crate::i18n::Lang;
+use crate::i18n::frame::{RELOAD, SOMETHING_BROKE};
+use crate::page_context::{Code, ELEMENT_ID, PageContext, ZONE_COOKIE, use_page};
 use crate::pages;
 
 /// The document that the server sends. The browser never renders it.
@@ -19,6 +22,7 @@ use crate::pages;
 pub fn Shell() -> impl IntoView {
     let page = api::page_context();
     let assets = page.assets.clone();
+    let code = page.code.clone();
     // A `<` inside could end the element; JSON allows it escaped.
     let json = serde_json::to_string(&page).unwrap_or_default().replace('<', "\\u003c");
     view! {
@@ -33,9 +37,10 @@ pub fn Shell() -> impl IntoView {
                 <link rel="manifest" href=assets.file("manifest.json")/>
                 <MetaTags/>
                 <script type="application/json" id=ELEMENT_ID inner_html=json></script>
-                <link rel="modulepreload" href=assets.js.clone()/>
-                <link rel="preload" href=assets.wasm.clone() r#as="fetch" r#type="application/wasm" crossorigin=""/>
-                <script type="module" nonce=api::nonce() inner_html=start_script(&assets.js, &assets.wasm)></script>
+                <template id=CRASH_BANNER><CrashBanner lang=page.lang/></template>
+                <link rel="modulepreload" href=code.js.clone()/>
+                <link rel="preload" href=code.wasm.clone() r#as="fetch" r#type="application/wasm" crossorigin=""/>
+                <script type="module" nonce=api::nonce() inner_html=start_script(&code)></script>
             </head>
             <body>
                 <App/>
@@ -44,8 +49,36 @@ pub fn Shell() -> impl IntoView {
     }
 }
 
-fn start_script(js: &str, wasm: &str) -> String {
-    format!("import init, {{ hydrate }} from {js:?};\nawait init({{ module_or_path: {wasm:?} }});\nhydrate();")
+const CRASH_BANNER: &str = "crash-banner";
+
+/// A panic of the browser half ends all interaction of a page; this tells the person. It waits in a `<template>`, because
+/// nothing else works then.
+#[component]
+fn CrashBanner(lang: Lang) -> impl IntoView {
+    view! {
+        <div class="banner banner--danger" role="alert">
+            <span>{SOMETHING_BROKE.get(lang)}</span>
+            <a href="">{RELOAD.get(lang)}</a>
+        </div>
+    }
+}
+
+/// Starts the browser half. A panic in it arrives as an error of WebAssembly, from wherever the browser called it.
+fn start_script(code: &Code) -> String {
+    let Code { js, wasm } = code;
+    format!(
+        "import init, {{ hydrate }} from {js:?};
+const broken = (error) => {{
+  const banner = document.getElementById({CRASH_BANNER:?});
+  if (!(error instanceof WebAssembly.RuntimeError) || !banner) return;
+  document.body.prepend(banner.content);
+  banner.remove();
+}};
+addEventListener(\"error\", (event) => broken(event.error));
+addEventListener(\"unhandledrejection\", (event) => broken(event.reason));
+await init({{ module_or_path: {wasm:?} }});
+hydrate();"
+    )
 }
 
 /// What the server renders into the body and the browser takes over.
@@ -65,29 +98,36 @@ pub fn App() -> impl IntoView {
         <Router>
             <Frame>
                 <FlatRoutes fallback=|| view! { <pages::not_found::NotFoundPage/> }.into_any()>
-                    <Route ssr=SsrMode::Async path=path!("/setup") view=|| view! { <pages::setup::SetupPage/> }.into_any()/>
-                    <Route ssr=SsrMode::Async path=path!("/sign-in") view=|| view! { <pages::sign_in::SignInPage/> }.into_any()/>
-                    <Route ssr=SsrMode::Async path=path!("/") view=|| signed_in(|| view! { <pages::dashboard::DashboardPage/> }.into_any())/>
-                    <Route ssr=SsrMode::Async path=path!("/containers") view=|| signed_in(|| view! { <pages::containers::ContainersPage/> }.into_any())/>
+                    <Route ssr=SsrMode::Async path=path!("/setup") view=|| page_of(Bundle::Upkeep, || view! { <pages::setup::SetupPage/> }.into_any())/>
+                    <Route ssr=SsrMode::Async path=path!("/sign-in") view=|| page_of(Bundle::Upkeep, || view! { <pages::sign_in::SignInPage/> }.into_any())/>
+                    <Route ssr=SsrMode::Async path=path!("/") view=|| signed_in(|| page_of(Bundle::Supply, || view! { <pages::dashboard::DashboardPage/> }.into_any()))/>
+                    <Route ssr=SsrMode::Async path=path!("/containers") view=|| signed_in(|| page_of(Bundle::Containers, || view! { <pages::containers::ContainersPage/> }.into_any()))/>
                     <Route
                         ssr=SsrMode::Async
                         path=(StaticSegment("containers"), ParamSegment("name"), OptionalParamSegment("tab"))
-                        view=|| signed_in(|| view! { <pages::container::ContainerPage/> }.into_any())
+                        view=|| signed_in(container)
                     />
-                    <Route ssr=SsrMode::Async path=path!("/create") view=|| signed_in(|| view! { <pages::create::CreatePage/> }.into_any())/>
+                    <Route ssr=SsrMode::Async path=path!("/create") view=|| signed_in(|| page_of(Bundle::Supply, || view! { <pages::create::CreatePage/> }.into_any()))/>
                     <Route
                         ssr=SsrMode::Async
                         path=(StaticSegment("tasks"), OptionalParamSegment("id"))
-                        view=|| signed_in(|| view! { <pages::tasks::TasksPage/> }.into_any())
+                        view=|| signed_in(|| page_of(Bundle::Upkeep, || view! { <pages::tasks::TasksPage/> }.into_any()))
                     />
-                    <Route ssr=SsrMode::Async path=path!("/templates") view=|| signed_in(|| view! { <pages::templates::TemplatesPage/> }.into_any())/>
-                    <Route ssr=SsrMode::Async path=path!("/sources") view=|| signed_in(|| view! { <pages::sources::SourcesPage/> }.into_any())/>
-                    <Route ssr=SsrMode::Async path=path!("/trash") view=|| signed_in(|| view! { <pages::trash::TrashPage/> }.into_any())/>
-                    <Route ssr=SsrMode::Async path=path!("/account") view=|| signed_in(|| view! { <pages::account::AccountPage/> }.into_any())/>
+                    <Route ssr=SsrMode::Async path=path!("/templates") view=|| signed_in(|| page_of(Bundle::Supply, || view! { <pages::templates::TemplatesPage/> }.into_any()))/>
+                    <Route ssr=SsrMode::Async path=path!("/sources") view=|| signed_in(|| page_of(Bundle::Supply, || view! { <pages::sources::SourcesPage/> }.into_any()))/>
+                    <Route ssr=SsrMode::Async path=path!("/trash") view=|| signed_in(|| page_of(Bundle::Upkeep, || view! { <pages::trash::TrashPage/> }.into_any()))/>
+                    <Route ssr=SsrMode::Async path=path!("/account") view=|| signed_in(|| page_of(Bundle::Upkeep, || view! { <pages::account::AccountPage/> }.into_any()))/>
                 </FlatRoutes>
             </Frame>
         </Router>
     }
+}
+
+/// The page of one container: two bundles have it, each with its own tabs.
+#[inline(always)]
+fn container() -> AnyView {
+    let bundle = if Bundle::Containers.is_here() { Bundle::Containers } else { Bundle::Terminal };
+    page_of(bundle, || view! { <pages::container::ContainerPage/> }.into_any())
 }
 
 /// A page for people who are signed in; others go to sign in, or to set up when no account exists.
@@ -125,6 +165,7 @@ fn escape(text: &str) -> String {
 fn start_in_browser(page: &PageContext, live: Live) {
     let (is_signed_in, build) = (page.who.is_some(), page.build.clone());
     Effect::new(move || {
+        bundle::leave_foreign_links_to_browser();
         remember_zone();
         if is_signed_in {
             stream::open(live, build.clone());

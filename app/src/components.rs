@@ -5,7 +5,6 @@ pub mod browser;
 pub mod button;
 pub mod chart;
 pub mod copy;
-pub mod crash_banner;
 pub mod dialog;
 pub mod error_note;
 pub mod field;

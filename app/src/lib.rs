@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod app;
+pub mod bundle;
 pub mod components;
 pub mod format;
 pub mod forms;
@@ -20,9 +21,8 @@ pub mod pages;
 #[cfg(feature = "hydrate")]
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {
-    std::panic::set_hook(Box::new(|info| {
-        console_error_panic_hook::hook(info);
-        components::crash_banner::show();
-    }));
+    // A release build has no words for panics: the page says that something broke, and how to go on.
+    #[cfg(feature = "panic-words")]
+    console_error_panic_hook::set_once();
     leptos::mount::hydrate_body(app::App);
 }

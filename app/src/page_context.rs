@@ -4,6 +4,7 @@
 use model::access::{Permission, WhoAmI};
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::Bundle;
 use crate::format::Locale;
 use crate::i18n::Lang;
 use crate::map::Map;
@@ -16,11 +17,19 @@ pub const THEME_COOKIE: &str = "berth_theme";
 /// Minutes east of UTC as the browser sees them.
 pub const ZONE_COOKIE: &str = "berth_zone";
 
+/// Hashed addresses of one build of the browser half.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Code {
+    pub js: String,
+    pub wasm: String,
+}
+
 /// Hashed addresses of what a page loads.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assets {
-    pub js: String,
-    pub wasm: String,
+    /// By the name of the bundle. A page that runs has its own already.
+    #[serde(skip)]
+    code: Map<String, Code>,
     pub css: String,
     /// Logical name (`static/terminal.js`) to address, for what is loaded on demand.
     pub files: Map<String, String>,
@@ -32,11 +41,15 @@ impl Assets {
     pub fn from_manifest(manifest: &serde_json::Value) -> Self {
         let address = |value: &serde_json::Value| value.as_str().map(|path| format!("/{path}")).unwrap_or_default();
         let files = manifest.get("files").and_then(serde_json::Value::as_object);
-        let at = |key: &str| manifest.get(key).map(address).unwrap_or_default();
+        let at = |value: &serde_json::Value, key: &str| value.get(key).map(address).unwrap_or_default();
+        let code = |value: &serde_json::Value| Code {
+            js: at(value, "js"),
+            wasm: at(value, "wasm"),
+        };
+        let bundles = manifest.get("bundles").and_then(serde_json::Value::as_object);
         Self {
-            js: at("js"),
-            wasm: at("wasm"),
-            css: at("css"),
+            code: bundles.into_iter().flatten().map(|(name, value)| (name.clone(), code(value))).collect(),
+            css: at(manifest, "css"),
             files: files
                 .into_iter()
                 .flatten()
@@ -44,6 +57,12 @@ impl Assets {
                 .map(|(name, path)| (name.clone(), address(path)))
                 .collect(),
         }
+    }
+
+    /// What a page of this bundle runs; empty where the build does not have it.
+    #[must_use]
+    pub fn code(&self, bundle: Bundle) -> Code {
+        self.code.get(bundle.name()).cloned().unwrap_or_default()
     }
 
     /// The address of a static file; its own name where the build does not know it.
@@ -66,6 +85,9 @@ pub struct PageContext {
     pub needs_setup: bool,
     pub build: String,
     pub assets: Assets,
+    /// What this page runs; a page that runs has it already.
+    #[serde(skip)]
+    pub code: Code,
 }
 
 impl PageContext {
@@ -104,10 +126,11 @@ mod tests {
 
     #[test]
     fn assets_come_out_of_the_manifest() {
-        let manifest = serde_json::json!({"js": "pkg/berth.1.js", "wasm": "pkg/b.wasm", "css": "pkg/b.css",
-            "files": {"pkg/berth.js": "pkg/berth.1.js", "static/terminal.js": "static/terminal.2.js"}});
+        let manifest = serde_json::json!({"bundles": {"supply": {"js": "pkg/supply.1.js", "wasm": "pkg/s.wasm"}}, "css": "pkg/b.css",
+            "files": {"pkg/supply.js": "pkg/supply.1.js", "static/terminal.js": "static/terminal.2.js"}});
         let assets = Assets::from_manifest(&manifest);
-        assert_eq!(assets.js, "/pkg/berth.1.js");
+        assert_eq!(assets.code(Bundle::Supply).js, "/pkg/supply.1.js");
+        assert_eq!(assets.code(Bundle::Upkeep), super::Code::default());
         assert_eq!(assets.file("terminal.js"), "/static/terminal.2.js");
         assert_eq!(assets.files.len(), 1);
     }

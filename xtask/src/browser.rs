@@ -3,6 +3,7 @@
 use crate::build::{self, Profile, build};
 use crate::images;
 use crate::shell::{command, run};
+use crate::site::site;
 
 /// Builds the release and runs the browser tests against it; pictures stay in end2end/artefacts. A thousand containers
 /// are the fake engine's, which only development builds have.
@@ -12,7 +13,7 @@ use crate::shell::{command, run};
 pub fn journey(arguments: &[String]) -> anyhow::Result<()> {
     let images = images::tree()?;
     let binary = build(Profile::Release)?;
-    let dev = build::binary(Profile::Dev, &build::site(Profile::Release)?, &build::shim()?)?;
+    let dev = build::binary(Profile::Dev, &site(Profile::Release)?, &build::shim()?)?;
     run(command("node", ["node_modules/typescript/bin/tsc", "--project", "."]).current_dir("end2end"))?;
     let playwright = ["node_modules/@playwright/test/cli.js", "test"];
     run(command("node", playwright)

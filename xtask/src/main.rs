@@ -10,6 +10,8 @@ mod package;
 mod run;
 mod setup;
 mod shell;
+mod shrink;
+mod site;
 mod static_server;
 mod test;
 mod tidy;

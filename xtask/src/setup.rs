@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use crate::shell::{announce, command, is_root, run, succeeds, which};
 
@@ -147,9 +147,11 @@ const PACKAGES: &[Package] = &[
     },
 ];
 
-/// How the browser half is compiled.
+pub const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+/// Who compiles the browser half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WasmCompiler {
+pub enum Compiler {
     /// rustup's toolchain with its wasm32 target.
     Rustup,
     /// Debian's rustc with its library source, where rustup's servers do not answer.
@@ -203,18 +205,29 @@ fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
 }
 
 /// The compiler that can make the browser half here, if there is one yet.
-pub fn wasm_compiler() -> Option<WasmCompiler> {
+pub fn wasm_compiler() -> Option<Compiler> {
     let installed = Command::new("rustup").args(["target", "list", "--installed"]).output();
     let has_target = installed.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).lines().any(|line| line == "wasm32-unknown-unknown"));
     if has_target {
-        return Some(WasmCompiler::Rustup);
+        return Some(Compiler::Rustup);
     }
-    let debian = Path::new("/usr/bin/rustc").exists() && which("wasm-ld").is_some() && debian_source_is_there();
-    debian.then_some(WasmCompiler::Debian)
+    is_debian_complete().then_some(Compiler::Debian)
 }
 
-fn debian_source_is_there() -> bool {
-    let sysroot = Command::new("/usr/bin/rustc").args(["--print", "sysroot"]).output();
+/// The compiler that can also make the standard library for the browser, out of its source.
+fn library_compiler() -> Option<Compiler> {
+    if wasm_compiler() == Some(Compiler::Rustup) && has_library_source("rustc") {
+        return Some(Compiler::Rustup);
+    }
+    is_debian_complete().then_some(Compiler::Debian)
+}
+
+fn is_debian_complete() -> bool {
+    Path::new(DEBIAN_RUSTC).exists() && which("wasm-ld").is_some() && has_library_source(DEBIAN_RUSTC)
+}
+
+fn has_library_source(rustc: &str) -> bool {
+    let sysroot = Command::new(rustc).args(["--print", "sysroot"]).output();
     sysroot.is_ok_and(|output| {
         let sysroot = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         Path::new(&sysroot).join("lib/rustlib/src/rust/library/std/Cargo.toml").exists()
@@ -230,12 +243,32 @@ fn install_wasm() -> anyhow::Result<()> {
     if succeeds(&mut command("timeout", ["30", "rustup", "target", "add", "wasm32-unknown-unknown"])) {
         return Ok(());
     }
-    announce("rustup's servers do not answer; install Debian's compiler with its library source instead: rustc-web rust-web-src lld");
-    apt_install(&["rustc-web", "rust-web-src", "lld"])?;
+    install_debian_compiler()?;
     if wasm_compiler().is_none() {
         bail!("no compiler for wasm32 was found after the installation; `rustup target add wasm32-unknown-unknown` gives one where rustup's servers answer");
     }
     Ok(())
+}
+
+/// Installs the source of the standard library, which a release build makes small for the browser.
+///
+/// # Errors
+/// It is missing and cannot be installed.
+pub fn install_library_source() -> anyhow::Result<Compiler> {
+    if let Some(compiler) = library_compiler() {
+        return Ok(compiler);
+    }
+    announce("add the source of Rust's standard library by rustup: pages become a sixth smaller with one made for them (30 s at most)");
+    if !succeeds(&mut command("timeout", ["30", "rustup", "component", "add", "rust-src"])) {
+        install_debian_compiler()?;
+    }
+    library_compiler()
+        .ok_or_else(|| anyhow!("the source of Rust's standard library was not found after the installation; `rustup component add rust-src` gives it where rustup's servers answer"))
+}
+
+fn install_debian_compiler() -> anyhow::Result<()> {
+    announce("rustup's servers do not answer; install Debian's compiler with its library source instead: rustc-web rust-web-src lld");
+    apt_install(&["rustc-web", "rust-web-src", "lld"])
 }
 
 fn npm_packages(folder: &Path, what: &str) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::build::{self, Profile};
 use crate::setup::{Scope, set_up};
 use crate::shell::{announce, cargo, is_root, run};
+use crate::site::{ALL_PAGES, site};
 use crate::{browser, images, tidy, vm};
 
 #[derive(Debug, Args)]
@@ -104,7 +105,7 @@ fn lint() -> anyhow::Result<()> {
         "--all-targets",
     ];
     run(cargo().args(host).args(["--", "--deny", "warnings"]))?;
-    let hydrate = ["clippy", "-p", "app", "--no-default-features", "--features", "hydrate", "--target-dir"];
+    let hydrate = ["clippy", "-p", "app", "--no-default-features", "--features", ALL_PAGES, "--target-dir"];
     run(cargo().args(hydrate).arg(build::target().join("hydrate")).args(["--", "--deny", "warnings"]))
 }
 
@@ -127,7 +128,7 @@ fn rootful(arguments: &[String]) -> anyhow::Result<()> {
 }
 
 fn http(arguments: &[String]) -> anyhow::Result<()> {
-    let (shim, site) = (build::shim()?, build::site(Profile::Release)?);
+    let (shim, site) = (build::shim()?, site(Profile::Release)?);
     run(cargo()
         .args(["test", "-p", "server", "--"])
         .args(arguments)

@@ -22,6 +22,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use super::containers::{Values, tries_to_start};
 use super::events::rounded;
 use super::{ApiError, ApiResult};
+use crate::bundle::Bundle;
 use crate::i18n::Lang;
 use crate::map::Map;
 use crate::page_context::{Assets, LANGUAGE_COOKIE, PageContext, THEME_COOKIE, ZONE_COOKIE};
@@ -243,7 +244,8 @@ pub fn page_context() -> PageContext {
         .and_then(|minutes| minutes.parse().ok())
         .filter(|minutes: &i32| minutes.abs() <= 900);
     // The set-up page looks the same before and after, to the last byte.
-    let is_set_up = use_context::<Parts>().is_some_and(|parts| parts.uri.path() == "/setup");
+    let path = use_context::<Parts>().map(|parts| parts.uri.path().to_owned()).unwrap_or_default();
+    let is_set_up = path == "/setup";
     PageContext {
         lang: tag.as_deref().and_then(Lang::of_tag).or_else(accepted).unwrap_or_default(),
         theme,
@@ -252,6 +254,7 @@ pub fn page_context() -> PageContext {
         who: request.who,
         needs_setup: request.needs_setup && !is_set_up,
         build: request.build.to_string(),
+        code: request.assets.code(Bundle::of_path(&path)),
         assets: (*request.assets).clone(),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
+use wasm_bindgen::prelude::Closure;
 
 /// Runs something later. Without a window there is no later, and nothing to do.
 pub fn after(ms: u64, then: impl FnOnce() + 'static) {
@@ -23,6 +24,26 @@ pub fn set_cookie(name: &str, value: &str) {
 pub fn go_to(path: &str) {
     // Only a malformed address can be refused.
     drop(window().location().set_href(path));
+}
+
+/// As [`go_to`], without a step back to where it came from.
+pub fn replace_with(path: &str) {
+    drop(window().location().replace(path));
+}
+
+/// Calls back before anything else hears that a link was pressed.
+pub fn before_each_click_on_a_link(call: impl Fn(web_sys::HtmlAnchorElement) + 'static) {
+    let hear = Closure::<dyn Fn(web_sys::MouseEvent)>::new(move |event: web_sys::MouseEvent| {
+        let pressed = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
+        let link = pressed.and_then(|pressed| pressed.closest("a[href]").ok().flatten());
+        if let Some(link) = link.and_then(|link| link.dyn_into().ok()) {
+            call(link);
+        }
+    });
+    let heard = document().add_event_listener_with_callback_and_bool("click", hear.as_ref().unchecked_ref(), true);
+    drop(heard);
+    // As long as the page.
+    hear.forget();
 }
 
 /// Loads this page anew.

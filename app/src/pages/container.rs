@@ -10,6 +10,7 @@ use crate::api::containers::{self as functions, Opened};
 use crate::api::detail::Detail;
 use crate::api::fetched::Fetched;
 use crate::api::{self, ApiResult};
+use crate::bundle::{Bundle, page_of};
 use crate::components::button::LinkButton;
 use crate::components::error_note::ErrorNote;
 use crate::components::page_frame::{Empty, NotPermitted, PageFrame, Skeleton, drawn_once};
@@ -246,13 +247,17 @@ fn Tabs(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
 fn panel(tab: Option<Tab>, subject: Subject) -> AnyView {
     match tab {
         Some(tab) if !use_may(tab.is_for()) => view! { <NotPermitted/> }.into_any(),
-        Some(Tab::Summary) => view! { <summary::SummaryTab subject=subject/> }.into_any(),
-        Some(Tab::Terminal) => view! { <terminal::TerminalTab subject=subject/> }.into_any(),
-        Some(Tab::Console) => view! { <console::ConsoleTab subject=subject/> }.into_any(),
-        Some(Tab::Limits) => view! { <limits::LimitsTab subject=subject/> }.into_any(),
-        Some(Tab::Network) => view! { <network::NetworkTab subject=subject/> }.into_any(),
-        Some(Tab::Log) => view! { <log::LogTab subject=subject/> }.into_any(),
-        Some(Tab::Tasks) => view! { <tasks::TasksTab subject=subject/> }.into_any(),
+        Some(tab @ (Tab::Terminal | Tab::Console)) => page_of(Bundle::Terminal, || match tab {
+            Tab::Console => view! { <console::ConsoleTab subject=subject/> }.into_any(),
+            _ => view! { <terminal::TerminalTab subject=subject/> }.into_any(),
+        }),
+        Some(tab) => page_of(Bundle::Containers, || match tab {
+            Tab::Limits => view! { <limits::LimitsTab subject=subject/> }.into_any(),
+            Tab::Network => view! { <network::NetworkTab subject=subject/> }.into_any(),
+            Tab::Log => view! { <log::LogTab subject=subject/> }.into_any(),
+            Tab::Tasks => view! { <tasks::TasksTab subject=subject/> }.into_any(),
+            _ => view! { <summary::SummaryTab subject=subject/> }.into_any(),
+        }),
         None => {
             api::set_status(ErrorCode::NotFound);
             view! { <crate::pages::not_found::NotFoundPage/> }.into_any()

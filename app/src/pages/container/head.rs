@@ -7,6 +7,7 @@ use model::{ContainerState, Permission};
 
 use super::rename::RenameQuestion;
 use crate::api::containers::tries_to_start;
+use crate::bundle::Bundle;
 use crate::components::button::{Button, Tone};
 use crate::components::dialog::Dialog;
 use crate::components::icon::Icon;
@@ -123,7 +124,9 @@ fn DeleteQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     let delete = move |()| {
         let action = if is_live.get_untracked() { Action::ForceDelete } else { Action::Delete };
         actions.run(&row, action);
-        navigate("/containers", leptos_router::NavigateOptions::default());
+        if Bundle::Containers.is_here() {
+            navigate("/containers", leptos_router::NavigateOptions::default());
+        }
     };
     view! {
         <Dialog open=open title=title.clone() confirm=title tone=Tone::Danger on_confirm=delete>

@@ -6,6 +6,7 @@ use model::ContainerName;
 
 use crate::api::ApiError;
 use crate::api::containers as functions;
+use crate::bundle::use_go;
 use crate::components::button::Tone;
 use crate::components::dialog::Dialog;
 use crate::components::field::Field;
@@ -21,7 +22,7 @@ pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let name = row.summary.with_untracked(|summary| summary.name.to_string());
     let (typed, refused) = (RwSignal::new(name.clone()), RwSignal::new(None::<String>));
-    let navigate = leptos_router::hooks::use_navigate();
+    let go = use_go();
     let ruled = Memo::new(move |_| {
         let problem = typed.with(|typed| typed.trim().parse::<ContainerName>().err());
         problem.map(|error| words(locale, "name", &error.to_string()))
@@ -33,13 +34,13 @@ pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     });
     let error = Signal::derive(move || ruled.get().or_else(|| refused.get()));
     let rename = move |()| {
-        let (name, navigate, new) = (name.clone(), navigate.clone(), typed.get_untracked().trim().to_owned());
+        let (name, go, new) = (name.clone(), go.clone(), typed.get_untracked().trim().to_owned());
         refused.set(None);
         spawn_local(async move {
             match functions::rename(name, new.clone()).await {
                 Ok(summary) => {
                     live.seed_container(summary);
-                    navigate(&format!("/containers/{new}"), leptos_router::NavigateOptions::default());
+                    go(&format!("/containers/{new}"));
                 }
                 Err(error) => {
                     refused.try_set(Some(why(locale, &error)));

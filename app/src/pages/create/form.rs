@@ -4,7 +4,6 @@ use crate::json;
 use crate::map::Map;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use leptos_router::hooks::use_navigate;
 use model::ErrorCode;
 use model::container::CreateRequest;
 use model::id::TaskId;
@@ -13,6 +12,7 @@ use wasm_bindgen::JsCast as _;
 
 use super::Start;
 use crate::api::{ApiError, containers as functions, tasks};
+use crate::bundle::use_go;
 use crate::components::browser;
 use crate::format::{Locale, use_locale};
 use crate::forms::create::{FIELDS, TICKS, initial, parse};
@@ -80,9 +80,9 @@ impl Form {
             "name" => start.name.clone(),
             key => sizes.get(key).cloned().unwrap_or_else(|| initial(key)),
         };
-        let (live, navigate) = (use_live(), use_navigate());
+        let (live, go) = (use_live(), use_go());
         let made = RwSignal::new(None::<String>);
-        leave_when_there(live, made, move |path| navigate(&path, leptos_router::NavigateOptions::default()));
+        leave_when_there(live, made, move |path| go(&path));
         Self {
             typed: StoredValue::new(FIELDS.into_iter().chain(KEYS).map(|field| (field, RwSignal::new(first(field)))).collect()),
             ticked: StoredValue::new(

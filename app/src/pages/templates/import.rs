@@ -2,11 +2,10 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use leptos_router::NavigateOptions;
-use leptos_router::hooks::use_navigate;
 
 use super::Shelf;
 use crate::api::{ApiError, templates as functions};
+use crate::bundle::use_go;
 use crate::components::error_note::ErrorNote;
 use crate::components::field::Field;
 use crate::components::submit::Submit;
@@ -71,7 +70,7 @@ fn FromUrl(shelf: Shelf) -> impl IntoView {
     let locale = use_locale();
     let (url, name, sha256) = (RwSignal::new(String::new()), RwSignal::new(String::new()), RwSignal::new(String::new()));
     let (wrong, is_sending) = (Wrong::new(), RwSignal::new(false));
-    let navigate = use_navigate();
+    let go = use_go();
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         if is_sending.get_untracked() {
@@ -84,7 +83,7 @@ fn FromUrl(shelf: Shelf) -> impl IntoView {
             return;
         }
         is_sending.set(true);
-        let navigate = navigate.clone();
+        let go = go.clone();
         spawn_local(async move {
             let answer = functions::import(url, name, sha256).await;
             let is_here = is_sending.try_set(false).is_none();
@@ -93,7 +92,7 @@ fn FromUrl(shelf: Shelf) -> impl IntoView {
                     let path = format!("/tasks/{}", task.id);
                     shelf.live.seed_task(task);
                     if is_here {
-                        navigate(&path, NavigateOptions::default());
+                        go(&path);
                     }
                 }
                 Err(error) => {

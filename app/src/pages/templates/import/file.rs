@@ -4,12 +4,11 @@ use std::cell::RefCell;
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use leptos_router::NavigateOptions;
-use leptos_router::hooks::use_navigate;
 use web_sys::XmlHttpRequest;
 
 use super::Wrong;
 use crate::api::upload;
+use crate::bundle::use_go;
 use crate::components::button::Button;
 use crate::components::error_note::ErrorNote;
 use crate::components::field::Field;
@@ -64,7 +63,7 @@ pub fn FromFile(shelf: Shelf) -> impl IntoView {
             name.set(name_of(&file.name()));
         }
     };
-    let navigate = use_navigate();
+    let go = use_go();
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         if sending.is_on.get_untracked() {
@@ -76,7 +75,7 @@ pub fn FromFile(shelf: Shelf) -> impl IntoView {
         let (name, sha256) = (name.get_untracked().trim().to_owned(), sha256.get_untracked().trim().to_owned());
         wrong.problems.set(parse(None, &name, &sha256).err().unwrap_or_default());
         if let Some(file) = file.filter(|_| wrong.problems.with_untracked(|problems| problems.is_empty())) {
-            send(shelf, sending, wrong, name, sha256, file, navigate.clone());
+            send(shelf, sending, wrong, name, sha256, file, go.clone());
         }
     };
     view! {
@@ -99,7 +98,7 @@ pub fn FromFile(shelf: Shelf) -> impl IntoView {
     }
 }
 
-fn send(shelf: Shelf, sending: Sending, wrong: Wrong, name: String, sha256: String, file: web_sys::File, navigate: impl Fn(&str, NavigateOptions) + 'static) {
+fn send(shelf: Shelf, sending: Sending, wrong: Wrong, name: String, sha256: String, file: web_sys::File, go: impl Fn(&str) + 'static) {
     let Ok(request) = XmlHttpRequest::new() else { return };
     REQUEST.set(Some(request.clone()));
     sending.is_cancelled.set_value(false);
@@ -116,7 +115,7 @@ fn send(shelf: Shelf, sending: Sending, wrong: Wrong, name: String, sha256: Stri
                 let path = format!("/tasks/{}", task.id);
                 shelf.live.seed_task(task);
                 if is_here {
-                    navigate(&path, NavigateOptions::default());
+                    go(&path);
                 }
             }
             Err(_) if sending.is_cancelled.try_get_value() == Some(true) => {}
