@@ -1,4 +1,4 @@
-//! Who did what, when, from where: rows that are only ever added, none of them kept longer than a year. What was done has
+//! Who did what, when, from where: rows that are only ever added, none of them kept longer than a year (as [`Age`] counts). What was done has
 //! room for 100,000 rows and what was refused for 20,000, so that a flood of refusals, which anybody can bring about, pushes
 //! out nothing that was done.
 //!
@@ -12,6 +12,7 @@ use model::Timestamp;
 use model::access::AuditEntry;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::age::Age;
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::store::{Fact, Facts};
@@ -128,14 +129,15 @@ async fn write_all(facts: Facts, clock: Clock, mut receiver: mpsc::Receiver<Mess
         }
         if since_prune > PRUNE_EVERY {
             since_prune = 0;
-            if let Err(error) = prune(&facts, clock.now()).await {
+            if let Err(error) = prune(&facts, &clock).await {
                 tracing::warn!(%error, "old rows of the audit log were not cleared away");
             }
         }
     }
 }
 
-async fn prune(facts: &Facts, now: Timestamp) -> Result<()> {
+async fn prune(facts: &Facts, clock: &Clock) -> Result<()> {
+    let now = Age::read(facts, clock).await?.cautious();
     let gone = surplus(&facts.list::<AuditEntry>(PREFIX).await?, now);
     for some in gone.chunks(100) {
         some.iter()
@@ -190,7 +192,7 @@ mod tests {
         assert_eq!(rows[0].action, "two");
         assert_eq!(rows[0].target, "web\\nforged");
         assert!(rows[0].detail.len() < 5_000);
-        prune(&facts, clock.now()).await.unwrap();
+        prune(&facts, &clock).await.unwrap();
         let actions: Vec<String> = audit.list(None).await.unwrap().into_iter().map(|row| row.action).collect();
         assert_eq!(actions, ["two", "one"]);
         assert_eq!(audit.list(Some(Timestamp::from_ms(KEPT_MS + 1))).await.unwrap().len(), 1);
