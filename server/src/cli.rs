@@ -22,6 +22,7 @@ mod lifecycle;
 mod list;
 mod logs;
 mod output;
+mod rescue;
 mod setup_link;
 mod source;
 mod stats;
@@ -114,6 +115,8 @@ enum Command {
     Token(token::Command),
     /// Prints who did what
     Audit(audit::Args),
+    /// Makes a damaged store again from the containers' manifests, while no console runs
+    Rescue(rescue::Args),
     /// Prints the version
     Version,
 }
@@ -227,6 +230,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::User(command) => user::run(session, command).await,
         Command::Token(command) => token::run(session, command).await,
         Command::Audit(args) => audit::run(session, &args).await,
+        Command::Rescue(args) => rescue::run(&session.out, &args).await,
         Command::Version => version::run(&session.out),
     }
 }

@@ -54,7 +54,7 @@ texts! {
     FAILED_SOME = "{failed} more failed ({names}): {why}", "Autres échecs\u{202f}: {failed} ({names}). {why}";
     RENAME = "Rename", "Renommer";
     RENAME_TITLE = "Rename {name}", "Renommer {name}";
-    RENAME_TEXT = "Its address inside the network changes with its name.", "Son nom sur le réseau change avec lui.";
+    RENAME_TEXT = "Its name on the network changes with it.", "Son nom sur le réseau change avec lui.";
     NEW_NAME = "New name", "Nouveau nom";
     NAME_SAME = "This is its name already", "C’est déjà son nom";
     NOT_CREATED = "The container was not created", "Le conteneur n’a pas été créé";

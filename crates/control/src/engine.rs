@@ -35,7 +35,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     fn create(&self, manifest: &Manifest, first_boot: &FirstBoot) -> Outcome<()>;
     /// Replaces the manifest after a change of the configuration.
     fn write_manifest(&self, manifest: &Manifest) -> Outcome<()>;
-    /// Reads every manifest under the state directory, for reconciliation and `berth rescue`.
+    /// Reads every manifest of the containers under the state directory.
     fn manifests(&self) -> Vec<Manifest>;
     /// Starts init; returns when it has been executed. On failure nothing is left behind and the error names the step.
     fn start(&self, request: &StartRequest) -> Outcome<Started>;

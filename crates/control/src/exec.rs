@@ -139,8 +139,7 @@ impl Execs {
             Ok(streams) => session.begin(streams, Arc::clone(&self.engine)),
             Err(error) => Err(error),
         };
-        let detail = format!("{} as {}", request.command.join(" "), request.user.as_deref().unwrap_or("root"));
-        self.access.record(caller, "container.exec", container, &detail, begun.is_ok()).await;
+        self.access.record(caller, "container.exec", container, &told(&request), begun.is_ok()).await;
         if let Err(error) = begun {
             self.all().remove(&exec);
             return Err(error);
@@ -293,4 +292,32 @@ fn check_request(request: &ExecRequest) -> Result<()> {
         return Err(error.hint("put what is long into a file inside the container, or send it as input"));
     }
     Ok(())
+}
+
+/// A command as the audit log tells it: its arguments are often secrets.
+fn told(request: &ExecRequest) -> String {
+    let user = request.user.as_deref().unwrap_or("root");
+    match request.command.as_slice() {
+        [] => format!("nothing as {user}"),
+        [program] => format!("{program} as {user}"),
+        [program, _] => format!("{program} with 1 argument as {user}"),
+        [program, arguments @ ..] => format!("{program} with {} arguments as {user}", arguments.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audit_log_is_told_no_argument() {
+        let asked =
+            |command: &[&str], user: Option<&str>| serde_json::from_value(serde_json::json!({ "command": command, "tty": false, "user": user })).unwrap();
+        assert_eq!(
+            told(&asked(&["mysql", "-u", "root", "-psecret"], Some("anna"))),
+            "mysql with 3 arguments as anna"
+        );
+        assert_eq!(told(&asked(&["passwd", "anna"], None)), "passwd with 1 argument as root");
+        assert_eq!(told(&asked(&["sh"], None)), "sh as root");
+    }
 }

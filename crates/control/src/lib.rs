@@ -5,6 +5,7 @@
 //! Invariant: every public operation takes the [`caller::Caller`] first and checks access in its first statement.
 
 pub mod access;
+mod age;
 pub mod caller;
 pub mod clock;
 pub mod console;

@@ -259,12 +259,13 @@ impl Metrics {
     /// The past of a container, or of the host ([`HOST`]); the step grows where the tier has no finer one.
     ///
     /// # Errors
-    /// Nobody is signed in, there is no such container, or the files cannot be read.
+    /// Nobody is signed in, there is no such container, `Invalid` for a step that is longer than what is kept, or the
+    /// files cannot be read.
     pub async fn history(&self, caller: &Caller, name: &str, from: Timestamp, to: Timestamp, step_ms: Option<u64>) -> Result<Answer> {
         caller.require(Permission::View)?;
+        let step_ms = step_ms.map(checked_step).transpose()?;
         let subject = if name == HOST { Uuid::nil() } else { self.subject(name)? };
         let inner = Arc::clone(&self.inner);
-        let step_ms = step_ms.map(|step| i64::try_from(step).unwrap_or(i64::MAX));
         let read = tokio::task::spawn_blocking(move || {
             let view = inner.history().view(subject);
             view.answer(from.ms, to.ms.max(from.ms), inner.clock.now().ms, step_ms)
@@ -287,6 +288,14 @@ impl Metrics {
     }
 }
 
+fn checked_step(step_ms: u64) -> Result<i64> {
+    let step = i64::try_from(step_ms).ok().filter(|step| *step <= history::LONGEST_STEP_MS);
+    step.ok_or_else(|| {
+        let longest = history::LONGEST_STEP_MS;
+        Error::invalid("step", format!("`step` is at most {longest} (milliseconds, 30 days)")).hint("leave it out for one that suits the span")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,6 +305,22 @@ mod tests {
         pub(super) fn for_test() -> Self {
             let dir = tempfile::tempdir().expect("a folder can be made");
             Self::new(dir.path().to_owned(), Arc::new(Fake::new()), Clock::System).expect("the folder is there")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_step_longer_than_what_is_kept_is_refused() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::manual(Timestamp::from_ms(1_800_000_000_000)));
+        let events = Arc::new(Events::new("boot".into()));
+        let metrics = Metrics::new(dir.path().to_owned(), Arc::new(Fake::new()), clock.clone(), events).unwrap();
+        let (caller, now) = (Caller::socket("anna"), clock.now());
+        for step in [u64::MAX, i64::MAX as u64, 2_592_000_001] {
+            let refused = metrics.history(&caller, HOST, now.plus_ms(-1000), now, Some(step)).await.unwrap_err();
+            assert_eq!(refused.body.field.as_deref(), Some("step"));
+            assert!(refused.body.message.contains("2592000000"), "{refused}");
+        }
+        for step in [0, 2_592_000_000] {
+            metrics.history(&caller, HOST, now.plus_ms(-1000), now, Some(step)).await.unwrap();
         }
     }
 }

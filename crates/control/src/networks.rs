@@ -340,7 +340,7 @@ fn addresses(nic: &NicPlan) -> impl Iterator<Item = IpAddr> {
 }
 
 /// Every key that these NICs claim.
-fn keys(nics: &[NicPlan]) -> BTreeSet<String> {
+pub(crate) fn keys(nics: &[NicPlan]) -> BTreeSet<String> {
     let of_nic = |nic: &NicPlan| -> Vec<String> {
         let mut keys: Vec<String> = addresses(nic).map(|address| key::address(&nic.bridge, address)).collect();
         keys.push(key::mac(&nic.mac));

@@ -200,6 +200,30 @@ async fn what_expired_while_the_console_was_down_goes_at_the_next_start() {
 }
 
 #[tokio::test]
+async fn a_clock_set_two_years_ahead_destroys_nothing_at_the_next_start() {
+    let mut world = World::new(WIDE).await;
+    world.create("web", false).await;
+    let id = world.delete("web").await;
+    assert!(world.control.containers.expire().await.unwrap().is_empty());
+    let tasks = world.control.tasks.list(&anna()).await.unwrap().len();
+    world.clock.set_ahead(Duration::from_secs(2 * 365 * 86_400));
+    world.restart().await;
+    // The first row after a start is when old ones are cleared away.
+    let access = &world.control.access;
+    access.record(&anna(), "test", "clock", "", true).await;
+    access.flush().await;
+    let actions: Vec<String> = access.audit(&anna(), None).await.unwrap().into_iter().map(|row| row.action).collect();
+    assert_eq!(actions, ["test", "container.delete", "container.create"]);
+    assert_eq!(world.control.tasks.list(&anna()).await.unwrap().len(), tasks);
+    assert!(world.control.containers.expire().await.unwrap().is_empty());
+    let entry = world.control.containers.trash(&anna()).await.unwrap().remove(0);
+    assert_eq!(entry.id, id);
+    assert_eq!(entry.expires_at, world.clock.now().plus_ms(604_800_000), "and moves with the clock");
+    world.clock.advance(WEEK);
+    assert_eq!(world.control.containers.expire().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_purge_that_fails_is_repeated_and_the_entry_can_only_go() {
     let world = World::new(WIDE).await;
     world.create("web", false).await;

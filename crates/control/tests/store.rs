@@ -572,8 +572,12 @@ async fn a_missing_store_beside_containers_is_refused() {
     assert!(message_of(dir.path()).contains("berth.db is missing"));
     // What a start made before it was refused counts as nothing, too.
     assert!(message_of(dir.path()).contains("berth.db is missing"));
-    let rebuilt = Sqlite::rebuild(dir.path(), clock()).unwrap();
-    write(&rebuilt, "a").await.unwrap();
+    let fresh = tempfile::tempdir_in(dir.path()).unwrap();
+    write(&open(fresh.path()).unwrap(), "a").await.unwrap();
+    Sqlite::replace(dir.path(), fresh.path(), Timestamp::from_ms(7)).unwrap();
+    assert!(dir.path().join("berth.db.damaged-7").exists(), "what was there is kept");
+    let replaced = open(dir.path()).unwrap();
+    assert_eq!(replaced.range("a".into(), None).await.unwrap().1.len(), 1);
 }
 
 #[tokio::test]

@@ -25,6 +25,14 @@ pub struct Folders {
     pub state: PathBuf,
 }
 
+/// A container's folder, in use or in the trash, with its manifest where that can be read.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub id: ContainerId,
+    pub is_trashed: bool,
+    pub manifest: Option<Manifest>,
+}
+
 /// The host name that Berth wrote into the container last.
 const HOSTNAME: &str = "hostname";
 const FIRST_BOOT: &str = "first-boot.json";
@@ -125,6 +133,27 @@ impl Folders {
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
         let names = try_names(&self.state.join("containers"))?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// Every container's folder, for a store that is to be rebuilt.
+    ///
+    /// # Errors
+    /// A folder cannot be read: that is not the same as none.
+    pub fn found(&self) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for (place, is_trashed) in [("containers", false), ("trash", true)] {
+            let folder = self.state.join(place);
+            for id in try_names(&folder)?.iter().filter_map(|name| name.parse::<ContainerId>().ok()) {
+                let own = host_folder(&folder.join(id.to_string())).ok();
+                let text = own.and_then(|own| read_file(&own, MANIFEST));
+                found.push(Found {
+                    id,
+                    is_trashed,
+                    manifest: text.and_then(|text| serde_json::from_slice(&text).ok()),
+                });
+            }
+        }
+        Ok(found)
     }
 
     /// Layers that are complete.

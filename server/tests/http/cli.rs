@@ -280,3 +280,28 @@ fn a_failed_task_and_a_refusal_tell_code_message_and_hint() {
     let task = tasks.as_array().unwrap().iter().find(|task| task["state"] == "failed").expect("a failed task");
     has(&task["error"], "code message");
 }
+
+#[test]
+fn a_damaged_store_is_rescued_while_no_console_runs() {
+    let console = Console::start();
+    let refused = console.berth(&format!("rescue --state-dir {}", console.folder.path().join("state").display()));
+    assert_eq!(code(&refused), 4, "a console has it");
+    assert!(complaint(&refused).contains("already uses"));
+    let folder = tempfile::tempdir().unwrap();
+    for place in ["containers", "trash"] {
+        std::fs::create_dir(folder.path().join(place)).unwrap();
+    }
+    let store = folder.path().join("berth.db");
+    std::fs::write(&store, "torn").unwrap();
+    let rescue = |flags: &str| {
+        let output = console.berth(&format!("rescue --state-dir {} --output json {flags}", folder.path().display()));
+        assert_eq!(code(&output), 0, "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let shown = rescue("");
+    assert!(shown["kept"].is_null() && shown["lost"].as_str().unwrap().contains("accounts"), "{shown}");
+    assert_eq!(std::fs::read(&store).unwrap(), b"torn");
+    let done = rescue("--apply");
+    assert_eq!(std::fs::read(done["kept"].as_str().unwrap()).unwrap(), b"torn");
+    assert!(std::fs::read(&store).unwrap().starts_with(b"SQLite format 3"));
+}

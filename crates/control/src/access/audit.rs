@@ -1,20 +1,27 @@
-//! Who did what, when, from where: rows that are only ever added, at most 100,000 of them and none older than a year.
+//! Who did what, when, from where: rows that are only ever added, none of them kept longer than a year (as [`Age`] counts). What was done has
+//! room for 100,000 rows and what was refused for 20,000, so that a flood of refusals, which anybody can bring about, pushes
+//! out nothing that was done.
 //!
 //! Rows are written by one task in the background, many at once, so that no operation waits for a disk because of them;
 //! reading waits until what was recorded before is there.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::Timestamp;
 use model::access::AuditEntry;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::age::Age;
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::store::Facts;
+use crate::store::{Fact, Facts};
 
 const PREFIX: &str = "audit/";
-const KEPT: usize = 100_000;
+/// Rows kept of what was done.
+const KEPT_DONE: usize = 100_000;
+/// Rows kept of what was refused or failed.
+const KEPT_REFUSED: usize = 20_000;
 const KEPT_MS: i64 = 365 * 86_400_000;
 /// Rows written between two clean-ups.
 const PRUNE_EVERY: usize = 5_000;
@@ -122,23 +129,16 @@ async fn write_all(facts: Facts, clock: Clock, mut receiver: mpsc::Receiver<Mess
         }
         if since_prune > PRUNE_EVERY {
             since_prune = 0;
-            if let Err(error) = prune(&facts, clock.now()).await {
+            if let Err(error) = prune(&facts, &clock).await {
                 tracing::warn!(%error, "old rows of the audit log were not cleared away");
             }
         }
     }
 }
 
-async fn prune(facts: &Facts, now: Timestamp) -> Result<()> {
-    let rows = facts.list::<AuditEntry>(PREFIX).await?;
-    let too_many = rows.len().saturating_sub(KEPT);
-    let is_old = |at: Timestamp| now.ms.saturating_sub(at.ms) > KEPT_MS;
-    let gone: Vec<&String> = rows
-        .iter()
-        .enumerate()
-        .filter(|(place, (_, row))| *place < too_many || is_old(row.value.at))
-        .map(|(_, (key, _))| key)
-        .collect();
+async fn prune(facts: &Facts, clock: &Clock) -> Result<()> {
+    let now = Age::read(facts, clock).await?.cautious();
+    let gone = surplus(&facts.list::<AuditEntry>(PREFIX).await?, now);
     for some in gone.chunks(100) {
         some.iter()
             .fold(facts.change(), |edit, key| edit.delete(format!("{PREFIX}{key}")))
@@ -146,6 +146,19 @@ async fn prune(facts: &Facts, now: Timestamp) -> Result<()> {
             .await?;
     }
     Ok(())
+}
+
+/// Which rows are no longer kept.
+fn surplus(rows: &BTreeMap<String, Fact<AuditEntry>>, now: Timestamp) -> Vec<String> {
+    let is_old = |at: Timestamp| now.ms.saturating_sub(at.ms) > KEPT_MS;
+    let (mut done, mut refused) = (0, 0);
+    let newest_first = rows.iter().rev();
+    let gone = newest_first.filter(|(_, row)| {
+        let (place, kept) = if row.value.ok { (&mut done, KEPT_DONE) } else { (&mut refused, KEPT_REFUSED) };
+        *place += 1;
+        *place > kept || is_old(row.value.at)
+    });
+    gone.map(|(key, _)| key.clone()).collect()
 }
 
 #[cfg(test)]
@@ -179,9 +192,31 @@ mod tests {
         assert_eq!(rows[0].action, "two");
         assert_eq!(rows[0].target, "web\\nforged");
         assert!(rows[0].detail.len() < 5_000);
-        prune(&facts, clock.now()).await.unwrap();
+        prune(&facts, &clock).await.unwrap();
         let actions: Vec<String> = audit.list(None).await.unwrap().into_iter().map(|row| row.action).collect();
         assert_eq!(actions, ["two", "one"]);
         assert_eq!(audit.list(Some(Timestamp::from_ms(KEPT_MS + 1))).await.unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_flood_of_refusals_pushes_out_nothing_that_was_done() {
+        let now = Timestamp::from_ms(1_000_000);
+        let row = |n: usize, ok: bool| {
+            let value = AuditEntry {
+                ok,
+                detail: String::new(),
+                ..entry(now.ms, "x")
+            };
+            (format!("{n:06}"), Fact { value, rev: 1 })
+        };
+        let flooded: BTreeMap<_, _> = (0..=KEPT_DONE).map(|n| row(n, n == 0)).collect();
+        let gone = surplus(&flooded, now);
+        assert_eq!(gone.len(), KEPT_DONE - KEPT_REFUSED);
+        assert!(!gone.contains(&"000000".to_owned()), "what was done stays");
+        assert!(gone.contains(&"000001".to_owned()), "the oldest refusal goes");
+        let busy: BTreeMap<_, _> = (0..=KEPT_DONE).map(|n| row(n, n != 0)).collect();
+        assert_eq!(surplus(&busy, now), [] as [String; 0], "nor does work push out refusals");
+        let done: BTreeMap<_, _> = (0..=KEPT_DONE).map(|n| row(n, true)).collect();
+        assert_eq!(surplus(&done, now), ["000000"]);
     }
 }

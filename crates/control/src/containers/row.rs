@@ -8,6 +8,8 @@ use model::storage::TrashEntry;
 use model::{ContainerId, ContainerName, Digest, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::age::Age;
+
 /// Ends of runs kept for each container.
 pub const EXITS_KEPT: usize = 20;
 
@@ -174,6 +176,7 @@ pub struct TrashRow {
     pub exits_seen: Option<usize>,
     pub deleted_at: Timestamp,
     pub deleted_by: String,
+    /// By a clock that never leaps; lists show what the wall clock is to say then.
     pub expires_at: Timestamp,
     #[serde(default)]
     pub size_bytes: Option<u64>,
@@ -188,14 +191,14 @@ pub struct TrashRow {
 impl TrashRow {
     /// As lists show it.
     #[must_use]
-    pub fn entry(&self) -> TrashEntry {
+    pub(crate) fn entry(&self, age: Age) -> TrashEntry {
         TrashEntry {
             id: self.row.id,
             name: self.row.spec.name.to_string(),
             size_bytes: self.size_bytes,
             deleted_at: self.deleted_at,
             deleted_by: self.deleted_by.clone(),
-            expires_at: self.expires_at,
+            expires_at: age.shown(self.expires_at),
             problem: self.problem.clone(),
         }
     }

@@ -1,4 +1,5 @@
-//! Deleting, and the trash: a deleted container's name is free at once, its data, ids and addresses wait seven days.
+//! Deleting, and the trash: a deleted container's name is free at once, its data, ids and addresses wait seven days,
+//! of which only those count in which the host is up: neither a clock that is set nor a host that is off empties the trash.
 //!
 //! Invariant: a purge that fails half way leaves the entry in the trash, marked, and can be repeated.
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::board::Live;
 use super::row::{ContainerRow, RangeRow, StatRow, TrashRow, key};
 use super::{Ask, Containers, Target, changed_meanwhile, exclusive, is_live, name_taken, phase, refuse};
+use crate::age::Age;
 use crate::caller::Caller;
 use crate::engine;
 use crate::error::{Error, Result};
@@ -74,11 +76,12 @@ impl Containers {
     /// `NotAllowed`, or the store fails.
     pub async fn trash(&self, caller: &Caller) -> Result<Vec<TrashEntry>> {
         caller.require(Permission::View)?;
+        let age = self.age().await?;
         let rows = self.parts.facts.list::<TrashRow>(key::TRASH).await?;
         let mut entries: Vec<TrashEntry> = rows
             .into_values()
             .filter(|fact| !fact.value.purging || fact.value.problem.is_some())
-            .map(|fact| fact.value.entry())
+            .map(|fact| fact.value.entry(age))
             .collect();
         entries.sort_by(|one, other| other.deleted_at.cmp(&one.deleted_at).then_with(|| one.name.cmp(&other.name)));
         Ok(entries)
@@ -147,7 +150,7 @@ impl Containers {
     /// The store fails. A purge that fails is shown in the trash and tried again, each time after a longer pause.
     pub async fn expire(&self) -> Result<Vec<Task>> {
         let boot = self.parts.clock.boot();
-        let now = self.expiry.now(self.parts.clock.now(), boot);
+        let now = Age::mark(&self.parts.facts, &self.parts.clock).await?.steady();
         let rows = self.parts.facts.list::<TrashRow>(key::TRASH).await?;
         let is_due = |row: &TrashRow| (row.purging || row.expires_at <= now) && self.expiry.may_try(row.row.id, boot);
         let mut begun = Vec::new();
@@ -159,6 +162,10 @@ impl Containers {
             }
         }
         Ok(begun)
+    }
+
+    async fn age(&self) -> Result<Age> {
+        Age::read(&self.parts.facts, &self.parts.clock).await
     }
 
     /// Ids of everything that exists, the trash included.
@@ -187,15 +194,15 @@ impl Containers {
     async fn write_off(&self, params: &DeleteParams, context: &Context) -> Result<()> {
         let id = params.id;
         let Some(live) = self.board.get(id) else { return Ok(()) };
-        let now = self.parts.clock.now();
+        let begun = self.age().await?.steady();
         let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
         let trashed = TrashRow {
             row: ContainerRow::clone(&live.row),
             exits: live.stat.exits.clone(),
             exits_seen: live.stat.exits_seen,
-            deleted_at: now,
+            deleted_at: self.parts.clock.now(),
             deleted_by: context.caller().name.clone(),
-            expires_at: if params.purge { now } else { now.plus_ms(kept) },
+            expires_at: if params.purge { begun } else { begun.plus_ms(kept) },
             size_bytes: None,
             purging: params.purge,
             problem: None,

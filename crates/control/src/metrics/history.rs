@@ -18,6 +18,8 @@ use super::tier::{self, DAY, MONTH, Point, Record, Shape, Tier};
 const FLUSH_EVERY_MS: i64 = 300_000;
 /// An answer has at most this many points a series.
 const MAX_POINTS: i64 = 10_000;
+/// A step may be as long as what is kept.
+pub(super) const LONGEST_STEP_MS: i64 = 30 * 24 * HOUR_MS;
 /// What a graph asks for when it names no step.
 const WANTED_POINTS: i64 = 720;
 const HOUR_MS: i64 = 3_600_000;

@@ -4,13 +4,14 @@
 //!
 //! Invariant: an answer is given after the commit is on the disk, never before.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use model::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
@@ -52,13 +53,13 @@ impl Sqlite {
         Self::start(schema::open(state_dir)?, state_dir, clock)
     }
 
-    /// A fresh store beside containers that exist, for `berth rescue`. What was there is kept under another name.
+    /// Puts the store of the folder `fresh` in the place of the state directory's, for `berth rescue`. Gives the name
+    /// under which what was there is kept.
     ///
     /// # Errors
-    /// As [`Sqlite::open`], or the old file cannot be renamed.
-    pub fn rebuild(state_dir: &Path, clock: Clock) -> Result<Self> {
-        let connection = schema::rebuild(state_dir, clock.now())?;
-        Self::start(connection, state_dir, clock)
+    /// A file cannot be renamed.
+    pub fn replace(state_dir: &Path, fresh: &Path, now: Timestamp) -> Result<PathBuf> {
+        schema::replace(state_dir, fresh, now)
     }
 
     fn start(connection: Connection, state_dir: &Path, clock: Clock) -> Result<Self> {

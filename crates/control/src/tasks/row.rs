@@ -13,7 +13,7 @@ use crate::store::Fact;
 
 /// Ended tasks kept.
 pub(super) const KEPT: usize = 1_000;
-/// And for how long.
+/// And for how long, as [`crate::age`] counts.
 pub(super) const KEPT_MS: i64 = 30 * 86_400_000;
 /// How long an idempotency key gives the first task again.
 pub(super) const KEY_KEPT_MS: i64 = 86_400_000;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use model::task::{Progress, Task, TaskError, TaskState};
-use model::{ErrorCode, TaskId};
+use model::{ErrorCode, TaskId, Timestamp};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
@@ -19,6 +19,7 @@ use super::row::{self, Direction, Key, Origin, Row};
 use super::steps::{self, Run};
 use super::{AfterCrash, Constructor, FailPoints, Job, NewTask, Unfinished};
 use crate::access::Access;
+use crate::age::Age;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::store::{Edit, Fact, Rev};
@@ -264,7 +265,7 @@ impl Inner {
 
     pub(super) async fn list(&self) -> Result<Vec<Task>> {
         let rows = self.rows().await?;
-        let expired = row::expired(&rows, self.around.clock.now());
+        let expired = row::expired(&rows, self.now().await?);
         let mut tasks: HashMap<TaskId, Task> = rows.into_values().map(|row| (row.value.task.id, row.value.task)).collect();
         for id in expired {
             tasks.remove(&id);
@@ -353,6 +354,11 @@ impl Inner {
         active.end();
     }
 
+    /// By which rows grow old.
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(Age::read(&self.around.facts, &self.around.clock).await?.cautious())
+    }
+
     /// Clears away what is no longer kept: rows, logs, idempotency keys.
     async fn prune(&self) {
         if let Err(error) = self.try_to_prune().await {
@@ -361,7 +367,7 @@ impl Inner {
     }
 
     async fn try_to_prune(&self) -> Result<()> {
-        let now = self.around.clock.now();
+        let now = self.now().await?;
         let old = row::expired(&self.rows().await?, now);
         let keys = self.around.facts.list::<Key>("idem/").await?;
         let stale = keys.iter().filter(|(_, key)| now.ms.saturating_sub(key.value.at.ms) > row::KEY_KEPT_MS);

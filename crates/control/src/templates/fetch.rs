@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::gauge::Gauge;
 use super::part::{Part, digest_of};
 use super::unpack::check_space;
-use super::web::{Named, Web, no_answer, upstream};
+use super::web::{Named, Web, no_answer, shown, upstream};
 use crate::error::{Error, Result};
 
 const RETRIES: u32 = 5;
@@ -205,16 +205,16 @@ impl Fetch<'_> {
             }
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
                 part.restart().await.map_err(Broken::Final)?;
-                return Err(Broken::Again(upstream(format!("{url} cannot be resumed where it broke off"))));
+                return Err(Broken::Again(upstream(format!("{} cannot be resumed where it broke off", shown(url)))));
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => {
-                let gone = upstream(format!("{url} is no longer on the server"));
+                let gone = upstream(format!("{} is no longer on the server", shown(url)));
                 return Err(Broken::Gone(gone.hint("refresh the source: servers keep only the newest builds")));
             }
             status if status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS) => {
-                return Err(Broken::Again(upstream(format!("{url} answers {status}"))));
+                return Err(Broken::Again(upstream(format!("{} answers {status}", shown(url)))));
             }
-            status => return Err(Broken::Final(upstream(format!("{url} answers {status}")))),
+            status => return Err(Broken::Final(upstream(format!("{} answers {status}", shown(url))))),
         }
         let total = wanted.size.or_else(|| answer.content_length().map(|rest| rest.saturating_add(part.written())));
         if wanted.size.is_none() {
@@ -236,7 +236,7 @@ impl Fetch<'_> {
         let mut is_quiet = false;
         loop {
             let chunk = tokio::select! {
-                chunk = answer.chunk() => chunk.map_err(|error| Broken::Again(no_answer(&wanted.url, &error)))?,
+                chunk = answer.chunk() => chunk.map_err(|error| Broken::Again(no_answer(&wanted.url, error)))?,
                 () = tokio::time::sleep(QUIET) => {
                     is_quiet = true;
                     self.gauge.note(Some(format!("no data for {} s", QUIET.as_secs())));
@@ -256,7 +256,7 @@ impl Fetch<'_> {
             self.gauge.part(wanted.part, part.written());
             if minute.elapsed() >= Duration::from_secs(60) {
                 if part.written() - at_minute < LEAST_PER_MINUTE {
-                    return Err(Broken::Again(upstream(format!("{} sends almost nothing", wanted.url))));
+                    return Err(Broken::Again(upstream(format!("{} sends almost nothing", shown(&wanted.url)))));
                 }
                 (minute, at_minute) = (Instant::now(), part.written());
             }
@@ -303,7 +303,7 @@ fn check(wanted: &Wanted, part: &Part) -> Result<()> {
     }
     Err(upstream(format!(
         "{} is not what was announced: its sha256 is {found}, it should be {expected}",
-        wanted.url
+        shown(&wanted.url)
     ))
     .hint("the file is damaged or was replaced; refresh the source and try again"))
 }
@@ -316,7 +316,7 @@ fn worth_a_retry(error: Error) -> Broken {
 }
 
 fn too_much(url: &Url, bound: u64) -> Error {
-    upstream(format!("{url} sends more than the {bound} bytes it may have"))
+    upstream(format!("{} sends more than the {bound} bytes it may have", shown(url)))
 }
 
 /// The error of a step that stops because somebody cancelled; nobody sees it.

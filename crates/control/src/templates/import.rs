@@ -21,7 +21,7 @@ use super::offer::host_arch;
 use super::part::{absent, digest_of, disk};
 use super::source::refuse_secrets;
 use super::unpack::check_room;
-use super::web::Named;
+use super::web::{Named, shown};
 use super::{Templates, row_key};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
@@ -275,7 +275,8 @@ impl Templates {
 
     fn describe(&self, context: &Context, wish: &Wish, target: &TemplateRef, fetched: &Fetched, unpacked: &model::engine::Unpacked) -> LocalTemplate {
         let (kind, url) = match &wish.from {
-            From::Url { url, .. } => ("url", url.clone()),
+            // Whoever may look reads it at the template and at its containers.
+            From::Url { url, .. } => ("url", Url::parse(url).map(|url| shown(&url)).unwrap_or_default()),
             From::File { .. } => ("upload", String::new()),
         };
         LocalTemplate {

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::offer::{Catalogue, host_arch};
 use super::simplestreams::{self, HostFacts};
-use super::web::{Named, Web, upstream};
+use super::web::{Named, Web, shown, upstream};
 use super::{KIND_REFRESH, Templates, mirror};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
@@ -75,7 +75,10 @@ impl Templates {
     /// Not an administrator's to do; a name that is taken; an address that is not http(s); a kind that is not read yet.
     pub async fn add_source(&self, caller: &Caller, new: NewSource) -> Result<Source> {
         caller.require(Permission::Administer)?;
-        let target = format!("{} {}", new.name, new.url);
+        let target = match Url::parse(new.url.trim()) {
+            Ok(url) => format!("{} {}", new.name, shown(&url)),
+            Err(_) => new.name.to_string(),
+        };
         let added = self.put_source(new).await;
         let source = self.noted(caller, "source.add", &target, added).await?;
         // What it offers is what it was added for.

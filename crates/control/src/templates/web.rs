@@ -88,11 +88,14 @@ impl Web {
                 .headers(headers.clone())
                 .send()
                 .await
-                .map_err(|error| no_answer(&url, &error))?;
+                .map_err(|error| no_answer(&url, error))?;
             let Some(next) = redirect(&url, &answer)? else { return Ok(answer) };
             url = next;
         }
-        Err(upstream(format!("{url} was reached after {MAX_REDIRECTS} redirects and redirects again")))
+        Err(upstream(format!(
+            "{} was reached after {MAX_REDIRECTS} redirects and redirects again",
+            shown(&url)
+        )))
     }
 
     /// A whole small file; `None` when the server says that it is not there.
@@ -131,12 +134,12 @@ impl Web {
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(None),
-            status => return Err(upstream(format!("{url} answers {status}"))),
+            status => return Err(upstream(format!("{} answers {status}", shown(url)))),
         }
         let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| no_answer(url, &error))? {
+        while let Some(chunk) = answer.chunk().await.map_err(|error| no_answer(url, error))? {
             if bytes.len() + chunk.len() > cap {
-                return Err(upstream(format!("{url} is larger than {} MiB", cap >> 20)));
+                return Err(upstream(format!("{} is larger than {} MiB", shown(url), cap >> 20)));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -148,7 +151,7 @@ impl Web {
     /// # Errors
     /// The name cannot be resolved, or leads to addresses that are refused.
     pub(super) async fn addresses(url: &Url, named: &Named) -> Result<Vec<(IpAddr, u16)>> {
-        let (host, port) = endpoint(url).ok_or_else(|| upstream(format!("`{url}` names no host")))?;
+        let (host, port) = endpoint(url).ok_or_else(|| upstream(format!("`{}` names no host", shown(url))))?;
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let found = tokio::net::lookup_host((bare, port))
             .await
@@ -162,7 +165,7 @@ impl Web {
 }
 
 fn late(url: &Url) -> Error {
-    upstream(format!("{url} was not complete after {} seconds", WHOLE_INDEX.as_secs()))
+    upstream(format!("{} was not complete after {} seconds", shown(url), WHOLE_INDEX.as_secs()))
 }
 
 /// Checks what can be checked without resolving: scheme and literal addresses.
@@ -184,9 +187,9 @@ fn redirect(from: &Url, answer: &Response) -> Result<Option<Url>> {
     let target = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
     let target = target
         .and_then(|target| from.join(target).ok())
-        .ok_or_else(|| upstream(format!("{from} redirects to nowhere")))?;
+        .ok_or_else(|| upstream(format!("{} redirects to nowhere", shown(from))))?;
     if from.scheme() == "https" && target.scheme() != "https" {
-        return Err(upstream(format!("{from} redirects to {target}, which is not encrypted")));
+        return Err(upstream(format!("{} redirects to {}, which is not encrypted", shown(from), shown(&target))));
     }
     Ok(Some(target))
 }
@@ -247,13 +250,22 @@ pub(super) fn upstream(message: impl Into<String>) -> Error {
     Error::new(ErrorCode::Upstream, message)
 }
 
+/// An address as errors, tasks and logs tell it: everybody who may look reads them, and a query or a password may be what
+/// opens the door.
+pub(super) fn shown(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let query = if url.query().is_some() { "?\u{2026}" } else { "" };
+    format!("{}://{host}{port}{}{query}", url.scheme(), url.path())
+}
+
 /// No answer, with the whole chain of causes: the outermost says only "error sending request".
-pub(super) fn no_answer(url: &Url, error: &reqwest::Error) -> Error {
-    let text = chain(error);
+pub(super) fn no_answer(url: &Url, error: reqwest::Error) -> Error {
+    let text = chain(&error.without_url());
     if text.contains("which Berth does not fetch from") {
         return refused(url.host_str().unwrap_or_default());
     }
-    upstream(format!("{url} cannot be read: {text}")).hint("check the address and the host's connection to the internet, then try again")
+    upstream(format!("{} cannot be read: {text}", shown(url))).hint("check the address and the host's connection to the internet, then try again")
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -298,6 +310,18 @@ mod tests {
         }
         for good in ["1.1.1.1", "151.101.2.132", "2606:4700::1111", "2a04:4e42::644", "64:ff9b::101:101"] {
             assert!(is_public(good.parse().unwrap()), "{good}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_told_without_what_may_be_a_secret() {
+        for (url, told) in [
+            ("https://example.org/x.tar.xz", "https://example.org/x.tar.xz"),
+            ("http://[::1]:8090/a%20b", "http://[::1]:8090/a%20b"),
+            ("https://bucket.example/x?X-Amz-Signature=secret", "https://bucket.example/x?\u{2026}"),
+            ("https://anna:secret@example.org/x#secret", "https://example.org/x"),
+        ] {
+            assert_eq!(shown(&Url::parse(url).unwrap()), told);
         }
     }
 

@@ -66,6 +66,19 @@ async fn an_address_with_other_bytes_than_announced_is_refused() {
 }
 
 #[tokio::test]
+async fn what_stands_in_an_addresss_query_is_told_to_nobody() {
+    let world = World::new().await;
+    let url = format!("{}?token=secret", world.server.url(FILE));
+    let task = world.control.templates.import_url(&anna(), &url, None, None, None).await.unwrap();
+    let task = world.end(&task).await;
+    let error = task.error.clone().unwrap();
+    assert!(error.message.contains("My_Rootfs.tar.xz?\u{2026}"), "{}", error.message);
+    let log = world.control.tasks.log(&anna(), task.id).await.unwrap();
+    let told = format!("{} {log}", serde_json::to_string(&task).unwrap());
+    assert!(!told.contains("secret"), "{told}");
+}
+
+#[tokio::test]
 async fn an_import_is_resumed_after_a_cut_and_after_a_restart() {
     let mut world = World::new().await;
     let whole = Answer::whole(&archive());

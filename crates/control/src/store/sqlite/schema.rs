@@ -57,18 +57,21 @@ pub(super) fn open(state_dir: &Path) -> Result<Connection> {
     Ok(connection)
 }
 
-pub(super) fn rebuild(state_dir: &Path, now: Timestamp) -> Result<Connection> {
-    refuse_network(state_dir)?;
-    let path = path(state_dir);
+/// A crash in between leaves no store, which is refused beside containers, and never half of one.
+pub(super) fn replace(state_dir: &Path, fresh: &Path, now: Timestamp) -> Result<PathBuf> {
+    let (old, new) = (path(state_dir), path(fresh));
+    let kept = with_suffix(&old, &format!(".damaged-{}", now.ms));
+    let moved = |from: PathBuf, to: PathBuf| match std::fs::rename(&from, to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::failed(format!("{} cannot be renamed ({error})", from.display()))),
+        _ => Ok(()),
+    };
     for suffix in ["", "-wal", "-shm"] {
-        let old = with_suffix(&path, suffix);
-        let kept = with_suffix(&path, &format!(".{}{suffix}", now.ms));
-        if old.exists() {
-            std::fs::rename(&old, kept).map_err(|error| Error::failed(format!("{} cannot be set aside ({error})", old.display())))?;
-        }
+        moved(with_suffix(&old, suffix), with_suffix(&kept, suffix))?;
     }
-    create_file(&path)?;
-    prepare(&path, &STEPS).map_err(unusable)
+    for suffix in ["-wal", ""] {
+        moved(with_suffix(&new, suffix), with_suffix(&old, suffix))?;
+    }
+    Ok(kept)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
