@@ -11,11 +11,12 @@ use crate::bundle::{self, Bundle, page_of};
 use crate::components::announcer::Announcer;
 use crate::components::frame::Frame;
 use crate::components::toast::Toasts;
-use crate::live::{Live, stream};
 use crate::i18n::Lang;
 use crate::i18n::frame::{RELOAD, SOMETHING_BROKE};
+use crate::live::{Live, stream};
 use crate::page_context::{Code, ELEMENT_ID, PageContext, ZONE_COOKIE, use_page};
 use crate::pages;
+use crate::reactive::effect;
 
 /// The document that the server sends. The browser never renders it.
 #[component]
@@ -98,9 +99,9 @@ pub fn App() -> impl IntoView {
         <Router>
             <Frame>
                 <FlatRoutes fallback=|| view! { <pages::not_found::NotFoundPage/> }.into_any()>
-                    <Route ssr=SsrMode::Async path=path!("/setup") view=|| page_of(Bundle::Upkeep, || view! { <pages::setup::SetupPage/> }.into_any())/>
-                    <Route ssr=SsrMode::Async path=path!("/sign-in") view=|| page_of(Bundle::Upkeep, || view! { <pages::sign_in::SignInPage/> }.into_any())/>
-                    <Route ssr=SsrMode::Async path=path!("/") view=|| signed_in(|| page_of(Bundle::Supply, || view! { <pages::dashboard::DashboardPage/> }.into_any()))/>
+                    <Route ssr=SsrMode::Async path=path!("/setup") view=|| page_of(Bundle::Overview, || view! { <pages::setup::SetupPage/> }.into_any())/>
+                    <Route ssr=SsrMode::Async path=path!("/sign-in") view=|| page_of(Bundle::Overview, || view! { <pages::sign_in::SignInPage/> }.into_any())/>
+                    <Route ssr=SsrMode::Async path=path!("/") view=|| signed_in(|| page_of(Bundle::Overview, || view! { <pages::dashboard::DashboardPage/> }.into_any()))/>
                     <Route ssr=SsrMode::Async path=path!("/containers") view=|| signed_in(|| page_of(Bundle::Containers, || view! { <pages::containers::ContainersPage/> }.into_any()))/>
                     <Route
                         ssr=SsrMode::Async
@@ -111,12 +112,12 @@ pub fn App() -> impl IntoView {
                     <Route
                         ssr=SsrMode::Async
                         path=(StaticSegment("tasks"), OptionalParamSegment("id"))
-                        view=|| signed_in(|| page_of(Bundle::Upkeep, || view! { <pages::tasks::TasksPage/> }.into_any()))
+                        view=|| signed_in(|| page_of(Bundle::Overview, || view! { <pages::tasks::TasksPage/> }.into_any()))
                     />
                     <Route ssr=SsrMode::Async path=path!("/templates") view=|| signed_in(|| page_of(Bundle::Supply, || view! { <pages::templates::TemplatesPage/> }.into_any()))/>
                     <Route ssr=SsrMode::Async path=path!("/sources") view=|| signed_in(|| page_of(Bundle::Supply, || view! { <pages::sources::SourcesPage/> }.into_any()))/>
-                    <Route ssr=SsrMode::Async path=path!("/trash") view=|| signed_in(|| page_of(Bundle::Upkeep, || view! { <pages::trash::TrashPage/> }.into_any()))/>
-                    <Route ssr=SsrMode::Async path=path!("/account") view=|| signed_in(|| page_of(Bundle::Upkeep, || view! { <pages::account::AccountPage/> }.into_any()))/>
+                    <Route ssr=SsrMode::Async path=path!("/trash") view=|| signed_in(|| page_of(Bundle::Overview, || view! { <pages::trash::TrashPage/> }.into_any()))/>
+                    <Route ssr=SsrMode::Async path=path!("/account") view=|| signed_in(|| page_of(Bundle::Overview, || view! { <pages::account::AccountPage/> }.into_any()))/>
                 </FlatRoutes>
             </Frame>
         </Router>
@@ -164,7 +165,7 @@ fn escape(text: &str) -> String {
 /// Effects run in the browser alone: opens the event stream and tells the server the visitor's zone.
 fn start_in_browser(page: &PageContext, live: Live) {
     let (is_signed_in, build) = (page.who.is_some(), page.build.clone());
-    Effect::new(move || {
+    effect(move || {
         bundle::leave_foreign_links_to_browser();
         remember_zone();
         if is_signed_in {

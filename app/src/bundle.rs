@@ -7,6 +7,7 @@ use leptos_router::NavigateOptions;
 use leptos_router::hooks::{use_location, use_navigate};
 
 use crate::components::browser;
+use crate::reactive::effect;
 
 /// Pages that share one build of the browser half. A build has those whose cargo features are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,10 +16,10 @@ pub enum Bundle {
     Containers,
     /// Terminal and console of a container, which load a library of their own.
     Terminal,
-    /// Overview, create, templates and sources.
+    /// Create, templates and sources.
     Supply,
-    /// Everything else.
-    Upkeep,
+    /// Overview, tasks, trash, account, and what comes before signing in.
+    Overview,
 }
 
 impl Bundle {
@@ -29,7 +30,7 @@ impl Bundle {
             Self::Containers => "containers",
             Self::Terminal => "terminal",
             Self::Supply => "supply",
-            Self::Upkeep => "upkeep",
+            Self::Overview => "overview",
         }
     }
 
@@ -41,7 +42,7 @@ impl Bundle {
                 Self::Containers => cfg!(feature = "containers"),
                 Self::Terminal => cfg!(feature = "terminal"),
                 Self::Supply => cfg!(feature = "supply"),
-                Self::Upkeep => cfg!(feature = "upkeep"),
+                Self::Overview => cfg!(feature = "overview"),
             }
     }
 
@@ -53,8 +54,8 @@ impl Bundle {
         match (parts.next().unwrap_or_default(), parts.nth(1).unwrap_or_default()) {
             ("containers", "terminal" | "console") => Self::Terminal,
             ("containers", _) => Self::Containers,
-            ("" | "create" | "templates" | "sources", _) => Self::Supply,
-            _ => Self::Upkeep,
+            ("create" | "templates" | "sources", _) => Self::Supply,
+            _ => Self::Overview,
         }
     }
 }
@@ -69,7 +70,7 @@ pub fn page_of(bundle: Bundle, page: impl FnOnce() -> AnyView) -> AnyView {
 #[component]
 fn Elsewhere() -> impl IntoView {
     let location = use_location();
-    Effect::new(move || browser::replace_with(&format!("{}{}", location.pathname.get_untracked(), location.search.get_untracked())));
+    effect(move || browser::replace_with(&format!("{}{}", location.pathname.get_untracked(), location.search.get_untracked())));
 }
 
 /// Goes to a page as a link to it would.
@@ -101,8 +102,8 @@ mod tests {
     #[test]
     fn every_path_has_its_bundle() {
         for (path, bundle) in [
-            ("/", Bundle::Supply),
-            ("/?welcome", Bundle::Supply),
+            ("/", Bundle::Overview),
+            ("/?welcome", Bundle::Overview),
             ("/create?template=images:debian/13", Bundle::Supply),
             ("/containers", Bundle::Containers),
             ("/containers?q=state:running", Bundle::Containers),
@@ -111,9 +112,9 @@ mod tests {
             ("/containers/web/limits", Bundle::Containers),
             ("/containers/web/terminal", Bundle::Terminal),
             ("/containers/web/console?x=1", Bundle::Terminal),
-            ("/tasks/3f", Bundle::Upkeep),
-            ("/sign-in?next=/containers", Bundle::Upkeep),
-            ("/nowhere", Bundle::Upkeep),
+            ("/tasks/3f", Bundle::Overview),
+            ("/sign-in?next=/containers", Bundle::Overview),
+            ("/nowhere", Bundle::Overview),
         ] {
             assert_eq!(Bundle::of_path(path), bundle, "{path}");
         }

@@ -130,7 +130,7 @@ mod tests {
             "files": {"pkg/supply.js": "pkg/supply.1.js", "static/terminal.js": "static/terminal.2.js"}});
         let assets = Assets::from_manifest(&manifest);
         assert_eq!(assets.code(Bundle::Supply).js, "/pkg/supply.1.js");
-        assert_eq!(assets.code(Bundle::Upkeep), super::Code::default());
+        assert_eq!(assets.code(Bundle::Overview), super::Code::default());
         assert_eq!(assets.file("terminal.js"), "/static/terminal.2.js");
         assert_eq!(assets.files.len(), 1);
     }

@@ -262,8 +262,11 @@ pub fn install_library_source() -> anyhow::Result<Compiler> {
     if !succeeds(&mut command("timeout", ["30", "rustup", "component", "add", "rust-src"])) {
         install_debian_compiler()?;
     }
-    library_compiler()
-        .ok_or_else(|| anyhow!("the source of Rust's standard library was not found after the installation; `rustup component add rust-src` gives it where rustup's servers answer"))
+    library_compiler().ok_or_else(|| {
+        anyhow!(
+            "the source of Rust's standard library was not found after the installation; `rustup component add rust-src` gives it where rustup's servers answer"
+        )
+    })
 }
 
 fn install_debian_compiler() -> anyhow::Result<()> {

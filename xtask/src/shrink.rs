@@ -131,11 +131,18 @@ fn shape(wasm: &[u8], body: &FunctionBody<'_>) -> wasmparser::Result<Vec<u8>> {
 
 /// A short name for every import whose own ends in a hash. The script has those names nowhere else.
 fn short_names(imports: &[String], script: &str) -> HashMap<String, String> {
-    let is_hashed = |name: &str| name.rsplit_once('_').is_some_and(|(_, hash)| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let is_hashed = |name: &str| {
+        name.rsplit_once('_')
+            .is_some_and(|(_, hash)| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
     let mut hashed: Vec<&String> = imports.iter().filter(|name| is_hashed(name) && script.contains(name.as_str())).collect();
     hashed.sort_unstable();
     hashed.dedup();
-    hashed.into_iter().enumerate().map(|(number, name)| (name.clone(), format!("_{number}"))).collect()
+    hashed
+        .into_iter()
+        .enumerate()
+        .map(|(number, name)| (name.clone(), format!("_{number}")))
+        .collect()
 }
 
 struct Writer {

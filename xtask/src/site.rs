@@ -13,9 +13,9 @@ use crate::shell::{cargo, run};
 use crate::shrink::shrink;
 
 /// The bundles of app/src/bundle.rs: each is a cargo feature and one build of the browser half.
-const BUNDLES: [&str; 4] = ["containers", "supply", "terminal", "upkeep"];
+const BUNDLES: [&str; 4] = ["containers", "overview", "supply", "terminal"];
 /// A build that has every page.
-pub const ALL_PAGES: &str = "containers,supply,terminal,upkeep,panic-words";
+pub const ALL_PAGES: &str = "containers,overview,supply,terminal,panic-words";
 
 const WASM: &str = "wasm32-unknown-unknown";
 /// The standard library made small: a panic ends the page at once, without words that nobody reads, and nothing is
@@ -95,7 +95,17 @@ fn small(bundle: &str, compiler: Compiler) -> anyhow::Result<Code> {
 
 fn cargo_for_wasm(compiler: Compiler, profile: &str, features: &str) -> std::process::Command {
     let mut command = cargo();
-    command.args(["build", "--package", "app", "--lib", "--no-default-features", "--features", features, "--target", WASM]);
+    command.args([
+        "build",
+        "--package",
+        "app",
+        "--lib",
+        "--no-default-features",
+        "--features",
+        features,
+        "--target",
+        WASM,
+    ]);
     command.args(["--profile", profile, "--target-dir"]).arg(folder());
     if compiler == Compiler::Debian {
         command

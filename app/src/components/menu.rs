@@ -7,6 +7,7 @@ use leptos_router::hooks::use_location;
 use wasm_bindgen::JsCast as _;
 
 use super::icon::{Glyph, Icon};
+use crate::reactive::effect;
 
 /// A `<details>` that closes like a menu.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,7 @@ impl Fold {
     pub fn new() -> Self {
         let fold = Self { element: NodeRef::new() };
         let path = use_location().pathname;
-        Effect::new(move || {
+        effect(move || {
             path.track();
             fold.close();
         });

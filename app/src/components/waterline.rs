@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use crate::format::use_locale;
 use crate::i18n::frame::{NO_LIMIT, OF_PERCENT, RECLAIMABLE, UNKNOWN_YET};
+use crate::reactive::memo;
 use model::number::fixed;
 
 /// How its numbers are written.
@@ -41,7 +42,7 @@ pub fn Waterline(#[prop(into)] label: String, quantity: Quantity, #[prop(into)] 
         Quantity::Cores => locale.decimal(value, 2),
         Quantity::Count => locale.short(value),
     };
-    let text = Memo::new(move |_| {
+    let text = memo(move || {
         let level = level.get();
         match (level.used, level.limit) {
             (None, _) => locale.t(UNKNOWN_YET).to_owned(),
@@ -52,7 +53,7 @@ pub fn Waterline(#[prop(into)] label: String, quantity: Quantity, #[prop(into)] 
             }
         }
     });
-    let cache = Memo::new(move |_| {
+    let cache = memo(move || {
         level.with(|level| {
             level
                 .reclaimable

@@ -15,6 +15,7 @@ use crate::i18n::Text;
 use crate::i18n::charts as text;
 use crate::live::metrics::Feed;
 use crate::live::use_live;
+use crate::reactive::memo;
 
 /// What a graph draws: series by name with their labels.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +121,7 @@ impl Range {
 /// The range in the URL.
 fn use_range() -> Memo<Range> {
     let query = use_query_map();
-    Memo::new(move |_| query.with(|query| Range::of_key(query.get_str("range"))))
+    memo(move || query.with(|query| Range::of_key(query.get_str("range"))))
 }
 
 async fn fetch(subject: String, specs: &'static [Spec], range: Range) -> crate::api::ApiResult<Curves> {
@@ -207,7 +208,7 @@ impl Source {
     fn follow(&self, specs: &'static [Spec]) {
         let live = use_live();
         let (range, curves, feed, subject) = (self.range, self.curves, self.feed.clone(), self.subject.clone());
-        let due = Memo::new(move |_| {
+        let due = memo(move || {
             let range = range.get();
             let point = if range == Range::Live {
                 0
@@ -235,7 +236,7 @@ impl Source {
     fn graph(&self, spec: &'static Spec, limits: Callback<(String,), Vec<LimitLine>>) -> AnyView {
         let locale = use_locale();
         let (source, live) = (self.clone(), use_live());
-        let data = Memo::new(move |_| {
+        let data = memo(move || {
             let mut data = if source.range.get() == Range::Live {
                 source.live_data(spec)
             } else {

@@ -15,6 +15,7 @@ use crate::forms::problems::{self, words};
 use crate::i18n::containers as text;
 use crate::i18n::reasons::said;
 use crate::live::{Row, use_live};
+use crate::reactive::{derived, memo};
 
 /// Another name: asked for in a dialog that stays open while the server refuses it.
 #[component]
@@ -23,16 +24,16 @@ pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     let name = row.summary.with_untracked(|summary| summary.name.to_string());
     let (typed, refused) = (RwSignal::new(name.clone()), RwSignal::new(None::<String>));
     let go = use_go();
-    let ruled = Memo::new(move |_| {
+    let ruled = memo(move || {
         let problem = typed.with(|typed| typed.trim().parse::<ContainerName>().err());
         problem.map(|error| words(locale, "name", &error.to_string()))
     });
     let (old, title) = (name.clone(), locale.fill(text::RENAME_TITLE, &[("name", &name)]));
-    let off = Signal::derive(move || {
+    let off = derived(move || {
         let is_same = typed.with(|typed| typed.trim() == old);
         ruled.get().or_else(|| is_same.then(|| locale.t(text::NAME_SAME).to_owned()))
     });
-    let error = Signal::derive(move || ruled.get().or_else(|| refused.get()));
+    let error = derived(move || ruled.get().or_else(|| refused.get()));
     let rename = move |()| {
         let (name, go, new) = (name.clone(), go.clone(), typed.get_untracked().trim().to_owned());
         refused.set(None);

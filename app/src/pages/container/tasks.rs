@@ -11,6 +11,7 @@ use crate::components::task_progress::TaskRow;
 use crate::format::use_locale;
 use crate::i18n::containers as text;
 use crate::live::use_live;
+use crate::reactive::memo;
 
 /// The tab.
 #[component]
@@ -26,7 +27,7 @@ fn Tasks(name: String, tasks: Vec<Task>) -> impl IntoView {
     for task in tasks {
         live.seed_task(task);
     }
-    let shown = Memo::new(move |_| {
+    let shown = memo(move || {
         live.tasks.with(|tasks| {
             let mut found: Vec<(i64, model::TaskId)> = tasks
                 .values()

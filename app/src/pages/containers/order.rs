@@ -9,6 +9,7 @@ use model::{ContainerId, ContainerState};
 use super::filter::{Column, Filter, Order, template_of};
 use crate::live::metrics::{CPU, MEMORY, Meters, NET_IN, NET_OUT};
 use crate::live::{Live, Row};
+use crate::reactive::memo;
 
 /// How often an order by live values is renewed.
 const RENEW_MS: i64 = 3000;
@@ -23,7 +24,7 @@ pub fn use_ordered(live: Live, filter: Memo<Filter>, order: Memo<Order>, is_held
             _ => live.now_ms.get() / RENEW_MS,
         }
     });
-    Memo::new(move |_| {
+    memo(move || {
         renewal.track();
         let (filter, order) = (filter.get(), order.get());
         live.rows.with(|rows| {

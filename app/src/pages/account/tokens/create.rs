@@ -18,6 +18,7 @@ use crate::i18n::people as text;
 use crate::live::use_live;
 use crate::pages::account::password::is_whole;
 use crate::pages::account::role_options;
+use crate::reactive::derived;
 
 fn lifetimes(locale: Locale) -> Vec<(String, String)> {
     let words = |days: &str| {
@@ -81,7 +82,7 @@ pub fn CreateToken(keys: Keys) -> impl IntoView {
         event.prevent_default();
         form.send(keys, Timestamp::from_ms(live.now_ms.get_untracked()));
     };
-    let error = Signal::derive(move || {
+    let error = derived(move || {
         let said = || {
             form.said
                 .get()
