@@ -41,6 +41,29 @@ fn smoke_the_first_boot_brings_name_password_and_keys_once() {
 }
 
 #[test]
+fn what_cannot_be_changed_as_a_whole_stays_and_is_said() {
+    let host = Host::new(as_root(), "hosts");
+    let first = FirstBoot {
+        root_password_hash: Some("$6$salt$hash".into()),
+        ssh_keys: Vec::new(),
+    };
+    let fill = |root: &std::path::Path| {
+        busybox_root(root);
+        std::fs::write(root.join("etc/hosts"), "0.0.0.0 example.org\n".repeat(150_000)).unwrap();
+        std::fs::write(root.join("etc/shadow"), b"root:*:19000:0:99999:7:::\nren\xe9:!:19000::::::\n").unwrap();
+    };
+    let id = host.container_as("hosts", &first, fill, |_| {});
+    host.start(id, Limits::default()).expect("it starts");
+    assert_eq!(host.says(id, "wc -l < /etc/hosts; hostname"), "150000\nhosts");
+    assert_eq!(
+        host.says(id, "cut -d: -f2 /etc/shadow; ls -A /etc | grep -c berth || true"),
+        "$6$salt$hash\n!\n0"
+    );
+    let said = "berth: /etc/hosts was left as it is: it is longer than 1 MiB";
+    host::eventually("the console tells it", || host.consoles().contains(said));
+}
+
+#[test]
 fn smoke_the_trash_keeps_gives_back_and_is_emptied() {
     let host = Host::new(as_root(), "trash");
     let id = host.busybox("trash");
