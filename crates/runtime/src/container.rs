@@ -162,7 +162,7 @@ impl Runtime {
         let busy = self.busy(request.id);
         let _held = busy.lock().unwrap_or_else(PoisonError::into_inner);
         self.refuse_running(request.id)?;
-        let exits_before = self.folders.exits(request.id).len();
+        let exits_before = self.folders.exits(request.id).count();
         let folder = self.folders.container(request.id)?;
         let layers: Vec<OwnedFd> = request.layers.iter().map(|digest| self.folders.layer(digest)).collect::<Result<_>>()?;
         let group = Group::create(&self.layout, self.instance(), &id, request.base_id)?;
