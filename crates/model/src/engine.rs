@@ -207,8 +207,11 @@ pub struct Observed {
     pub degraded: bool,
     pub pid: Option<u32>,
     pub started_at: Option<Timestamp>,
-    /// Exits recorded by the shim, oldest first.
+    /// The newest exits that the shim recorded, oldest first.
     pub exits: Vec<ExitRecord>,
+    /// How many were recorded before these.
+    #[serde(default)]
+    pub older_exits: usize,
 }
 
 /// Something that happened by itself.

@@ -21,6 +21,7 @@ use crate::cgroup::{Group, Layout, limits};
 use crate::error::{At, Error, Result};
 use crate::init::host_folder;
 use crate::net::veth::Nic;
+use crate::room;
 use crate::rootfs::Folders;
 use crate::shim::engine::{self, Connection, ShimSource};
 use crate::shim::protocol::Fields;
@@ -162,7 +163,7 @@ impl Runtime {
         let busy = self.busy(request.id);
         let _held = busy.lock().unwrap_or_else(PoisonError::into_inner);
         self.refuse_running(request.id)?;
-        let exits_before = self.folders.exits(request.id).len();
+        let exits_before = self.folders.exits(request.id).count();
         let folder = self.folders.container(request.id)?;
         let layers: Vec<OwnedFd> = request.layers.iter().map(|digest| self.folders.layer(digest)).collect::<Result<_>>()?;
         let group = Group::create(&self.layout, self.instance(), &id, request.base_id)?;
@@ -170,6 +171,7 @@ impl Runtime {
         let answer = match answer {
             Ok(answer) => answer,
             Err(mut error) => {
+                self.name_full_disk(&mut error);
                 self.running().remove(&request.id);
                 self.chosen_cpus().remove(&request.id);
                 if let Err(left) = group.remove() {
@@ -189,6 +191,15 @@ impl Runtime {
             took_us,
             exits_before,
         })
+    }
+
+    /// The shim and init do not know where the state directory is.
+    fn name_full_disk(&self, error: &mut Error) {
+        let is_full = || host_folder(&self.folders.state).is_ok_and(|state| room::used_up(state).is_some());
+        if error.code == model::ErrorCode::NoSpace && is_full() {
+            let state = self.folders.state.display();
+            error.hint = Some(format!("make room on the file system of {state}: empty the trash or remove templates"));
+        }
     }
 
     /// Init runs by now: what cannot be noted is said and fails nothing.

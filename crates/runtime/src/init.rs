@@ -77,7 +77,9 @@ fn become_init(socket: &OwnedFd) -> Result<()> {
         rustix::system::sethostname(name.as_bytes()).at("set the host name", "sethostname()")?;
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    first_boot::apply(&fields)?;
+    for kept in first_boot::apply(&fields)? {
+        console::say(terminal.slave.as_fd(), &kept);
+    }
     let program = find_init()?;
     identity::own_keyring()?;
     if program.as_bytes() == SHELL.as_bytes() {

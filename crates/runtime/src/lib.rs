@@ -22,6 +22,7 @@ pub mod lxcfs;
 pub mod net;
 #[cfg(feature = "engine")]
 pub mod respawn;
+pub mod room;
 #[cfg(feature = "engine")]
 pub mod rootfs;
 pub mod shim;

@@ -7,12 +7,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use model::ContainerId;
+use model::container::ExitRecord;
 use model::engine::{DiskUse, FirstBoot, Manifest, Removal};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{At, Error, Result};
 use crate::init::host_folder;
+use crate::shim::ends;
 
 mod tree;
 
@@ -37,6 +39,8 @@ pub struct Found {
 const HOSTNAME: &str = "hostname";
 const FIRST_BOOT: &str = "first-boot.json";
 const MANIFEST: &str = "manifest.json";
+/// Exits that are read at most; the others are counted.
+const EXITS_READ: usize = 100;
 
 impl Folders {
     /// Makes `bin layers staging trash containers` with root's rights only (setuid files of guests lie below them).
@@ -259,16 +263,33 @@ impl Folders {
         disk_use(layers.as_fd())
     }
 
-    /// Exits that the shims of a container recorded, oldest first.
+    /// Exits that the shims of a container recorded.
     #[must_use]
-    pub fn exits(&self, id: ContainerId) -> Vec<model::container::ExitRecord> {
-        let Some(bytes) = self.container(id).ok().and_then(|own| read_file(&own, "events")) else {
-            return Vec::new();
-        };
-        String::from_utf8_lossy(&bytes)
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+    pub fn exits(&self, id: ContainerId) -> Exits {
+        let newest = self.container(id).ok().and_then(|own| ends::newest(&own, EXITS_READ).ok()).unwrap_or_default();
+        let all = newest.older + newest.lines.len();
+        let newest: Vec<ExitRecord> = newest.lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Exits {
+            older: all - newest.len(),
+            newest,
+        }
+    }
+}
+
+/// The exits of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exits {
+    /// How many were recorded before the newest.
+    pub older: usize,
+    /// The oldest of them first.
+    pub newest: Vec<ExitRecord>,
+}
+
+impl Exits {
+    /// How many were ever recorded.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.older + self.newest.len()
     }
 }
 

@@ -216,6 +216,33 @@ pub fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     Ok(())
 }
 
+/// Keeps this thread, and whatever it starts, from abstract sockets of processes outside (landlock(7),
+/// LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET); needs CAP_SYS_ADMIN in its user namespace. Nothing else is restricted: mounts
+/// stay allowed. False where the kernel cannot: before 6.12, or without Landlock.
+///
+/// # Errors
+/// As landlock_create_ruleset(2) and landlock_restrict_self(2).
+pub fn scope_abstract_sockets() -> io::Result<bool> {
+    const VERSION_FLAG: u32 = 1;
+    const FIRST_VERSION_WITH_SCOPES: i64 = 6;
+    const ABSTRACT_UNIX_SOCKET: u64 = 1;
+    // SAFETY: without a ruleset only the version is answered.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u64>(), 0_usize, VERSION_FLAG) };
+    if version < FIRST_VERSION_WITH_SCOPES {
+        return Ok(false);
+    }
+    // struct landlock_ruleset_attr: handled_access_fs, handled_access_net, scoped.
+    let ruleset: [u64; 3] = [0, 0, ABSTRACT_UNIX_SOCKET];
+    // SAFETY: the kernel copies as many bytes as the array has, which lives across the call.
+    let made = check(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ruleset.as_ptr(), size_of_val(&ruleset), 0_u32) })?;
+    let number = RawFd::try_from(made).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    let ruleset = unsafe { OwnedFd::from_raw_fd(number) };
+    // SAFETY: the descriptor lives across the call; no memory is passed.
+    check(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0_u32) })?;
+    Ok(true)
+}
+
 /// Leaves or enters namespaces by a pidfd (setns(2)), all at once.
 ///
 /// # Errors

@@ -29,6 +29,7 @@ fn main() {
         ("a_redirect_to_somebody_else_leads_nowhere", a_redirect_to_somebody_else_leads_nowhere),
         ("two_builds_reach_a_mirror_each", two_builds_reach_a_mirror_each),
         ("arguments_are_names", arguments_are_names),
+        ("abstract_sockets_of_the_host_are_out_of_reach", abstract_sockets_of_the_host_are_out_of_reach),
     ];
     // A whole archive of packages on the loopback device, signed by a key that apt knows here.
     if std::env::var_os("BERTH_TEST_MIRROR").is_some() {
@@ -137,6 +138,37 @@ fn all(mut log: PipeReader) -> String {
 
 fn not_found() -> Option<String> {
     Some("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into())
+}
+
+fn abstract_sockets_of_the_host_are_out_of_reach() {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+
+    let address = |name: &str| SocketAddr::from_abstract_name(format!("berth-{name}-{}", std::process::id())).unwrap();
+    let listener = UnixListener::bind_addr(&address("host")).unwrap();
+    let inside = std::thread::spawn(move || {
+        UnixStream::connect_addr(&address("host")).unwrap();
+        if !runtime::sys::scope_abstract_sockets().unwrap() {
+            eprintln!("this kernel has no scopes");
+            return;
+        }
+        let refused = UnixStream::connect_addr(&address("host")).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+        // What the packages' scripts do among themselves, and mmdebstrap's mounts, still work.
+        let own = UnixListener::bind_addr(&address("own")).unwrap();
+        UnixStream::connect_addr(&address("own")).unwrap();
+        drop(own);
+        runtime::sys::unshare(libc::CLONE_NEWNS).unwrap();
+        let (kind, place) = (
+            rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
+            tempfile::tempdir().unwrap(),
+        );
+        rustix::mount::mount_change("/", kind).unwrap();
+        rustix::mount::mount("tmpfs", place.path(), "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+        rustix::mount::unmount(place.path(), rustix::mount::UnmountFlags::empty()).unwrap();
+    });
+    inside.join().unwrap();
+    drop(listener);
 }
 
 fn a_mirror_that_lies_is_told_in_the_log() {

@@ -8,6 +8,10 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, openat, renameat};
 
 use runtime::error::{At, Result};
+use runtime::shim::ends;
+
+/// A longer message of an end is cut: one end must not fill the record.
+const MESSAGE_CHARS: usize = 2000;
 
 /// Milliseconds since the epoch.
 pub fn now_ms() -> i64 {
@@ -69,24 +73,21 @@ impl Exit {
             .as_ref()
             .map_or_else(String::new, |message| format!(",\"message\":\"{}\"", escape(message)));
         format!(
-            "{{\"at\":\"{at}\",\"reason\":\"{}\",\"code\":{},\"oom_kills\":{}{message}}}\n",
+            "{{\"at\":\"{at}\",\"reason\":\"{}\",\"code\":{},\"oom_kills\":{}{message}}}",
             self.reason, self.code, self.oom_kills
         )
     }
 
     /// Appends the record and waits until the disk has it.
     pub fn write(&self, folder: &OwnedFd) -> Result<()> {
-        let step = "write the exit record";
-        let flags = OFlags::CREATE | OFlags::APPEND | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(folder, "events", flags, Mode::from_raw_mode(0o600)).at(step, "openat(\"events\")")?);
-        file.write_all(self.line().as_bytes()).at(step, "write(\"events\")")?;
-        file.sync_data().at(step, "fdatasync(\"events\")")
+        ends::append(folder, &self.line())
     }
 }
 
-/// JSON needs quotation marks, backslashes and control characters escaped (RFC 8259).
+/// What fits of a text; JSON needs quotation marks, backslashes and control characters escaped (RFC 8259).
 fn escape(text: &str) -> String {
     text.chars()
+        .take(MESSAGE_CHARS)
         .flat_map(|c| match c {
             '"' | '\\' => vec!['\\', c],
             c if (c as u32) < 0x20 => format!("\\u{:04x}", c as u32).chars().collect(),
@@ -110,7 +111,7 @@ mod tests {
         };
         assert_eq!(
             exit.line(),
-            "{\"at\":\"1970-01-01T00:00:00.000Z\",\"reason\":\"exited\",\"code\":3,\"oom_kills\":1,\"message\":\"a \\\"b\\\"\\u000a\"}\n"
+            "{\"at\":\"1970-01-01T00:00:00.000Z\",\"reason\":\"exited\",\"code\":3,\"oom_kills\":1,\"message\":\"a \\\"b\\\"\\u000a\"}"
         );
     }
 }

@@ -185,8 +185,9 @@ fn watch(containers: &Containers) -> mpsc::UnboundedReceiver<EngineEvent> {
 fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
     let exits = std::mem::take(&mut observed.exits);
     let known = live.stat.exits_seen.unwrap_or(0);
-    live.stat.learn(&exits);
-    if is_stale(live, &observed, exits.len(), news) {
+    let recorded = observed.older_exits + exits.len();
+    live.stat.learn(observed.older_exits, &exits);
+    if is_stale(live, &observed, recorded, news) {
         return;
     }
     if news == News::Fresh
@@ -208,7 +209,7 @@ fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
             (live.stat.started_at, live.stat.stopping) = (observed.started_at, false);
             // Between two runs one ended. Rather one too few: the newest may be this very run's, read a moment later.
             let ended = usize::from(live.stat.run.is_some());
-            live.stat.exits_before = known.max(live.stat.exits_before + ended).min(exits.len());
+            live.stat.exits_before = known.max(live.stat.exits_before + ended).min(recorded);
             live.stat.run.get_or_insert_with(|| live.row.start_request());
         }
         _ => {}

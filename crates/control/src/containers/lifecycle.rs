@@ -301,6 +301,7 @@ fn has_started(live: &mut Live, request: StartRequest, started: Started) {
             pid: Some(started.pid),
             started_at: Some(started.at),
             exits: Vec::new(),
+            older_exits: 0,
         });
     }
 }
@@ -314,6 +315,7 @@ pub(super) fn gone(id: ContainerId) -> Observed {
         pid: None,
         started_at: None,
         exits: Vec::new(),
+        older_exits: 0,
     }
 }
 

@@ -103,8 +103,8 @@ pub struct StatRow {
     /// In the order in which they came, at most [`EXITS_KEPT`].
     #[serde(default)]
     pub exits: Vec<ExitRecord>,
-    /// How many of the engine's records were taken in. The engine appends and never takes away, so that their number orders
-    /// them where the host's clock, which can be set back, does not.
+    /// How many of the engine's records were taken in. The engine counts all that there ever were, so that their number
+    /// orders them where the host's clock, which can be set back, does not.
     #[serde(default)]
     pub exits_seen: Option<usize>,
     /// How many of the engine's records are of runs before the present one.
@@ -113,14 +113,14 @@ pub struct StatRow {
 }
 
 impl StatRow {
-    /// Takes in the engine's records, all of them; says which were new.
-    pub fn learn(&mut self, all: &[ExitRecord]) -> Vec<ExitRecord> {
+    /// Takes in the engine's newest records, before which there were `older`; says which were new.
+    pub fn learn(&mut self, older: usize, newest: &[ExitRecord]) -> Vec<ExitRecord> {
         // A row that does not know yet goes by what it has.
-        let overlap = || all.iter().rposition(|exit| self.exits.contains(exit)).map_or(0, |last| last + 1);
+        let overlap = || older + newest.iter().rposition(|exit| self.exits.contains(exit)).map_or(0, |last| last + 1);
         let seen = self.exits_seen.unwrap_or_else(overlap);
         // Old news may have fewer than are known.
-        let new = all.get(seen..).unwrap_or_default().to_vec();
-        self.exits_seen = Some(seen.max(all.len()));
+        let new = newest.get(seen.saturating_sub(older)..).unwrap_or_default().to_vec();
+        self.exits_seen = Some(seen.max(older + newest.len()));
         for exit in &new {
             self.add(exit.clone());
         }
@@ -284,27 +284,43 @@ mod tests {
     fn an_exit_is_learned_once_and_twenty_are_kept() {
         let mut stat = StatRow::default();
         let all: Vec<_> = (1..60).map(exit).collect();
-        assert_eq!(stat.learn(&all[..2]).len(), 2);
-        assert_eq!(stat.learn(&all[..3]), [exit(3)]);
-        assert_eq!(stat.learn(&all[..2]), [], "old news");
-        stat.learn(&all);
+        assert_eq!(stat.learn(0, &all[..2]).len(), 2);
+        assert_eq!(stat.learn(0, &all[..3]), [exit(3)]);
+        assert_eq!(stat.learn(0, &all[..2]), [], "old news");
+        stat.learn(0, &all);
         assert_eq!((stat.exits.len(), stat.exits.last()), (EXITS_KEPT, Some(&exit(59))));
-        assert_eq!(stat.learn(&all), []);
+        assert_eq!(stat.learn(0, &all), []);
+    }
+
+    #[test]
+    fn the_first_records_may_be_gone() {
+        let mut stat = StatRow::default();
+        let all: Vec<_> = (0..60).map(exit).collect();
+        stat.learn(0, &all[..30]);
+        assert_eq!(stat.learn(25, &all[25..32]), [exit(30), exit(31)]);
+        assert_eq!(stat.learn(20, &all[20..25]), [], "old news");
+        // While nobody looked more came than are left.
+        assert_eq!(stat.learn(50, &all[50..]).len(), 10);
+        assert_eq!(stat.learn(55, &all[55..]), []);
+        assert_eq!((stat.exits_seen, stat.exits.last()), (Some(60), Some(&exit(59))));
+        stat.exits_seen = None;
+        assert_eq!(stat.learn(50, &[&all[50..], &[exit(7)]].concat()), [exit(7)]);
+        assert_eq!(stat.exits_seen, Some(61));
     }
 
     #[test]
     fn exits_come_in_the_engines_order_whatever_the_clock_does() {
         let mut stat = StatRow::default();
-        stat.learn(&[exit(100)]);
+        stat.learn(0, &[exit(100)]);
         // Set back by a lot, then to the very same moment.
-        assert_eq!(stat.learn(&[exit(100), exit(5)]), [exit(5)]);
-        assert_eq!(stat.learn(&[exit(100), exit(5), exit(5)]), [exit(5)]);
+        assert_eq!(stat.learn(0, &[exit(100), exit(5)]), [exit(5)]);
+        assert_eq!(stat.learn(0, &[exit(100), exit(5), exit(5)]), [exit(5)]);
         // A failed start that only the console knows of stands between them and hides none.
         stat.add(exit(200));
-        assert_eq!(stat.learn(&[exit(100), exit(5), exit(5), exit(7)]), [exit(7)]);
+        assert_eq!(stat.learn(0, &[exit(100), exit(5), exit(5), exit(7)]), [exit(7)]);
         assert_eq!(stat.exits, [exit(100), exit(5), exit(5), exit(200), exit(7)]);
         // A row of an earlier version has no number.
         stat.exits_seen = None;
-        assert_eq!(stat.learn(&[exit(100), exit(5), exit(5), exit(7), exit(6)]), [exit(6)]);
+        assert_eq!(stat.learn(0, &[exit(100), exit(5), exit(5), exit(7), exit(6)]), [exit(6)]);
     }
 }

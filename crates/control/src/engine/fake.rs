@@ -260,6 +260,7 @@ fn observed(id: ContainerId, folder: &Folder) -> Observed {
         pid: folder.run.as_ref().map(|_| 4242),
         started_at: folder.run.as_ref().map(|run| run.started_at),
         exits: folder.exits.clone(),
+        older_exits: 0,
     }
 }
 

@@ -294,6 +294,7 @@ impl Engine for Disk {
             pid: folder.run.as_ref().map(|_| 4242),
             started_at: folder.run.as_ref().map(|run| run.started_at),
             exits: folder.exits,
+            older_exits: 0,
         };
         Ok(folders.map(observed).collect())
     }

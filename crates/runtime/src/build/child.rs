@@ -87,6 +87,8 @@ fn confine(folder: &str, socket: &OwnedFd) -> Result<()> {
     let (uid, gid) = (rustix::fs::Uid::ROOT, rustix::fs::Gid::ROOT);
     rustix::thread::set_thread_res_gid(gid, gid, gid).at(step, "setresgid(0)")?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).at(step, "setresuid(0)")?;
+    // The network namespace is the host's, and with it names like `@/org/daemon`: one layer more where the kernel has it.
+    sys::scope_abstract_sockets().at(step, "landlock_restrict_self()")?;
     rustix::process::chdir("/tmp").at(step, "chdir(\"/tmp\")")?;
     // Its own descriptors begin at 3: dash knows numbers of one digit only.
     sys::cloexec_from(3).at(step, "close_range()")

@@ -39,7 +39,7 @@ impl Runtime {
             let state = match is_alive {
                 Some(true) if is_frozen => ContainerState::Frozen,
                 Some(true) => ContainerState::Running,
-                Some(false) => ended_state(&exits),
+                Some(false) => ended_state(&exits.newest),
                 None => ContainerState::Unknown,
             };
             if is_alive == Some(false) {
@@ -51,7 +51,8 @@ impl Runtime {
                 degraded: is_alive == Some(true),
                 pid: None,
                 started_at: None,
-                exits,
+                exits: exits.newest,
+                older_exits: exits.older,
             };
         };
         self.adopt(id, group.ok().flatten().as_ref());
@@ -60,7 +61,7 @@ impl Runtime {
             Some("running") if is_frozen => ContainerState::Frozen,
             Some("running") => ContainerState::Running,
             Some("restarting") => ContainerState::Starting,
-            _ => ended_state(&exits),
+            _ => ended_state(&exits.newest),
         };
         let started_at = status.number("started-ms").filter(|ms| *ms > 0).map(Timestamp::from_ms);
         Observed {
@@ -69,7 +70,8 @@ impl Runtime {
             degraded: false,
             pid: status.number("pid").filter(|pid| *pid > 0),
             started_at,
-            exits,
+            exits: exits.newest,
+            older_exits: exits.older,
         }
     }
 

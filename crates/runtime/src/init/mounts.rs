@@ -13,6 +13,7 @@ use rustix::mount::{
 };
 
 use crate::error::{At, Error, Result};
+use crate::room;
 
 /// What must be made while the host's own /proc and /sys are in sight: afterwards the kernel refuses ("mount too
 /// revealing").
@@ -135,9 +136,20 @@ impl Root {
         })?;
         let flags = rustix::fs::fstatvfs(&overlay).at(step, "fstatvfs(overlay)")?.f_flag;
         if flags.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
-            return Err(Error::failed(step, "the kernel mounted it read-only: the work directory could not be used"));
+            return Err(self.read_only(step));
         }
         Ok(overlay)
+    }
+
+    /// Why the work directory could not be used. The kernel says nothing of it.
+    fn read_only(&self, step: &str) -> Error {
+        let Some(what) = room::used_up(&self.own) else {
+            return Error::failed(step, "the kernel mounted it read-only: the work directory could not be used");
+        };
+        Error {
+            code: model::ErrorCode::NoSpace,
+            ..Error::failed(step, format!("the file system of the state directory has no {what} left"))
+        }
     }
 }
 

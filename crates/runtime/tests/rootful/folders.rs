@@ -1,5 +1,7 @@
 //! What stands on disk: the first boot's gifts, the trash, several instances at once, and places that cannot carry containers.
 
+use std::path::PathBuf;
+
 use model::engine::{FirstBoot, Removal, Signal};
 use model::{ContainerState, ErrorCode, Limits};
 
@@ -38,6 +40,29 @@ fn smoke_the_first_boot_brings_name_password_and_keys_once() {
     assert!(host.says(id, "cat /etc/shadow").starts_with("root:changed:"));
     assert_eq!(host.says(id, "cat /etc/hostname"), "mine");
     assert_eq!(host.sh(id, "cat /root/.ssh/authorized_keys").0, 1);
+}
+
+#[test]
+fn what_cannot_be_changed_as_a_whole_stays_and_is_said() {
+    let host = Host::new(as_root(), "hosts");
+    let first = FirstBoot {
+        root_password_hash: Some("$6$salt$hash".into()),
+        ssh_keys: Vec::new(),
+    };
+    let fill = |root: &std::path::Path| {
+        busybox_root(root);
+        std::fs::write(root.join("etc/hosts"), "0.0.0.0 example.org\n".repeat(150_000)).unwrap();
+        std::fs::write(root.join("etc/shadow"), b"root:*:19000:0:99999:7:::\nren\xe9:!:19000::::::\n").unwrap();
+    };
+    let id = host.container_as("hosts", &first, fill, |_| {});
+    host.start(id, Limits::default()).expect("it starts");
+    assert_eq!(host.says(id, "wc -l < /etc/hosts; hostname"), "150000\nhosts");
+    assert_eq!(
+        host.says(id, "cut -d: -f2 /etc/shadow; ls -A /etc | grep -c berth || true"),
+        "$6$salt$hash\n!\n0"
+    );
+    let said = "berth: /etc/hosts was left as it is: it is longer than 1 MiB";
+    host::eventually("the console tells it", || host.consoles().contains(said));
 }
 
 #[test]
@@ -134,6 +159,63 @@ impl Drop for Overlay {
     fn drop(&mut self) {
         rustix::mount::unmount(self.0.path().join("state"), rustix::mount::UnmountFlags::DETACH).ok();
     }
+}
+
+/// A small disk below an instance's state directory; gone with the test.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// Has 600 inodes, and a part that only the host's root may fill.
+    fn mount(instance: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("berth-test-{instance}-{}", std::process::id()));
+        let (image, state) = (folder.join("disk"), folder.join("state"));
+        std::fs::create_dir_all(&state).unwrap();
+        std::fs::File::create(&image).and_then(|file| file.set_len(32 << 20)).unwrap();
+        let disk = Self(state.clone());
+        host::said("mkfs.ext4", &["-q", "-N", "600", "-m", "20", &image.to_string_lossy()]);
+        host::said("mount", &["-o", "loop", &image.to_string_lossy(), &state.to_string_lossy()]);
+        assert!(disk.found().f_files < 1000, "a disk of its own");
+        disk
+    }
+
+    fn found(&self) -> rustix::fs::StatVfs {
+        rustix::fs::statvfs(&self.0).unwrap()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).ok();
+        std::fs::remove_dir_all(self.0.parent().unwrap()).ok();
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_and_a_start_succeeds_when_there_is_room_again() {
+    let root = as_root();
+    let disk = Disk::mount("full");
+    let host = Host::new(root, "full");
+    let id = host.busybox("full");
+    let filler = disk.0.join("filler");
+    let refused = |what: &str| {
+        let error = host.start(id, Limits::default()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::NoSpace, "{error:?}");
+        assert!(error.message.contains(&format!("no {what} left")), "{error:?}");
+        let hint = error.hint.as_deref().unwrap_or_default();
+        assert!(hint.contains(&*disk.0.to_string_lossy()) && hint.contains("empty the trash"), "{error:?}");
+    };
+    let found = disk.found();
+    let file = std::fs::File::create(&filler).unwrap();
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, found.f_bavail * found.f_frsize).unwrap();
+    refused("space");
+    drop(file);
+    std::fs::remove_file(&filler).unwrap();
+    std::fs::create_dir(&filler).unwrap();
+    let fill = (0..disk.found().f_favail).take_while(|number| std::fs::write(filler.join(number.to_string()), "").is_ok());
+    assert!(fill.count() > 100);
+    refused("inodes");
+    std::fs::remove_dir_all(&filler).unwrap();
+    host.start(id, Limits::default()).expect("it starts");
 }
 
 #[test]

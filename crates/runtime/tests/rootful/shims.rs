@@ -68,6 +68,10 @@ fn ends_while_the_console_was_down_are_told_afterwards() {
         swap_bytes: Some(0),
         ..Limits::default()
     };
+    // As long as the record of an older version could become.
+    let old = "{\"at\":\"2024-01-01T00:00:00.000Z\",\"reason\":\"reboot\",\"code\":129,\"oom_kills\":0}\n".repeat(230_000);
+    let record = host.state().join("containers").join(code.to_string()).join("events");
+    std::fs::write(&record, old).unwrap();
     let pids = [off, code, memory].map(|id| {
         let limits = if id == memory { limits.clone() } else { Limits::default() };
         host.start(id, limits).expect("it starts").pid
@@ -89,6 +93,9 @@ fn ends_while_the_console_was_down_are_told_afterwards() {
     };
     assert_eq!(last(off).reason, ExitReason::PowerOff);
     assert_eq!((last(code).reason, last(code).code), (ExitReason::Exited, 42));
+    let seen = host.runtime.observe_one(code);
+    assert_eq!(seen.older_exits + seen.exits.len(), 230_001);
+    assert!(std::fs::metadata(record).unwrap().len() < 256 << 10);
     let exit = last(memory);
     assert_eq!(exit.reason, ExitReason::OutOfMemory);
     assert!(exit.oom_kills >= 1, "{exit:?}");
