@@ -11,8 +11,9 @@ use control::exec::{Input, Output};
 use control::store::memory::Memory;
 use control::{Caller, Control};
 use model::container::{CreateRequest, ExitReason, UpdateRequest};
-use model::engine::ExecRequest;
+use model::engine::{ExecRequest, Listener};
 use model::error::ErrorCode;
+use model::network::Protocol;
 use model::task::{Task, TaskState};
 use model::{ContainerId, ContainerState, Timestamp};
 
@@ -140,6 +141,44 @@ async fn a_failed_start_leaves_nothing_of_a_new_container() {
     assert!(task.error.unwrap().message.contains("start: made to fail"));
     assert!(world.engine.folders().is_empty() && world.engine.networks().is_empty());
     assert_eq!(world.create("web", true).await.state, TaskState::Done, "the name and the ids are free again");
+}
+
+#[tokio::test]
+async fn a_published_port_takes_nothing_from_a_service_of_the_host() {
+    let world = World::new().await;
+    let containers = &world.control.containers;
+    let sshd = Listener {
+        protocol: Protocol::Tcp,
+        address: "0.0.0.0".parse().unwrap(),
+        port: 22,
+        program: Some("sshd".into()),
+    };
+    let told = "port 22/tcp of the host is in use: `sshd` listens";
+    let mut asked = request("web", true);
+    asked.spec.publish = vec!["22:22".parse().unwrap()];
+    asked.spec.nics = vec!["".parse().unwrap()];
+    world.engine.set_listeners(vec![sshd.clone()]);
+    let refused = containers.create(&anna(), asked.clone(), None).await.unwrap_err();
+    assert_eq!((refused.code(), refused.body.message.as_str()), (ErrorCode::Conflict, told));
+    world.engine.set_listeners(Vec::new());
+    let created = world.end(containers.create(&anna(), asked, None).await.unwrap()).await;
+    assert_eq!(created.state, TaskState::Done, "{:?}", created.error);
+    // The service comes later: what runs goes on, and other settings change, but no start and no further port takes over.
+    world.engine.set_listeners(vec![sshd.clone(), Listener { port: 25, ..sshd }]);
+    let set = |key: &str, value: &str| UpdateRequest {
+        set: vec![(key.to_owned(), value.to_owned())],
+    };
+    containers.update(&anna(), "web", set("notes", "x"), None).await.unwrap();
+    let refused = containers.update(&anna(), "web", set("publish", "22:22,25:25"), None).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Conflict, "{refused}");
+    let restarted = containers.restart(&anna(), "web", Duration::from_secs(5), false, None).await.unwrap();
+    let error = world.end(restarted).await.error.unwrap();
+    assert_eq!((error.code, error.message), (ErrorCode::Conflict, format!("publish the ports: {told}")));
+    assert_eq!(world.state("web").await, ContainerState::Stopped);
+    world.engine.set_listeners(Vec::new());
+    let started = world.end(containers.start(&anna(), "web", None).await.unwrap()).await;
+    assert_eq!(started.state, TaskState::Done, "{:?}", started.error);
+    world.control.shut_down().await;
 }
 
 #[tokio::test]
