@@ -35,6 +35,7 @@ mod create;
 pub mod id_pool;
 mod lifecycle;
 pub mod policy;
+mod ports;
 pub mod rescue;
 pub mod row;
 mod suggest;

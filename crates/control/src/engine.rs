@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use model::engine::{
-    BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest,
-    Started, UnpackRequest, Unpacked,
+    BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Listener, Manifest, NetworkPlan, Observed, Removal, Signal,
+    StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::id::ExecId;
 use model::metrics::Sample;
+use model::network::Publish;
 use model::{ContainerId, Digest, Limits, Timestamp};
 
 pub mod fake;
@@ -77,6 +78,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     fn layers(&self) -> Vec<Digest>;
     /// Removes a layer. Idempotent.
     fn remove_layer(&self, digest: &Digest) -> Outcome<()>;
+    /// Sockets of the host that wait on the host's side of these ports.
+    fn listeners(&self, ports: &[Publish]) -> Outcome<Vec<Listener>>;
     /// Makes bridge, addresses, nft table, dnsmasq match the plan, atomically. Idempotent.
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()>;
     /// Removes all of it.

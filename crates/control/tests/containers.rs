@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use control::clock::Clock;
 use control::engine::fake::Fake;
-use control::exec::{Input, Output};
+use control::exec::{Aside, Input, Output};
 use control::store::memory::Memory;
 use control::{Caller, Control};
+use model::access::Role;
 use model::container::{CreateRequest, ExitReason, UpdateRequest};
-use model::engine::ExecRequest;
+use model::engine::{ExecRequest, Listener};
 use model::error::ErrorCode;
+use model::network::Protocol;
 use model::task::{Task, TaskState};
 use model::{ContainerId, ContainerState, Timestamp};
 
@@ -143,6 +145,44 @@ async fn a_failed_start_leaves_nothing_of_a_new_container() {
 }
 
 #[tokio::test]
+async fn a_published_port_takes_nothing_from_a_service_of_the_host() {
+    let world = World::new().await;
+    let containers = &world.control.containers;
+    let sshd = Listener {
+        protocol: Protocol::Tcp,
+        address: "0.0.0.0".parse().unwrap(),
+        port: 22,
+        program: Some("sshd".into()),
+    };
+    let told = "port 22/tcp of the host is in use: `sshd` listens";
+    let mut asked = request("web", true);
+    asked.spec.publish = vec!["22:22".parse().unwrap()];
+    asked.spec.nics = vec!["".parse().unwrap()];
+    world.engine.set_listeners(vec![sshd.clone()]);
+    let refused = containers.create(&anna(), asked.clone(), None).await.unwrap_err();
+    assert_eq!((refused.code(), refused.body.message.as_str()), (ErrorCode::Conflict, told));
+    world.engine.set_listeners(Vec::new());
+    let created = world.end(containers.create(&anna(), asked, None).await.unwrap()).await;
+    assert_eq!(created.state, TaskState::Done, "{:?}", created.error);
+    // The service comes later: what runs goes on, and other settings change, but no start and no further port takes over.
+    world.engine.set_listeners(vec![sshd.clone(), Listener { port: 25, ..sshd }]);
+    let set = |key: &str, value: &str| UpdateRequest {
+        set: vec![(key.to_owned(), value.to_owned())],
+    };
+    containers.update(&anna(), "web", set("notes", "x"), None).await.unwrap();
+    let refused = containers.update(&anna(), "web", set("publish", "22:22,25:25"), None).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Conflict, "{refused}");
+    let restarted = containers.restart(&anna(), "web", Duration::from_secs(5), false, None).await.unwrap();
+    let error = world.end(restarted).await.error.unwrap();
+    assert_eq!((error.code, error.message), (ErrorCode::Conflict, format!("publish the ports: {told}")));
+    assert_eq!(world.state("web").await, ContainerState::Stopped);
+    world.engine.set_listeners(Vec::new());
+    let started = world.end(containers.start(&anna(), "web", None).await.unwrap()).await;
+    assert_eq!(started.state, TaskState::Done, "{:?}", started.error);
+    world.control.shut_down().await;
+}
+
+#[tokio::test]
 async fn a_name_is_taken_once_even_at_the_same_moment() {
     let world = World::new().await;
     let caller = anna();
@@ -220,7 +260,7 @@ async fn a_terminal_is_attached_again_with_its_scrollback() {
     };
     let exec = execs.open(&anna, "web", request).await.unwrap();
     let first = execs.attach(&anna, "web", exec).await.unwrap();
-    first.input.send(Input::Resize { cols: 80, rows: 24 }).await.unwrap();
+    first.asides.send(Aside::Resize { cols: 80, rows: 24 }).await.unwrap();
     drop(first);
     world.engine.finish_exec(world.id("web").await, exec, b"hello\r\n", 7);
     let mut seen = Vec::new();
@@ -247,12 +287,49 @@ async fn a_terminal_is_attached_again_with_its_scrollback() {
 }
 
 #[tokio::test]
+async fn a_command_that_reads_nothing_is_still_told_and_let_go() {
+    let world = World::new().await;
+    world.create("web", true).await;
+    let (execs, access) = (&world.control.exec, &world.control.access);
+    let token = access.create_token(&anna(), "job", Role::Operator, None).await.unwrap().token;
+    let caller = access.caller_of_token(&token, "test").await.unwrap();
+    let stuck = async || {
+        let request = ExecRequest {
+            command: vec!["sleep".into()],
+            ..ExecRequest::default()
+        };
+        let exec = execs.open(&caller, "web", request).await.unwrap();
+        let attached = execs.attach(&caller, "web", exec).await.unwrap();
+        // Pipe and queues are full when the next piece finds no room.
+        let piece = || Input::Bytes(vec![0; 64 << 10]);
+        while let Ok(sent) = tokio::time::timeout(Duration::from_millis(200), attached.input.send(piece())).await {
+            sent.unwrap();
+        }
+        attached
+    };
+    let mut interrupted = stuck().await;
+    interrupted.asides.send(Aside::Signal("INT".into())).await.unwrap();
+    let exit = soon("the signal arrives", interrupted.output.recv()).await;
+    assert_eq!(
+        exit,
+        Some(Output::Exit {
+            code: 130,
+            reason: String::new()
+        })
+    );
+    let mut revoked = stuck().await;
+    access.revoke_token(&anna(), "job").await.unwrap();
+    soon("the attachment ends", async { while revoked.output.recv().await.is_some() {} }).await;
+    assert!(revoked.signed_out.is_cancelled());
+}
+
+#[tokio::test]
 async fn an_interrupt_gets_through_a_flood_on_the_console() {
     let world = World::new().await;
     world.create("web", true).await;
     let mut console = world.control.exec.console(&anna(), "web").await.unwrap();
     assert_eq!(console.replay, b"fake login: ");
-    console.input.send(Input::Ack(0)).await.unwrap();
+    console.asides.send(Aside::Ack(0)).await.unwrap();
     let mut inside = world.engine.consoles(world.id("web").await).pop().unwrap();
     let mut printing = inside.try_clone().unwrap();
     // As a program that prints without end; it is cut off when the console ends.
@@ -278,7 +355,7 @@ async fn an_interrupt_gets_through_a_flood_on_the_console() {
         more
     });
     assert!(more.await.is_err(), "the window is full: nothing ends, and nothing more comes");
-    console.input.send(Input::Ack(256 << 10)).await.unwrap();
+    console.asides.send(Aside::Ack(256 << 10)).await.unwrap();
     assert!(matches!(console.output.recv().await, Some(Output::Bytes { .. })));
 }
 

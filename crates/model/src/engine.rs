@@ -9,7 +9,7 @@ use crate::container::{ContainerSpec, ContainerState, ExitRecord, RestartPolicy}
 use crate::error::ErrorCode;
 use crate::id::{ContainerId, ContainerName, Digest, ExecId};
 use crate::limits::Limits;
-use crate::network::{Cidr, Publish};
+use crate::network::{Cidr, Protocol, Publish};
 use crate::time::Timestamp;
 
 /// Why the engine could not do what was asked: the step, the cause, the way out.
@@ -250,6 +250,17 @@ pub struct NetworkNic {
     pub ipv4: Option<Ipv4Addr>,
     pub ipv6: Option<Ipv6Addr>,
     pub publish: Vec<Publish>,
+}
+
+/// A socket of the host that waits for packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    pub protocol: Protocol,
+    /// Unspecified = every address of the host.
+    pub address: IpAddr,
+    pub port: u16,
+    /// Whose it is, where that can be seen.
+    pub program: Option<String>,
 }
 
 /// An archive to unpack into `layers/<digest>/`.

@@ -13,6 +13,8 @@ pub mod firewall;
 #[cfg(feature = "engine")]
 pub mod forwarding;
 pub mod link;
+#[cfg(feature = "engine")]
+pub mod listeners;
 pub mod rate;
 #[cfg(feature = "engine")]
 pub mod subnet;

@@ -2,7 +2,7 @@
 //! so that no packet leaves them. Takes root; without it each test says that it was skipped.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use model::engine::{NetworkNic, NetworkPlan};
+use model::network::{Protocol, Publish};
 use runtime::cgroup::{Layout, layout};
-use runtime::net::{apply, bridge, docker, firewall, subnet, veth};
+use runtime::net::{apply, bridge, docker, firewall, listeners, subnet, veth};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -405,6 +406,51 @@ fn the_console_is_out_of_reach_and_published_ports_are_not() {
     // With the switch on, the translated frame would have to leave by the port that it came from.
     assert!(db.connects(GATEWAY, PUBLISHED), "a guest reaches itself by the host's address");
     drop(server);
+}
+
+#[test]
+fn a_published_port_53_leaves_the_bridge_its_names() {
+    let Some(mut host) = Host::new(0o755) else { return };
+    host.plan.nics[1].publish = vec!["53:53".parse().expect("well formed"), "53:53/udp".parse().expect("well formed")];
+    host.apply();
+    bridge::ensure("uplink0", &[(IpAddr::from([192, 0, 2, 1]), 24)]).expect("another address of the host");
+    let (web, db) = (host.guest(0).addressed(), host.guest(1).addressed());
+    let wanted = db.nic.ipv4.expect("an address").to_string();
+    for server in [IpAddr::from(GATEWAY), host.plan.ipv6.addr] {
+        eventually(&format!("{server} answers"), || {
+            let answer = web.try_sh(&format!("busybox nslookup -type=a db {server}")).stdout;
+            String::from_utf8_lossy(&answer).contains(&wanted)
+        });
+        // Over TCP it is the bridge's own server that listens, not the guest.
+        assert!(web.connects(server, 53), "{server}");
+    }
+    assert!(!web.connects(Ipv4Addr::new(192, 0, 2, 1), 53), "no server runs in the guest");
+    let server = db.command("busybox").args(["nc", "-ll", "-p", "53", "-e", "true"]).spawn();
+    let server = Running(server.expect("a server"));
+    eventually("other addresses of the host lead to the guest", || {
+        web.connects(Ipv4Addr::new(192, 0, 2, 1), 53)
+    });
+    drop(server);
+}
+
+#[test]
+fn what_listens_on_the_host_is_seen_while_it_does() {
+    let Some(host) = Host::new(0o755) else { return };
+    let ports: [Publish; 2] = [format!("{PUBLISHED}:80"), format!("{PUBLISHED}:80/udp")].map(|port| port.parse().expect("well formed"));
+    let seen = || {
+        let listeners = listeners::on(&ports).expect("the host's sockets");
+        listeners.into_iter().map(|listener| (listener.address, listener.protocol)).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(), []);
+    for address in ["0.0.0.0", "127.0.0.1", "::"] {
+        let address: IpAddr = address.parse().expect("well formed");
+        let tcp = TcpListener::bind((address, PUBLISHED)).expect("a service");
+        let udp = UdpSocket::bind((address, PUBLISHED)).expect("a service");
+        assert_eq!(seen(), [(address, Protocol::Tcp), (address, Protocol::Udp)]);
+        drop((tcp, udp));
+        assert_eq!(seen(), []);
+    }
+    drop(host);
 }
 
 #[test]

@@ -87,6 +87,7 @@ impl Containers {
             network: &network,
             neighbours: &self.board.rows(),
             closed_ports: self.parts.networks.closed_ports(),
+            listeners: &self.listeners(id, &spec.publish).await?,
         };
         policy::judge(&config, &host, caller)
     }
@@ -293,7 +294,12 @@ impl Create {
             }
             1 => containers.stand_on_template(&self.params, context).await,
             2 => containers.make(&self.params).await,
-            3 => containers.apply_network(false).await,
+            3 => {
+                if self.params.start {
+                    containers.check_ports(id).await?;
+                }
+                containers.apply_network(false).await
+            }
             _ if self.params.start => containers.start_now(id, context).await,
             _ => Ok(()),
         }

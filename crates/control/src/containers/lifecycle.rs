@@ -165,7 +165,8 @@ impl Containers {
         }
     }
 
-    /// Gives back what NICs held before they were changed while the container ran, and makes the network fit.
+    /// Gives back what NICs held before they were changed while the container ran, looks whether published ports are still
+    /// free, and makes the network fit.
     pub(super) async fn prepare_network(&self, id: ContainerId) -> Result<()> {
         let live = self.board.get(id).ok_or_else(changed_meanwhile)?;
         if live.stat.nics_changed && !is_live(&live) {
@@ -174,6 +175,7 @@ impl Containers {
             self.board.change(id, |live| live.stat.nics_changed = false);
             self.save_stat(id).await?;
         }
+        self.check_ports(id).await?;
         self.apply_network(false).await
     }
 

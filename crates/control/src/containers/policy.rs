@@ -8,13 +8,14 @@ use std::net::IpAddr;
 
 use base64::Engine as _;
 use model::access::Permission;
-use model::engine::HostReport;
+use model::engine::{HostReport, Listener};
 use model::error::ErrorCode;
 use model::limits::parse_cpu_list;
 use model::network::{Addressing, NicSpec, Publish, check_mac};
 use model::storage::Mount;
 use model::{ContainerId, ContainerSpec, Limits};
 
+use super::ports;
 use super::row::ContainerRow;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
@@ -35,6 +36,8 @@ pub struct EffectiveConfig<'a> {
     pub neighbours: &'a [std::sync::Arc<ContainerRow>],
     /// TCP ports of this host that the console itself listens on.
     pub closed_ports: &'a [u16],
+    /// Sockets of this host that wait on ports which the container has not published so far.
+    pub listeners: &'a [Listener],
 }
 
 const MAX_NICS: usize = 8;
@@ -229,7 +232,7 @@ fn judge_publish(publish: &[Publish], config: &EffectiveConfig<'_>) -> Result<()
     }
     let mut seen = BTreeSet::new();
     for port in publish {
-        let word = format!("{}/{}", port.host, if is_tcp(port) { "tcp" } else { "udp" });
+        let word = ports::word(port);
         if port.host == 0 || port.container == 0 {
             return Err(Error::invalid("publish", "a port lies between 1 and 65535"));
         }
@@ -249,6 +252,7 @@ fn judge_publish(publish: &[Publish], config: &EffectiveConfig<'_>) -> Result<()
                 Error::conflict(format!("port {word} of the host leads to the container `{}`", owner.spec.name)).hint("publish another port of the host")
             );
         }
+        ports::judge(port, config.listeners, config.network)?;
     }
     Ok(())
 }

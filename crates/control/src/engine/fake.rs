@@ -10,12 +10,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use model::container::{ExitReason, ExitRecord};
 use model::engine::{
-    BuildRequest, CheckLevel, DiskUse, EngineError, EngineEvent, ExecExit, ExecRequest, FirstBoot, HostCheck, HostReport, Manifest, NetworkPlan, Observed,
-    Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked,
+    BuildRequest, CheckLevel, DiskUse, EngineError, EngineEvent, ExecExit, ExecRequest, FirstBoot, HostCheck, HostReport, Listener, Manifest, NetworkPlan,
+    Observed, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::error::ErrorCode;
 use model::id::ExecId;
 use model::metrics::{Counters, MemoryCounters, Sample};
+use model::network::Publish;
 use model::{ContainerId, ContainerState, Digest, Limits, Timestamp};
 
 use super::{Engine, ExecStreams};
@@ -40,6 +41,7 @@ struct Inner {
     folders: BTreeMap<ContainerId, Folder>,
     layers: BTreeSet<Digest>,
     networks: BTreeMap<String, NetworkPlan>,
+    listeners: Vec<Listener>,
     sink: Option<Sender<EngineEvent>>,
     /// Verbs that fail the next time they are called.
     failing: HashMap<&'static str, u32>,
@@ -187,6 +189,11 @@ impl Fake {
     #[must_use]
     pub fn networks(&self) -> Vec<NetworkPlan> {
         self.lock().networks.values().cloned().collect()
+    }
+
+    /// What listens on the host from now on.
+    pub fn set_listeners(&self, listeners: Vec<Listener>) {
+        self.lock().listeners = listeners;
     }
 
     /// Ids whose folder exists, the trash included.
@@ -502,6 +509,11 @@ impl Engine for Fake {
     fn remove_layer(&self, digest: &Digest) -> Outcome<()> {
         self.lock().layers.remove(digest);
         Ok(())
+    }
+
+    fn listeners(&self, ports: &[Publish]) -> Outcome<Vec<Listener>> {
+        let is_on = |listener: &&Listener| ports.iter().any(|port| (port.host, port.protocol) == (listener.port, listener.protocol));
+        Ok(self.lock().listeners.iter().filter(is_on).cloned().collect())
     }
 
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use model::engine::{
-    BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest,
-    Started, UnpackRequest, Unpacked,
+    BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Listener, Manifest, NetworkPlan, Observed, Removal, Signal,
+    StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::id::ExecId;
 use model::metrics::Sample;
+use model::network::Publish;
 use model::{ContainerId, Digest, Limits, Timestamp};
 use runtime::Runtime;
 use runtime::shim::protocol::Fields;
@@ -146,6 +147,10 @@ impl Engine for Linux {
 
     fn remove_layer(&self, digest: &Digest) -> Outcome<()> {
         Ok(self.runtime.folders().remove_layer(digest)?)
+    }
+
+    fn listeners(&self, ports: &[Publish]) -> Outcome<Vec<Listener>> {
+        Ok(runtime::net::listeners::on(ports)?)
     }
 
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {

@@ -12,12 +12,13 @@ use control::engine::fake::Fake;
 use control::engine::{Engine, ExecStreams};
 use model::container::{ExitReason, ExitRecord};
 use model::engine::{
-    BuildRequest, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest, Started,
-    UnpackRequest, Unpacked,
+    BuildRequest, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Listener, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest,
+    Started, UnpackRequest, Unpacked,
 };
 use model::error::ErrorCode;
 use model::id::ExecId;
 use model::metrics::Sample;
+use model::network::Publish;
 use model::{ContainerId, ContainerState, Digest, Limits, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -330,6 +331,10 @@ impl Engine for Disk {
             world.layers.remove(digest);
             Ok(())
         })
+    }
+
+    fn listeners(&self, _: &[Publish]) -> Outcome<Vec<Listener>> {
+        Ok(Vec::new())
     }
 
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {

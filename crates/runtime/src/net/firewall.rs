@@ -240,6 +240,7 @@ fn host(plan: &NetworkPlan) -> String {
     }
     let publish = "\t\tfib daddr type local dnat ip to tcp dport map @tcp4\n\t\tfib daddr type local dnat ip to udp dport map @udp4\n\
                    \t\tip6 daddr != ::1 fib daddr type local dnat ip6 to tcp dport map @tcp6\n\t\tip6 daddr != ::1 fib daddr type local dnat ip6 to udp dport map @udp6\n";
+    let servers = servers(plan);
     text + &format!(
         "\tchain raw {{
 		type filter hook prerouting priority raw; policy accept;
@@ -248,10 +249,10 @@ fn host(plan: &NetworkPlan) -> String {
 	}}
 	chain prerouting {{
 		type nat hook prerouting priority dstnat; policy accept;
-{publish}	}}
+{servers}{publish}	}}
 	chain output {{
 		type nat hook output priority -100; policy accept;
-{publish}	}}
+{servers}{publish}	}}
 	chain postrouting {{
 		type nat hook postrouting priority srcnat; policy accept;
 		ip saddr {ipv4} ip daddr != {ipv4} ip daddr != 224.0.0.0/4 oifname != \"{bridge}\" masquerade
@@ -276,6 +277,17 @@ fn host(plan: &NetworkPlan) -> String {
 	}}
 "
     )
+}
+
+/// Names and addresses are asked for at the bridge's own addresses: no published port leads those questions elsewhere.
+fn servers(plan: &NetworkPlan) -> String {
+    let link_local = subnet::link_local(subnet::router_mac(&plan.bridge, &plan.ipv6));
+    [
+        format!("ip daddr {}", plan.ipv4.addr),
+        format!("ip6 daddr {{ {}, {link_local} }}", plan.ipv6.addr),
+    ]
+    .map(|own| format!("\t\t{own} udp dport {{ 53, 67, 547 }} accept\n\t\t{own} tcp dport 53 accept\n"))
+    .concat()
 }
 
 /// Elements of the four maps of published ports; of two containers with the same port the first has it.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use model::Timestamp;
 use model::engine::NicPlan;
+use model::network::Protocol;
 
 use super::*;
 
@@ -75,8 +76,30 @@ fn judged(own: ContainerId, spec: &ContainerSpec, caller: &Caller) -> Result<()>
         network: &network,
         neighbours: &neighbours,
         closed_ports: &[8443],
+        listeners: &listeners(),
     };
     judge(&config, &host(), caller)
+}
+
+/// Services of the host beside the bridge's own server.
+fn listeners() -> Vec<Listener> {
+    let socket = |address: &str, port, protocol, program: Option<&str>| Listener {
+        protocol,
+        address: address.parse().expect("an address"),
+        port,
+        program: program.map(str::to_owned),
+    };
+    vec![
+        socket("0.0.0.0", 22, Protocol::Tcp, Some("sshd")),
+        socket("127.0.0.1", 3306, Protocol::Tcp, None),
+        socket("::1", 6010, Protocol::Tcp, Some("sshd")),
+        socket("10.213.0.1", 53, Protocol::Udp, Some("dnsmasq")),
+        socket("fd01:203:405::1", 53, Protocol::Udp, Some("dnsmasq")),
+        socket("fe80::1", 53, Protocol::Udp, Some("dnsmasq")),
+        socket("10.213.0.1", 53, Protocol::Tcp, Some("dnsmasq")),
+        socket("127.0.0.53", 53, Protocol::Tcp, Some("systemd-resolve")),
+        socket("10.213.0.1", 9100, Protocol::Tcp, Some("exporter")),
+    ]
 }
 
 /// Code and field of a refusal; `None` = it is allowed.
@@ -183,6 +206,26 @@ fn a_port_of_the_host_has_one_owner() {
     without_address.nics = vec!["ip=none".parse().expect("a NIC")];
     without_address.publish = vec!["8080:80".parse().expect("a port")];
     assert_eq!(verdict(&without_address), at(ErrorCode::Invalid, "publish"));
+}
+
+#[test]
+fn a_port_on_which_the_host_listens_is_not_taken_over() {
+    for (port, told) in [
+        ("22:22", "port 22/tcp of the host is in use: `sshd` listens"),
+        ("3306:3306", "port 3306/tcp of the host is in use: a program listens on 127.0.0.1"),
+        ("53:53", "port 53/tcp of the host is in use: `systemd-resolve` listens on 127.0.0.53"),
+        ("9100:9100", "port 9100/tcp of the host is in use: `exporter` listens on 10.213.0.1"),
+    ] {
+        let port: Publish = port.parse().expect("a port");
+        let error = ports::judge(&port, &listeners(), &network()).expect_err("it is in use");
+        assert_eq!((error.body.code, error.body.message.as_str()), (ErrorCode::Conflict, told));
+        assert_eq!(error.body.hint.as_deref(), Some("publish another port of the host, or stop the service"));
+    }
+    assert_eq!(of_ports(&["22:22"]).map(|(code, _)| code), Some(ErrorCode::Conflict));
+    // The other protocol; IPv6's loopback, which no published port touches; the bridge's own server of names.
+    for port in ["22:22/udp", "6010:80", "53:53/udp"] {
+        assert_eq!(of_ports(&[port]), None, "{port}");
+    }
 }
 
 #[test]
