@@ -35,6 +35,10 @@ export class Console {
     return join(this.folder, "state");
   }
 
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
   get pid(): number {
     return this.child?.pid ?? 0;
   }

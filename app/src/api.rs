@@ -156,6 +156,9 @@ impl From<control::Error> for ApiError {
     }
 }
 
+/// Whether this is the half that renders on the server.
+pub const IS_SERVER: bool = cfg!(feature = "ssr");
+
 /// The page's context: on the server out of the request, in the browser out of the page itself.
 #[cfg(feature = "ssr")]
 #[must_use]

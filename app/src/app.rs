@@ -16,7 +16,6 @@ use crate::i18n::frame::{RELOAD, SOMETHING_BROKE};
 use crate::live::{Live, stream};
 use crate::page_context::{Code, ELEMENT_ID, PageContext, ZONE_COOKIE, use_page};
 use crate::pages;
-use crate::reactive::effect;
 
 /// The document that the server sends. The browser never renders it.
 #[component]
@@ -165,7 +164,7 @@ fn escape(text: &str) -> String {
 /// Effects run in the browser alone: opens the event stream and tells the server the visitor's zone.
 fn start_in_browser(page: &PageContext, live: Live) {
     let (is_signed_in, build) = (page.who.is_some(), page.build.clone());
-    effect(move || {
+    Effect::new(move || {
         bundle::leave_foreign_links_to_browser();
         remember_zone();
         if is_signed_in {

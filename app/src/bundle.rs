@@ -6,8 +6,8 @@ use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::{use_location, use_navigate};
 
+use crate::api::IS_SERVER;
 use crate::components::browser;
-use crate::reactive::effect;
 
 /// Pages that share one build of the browser half. A build has those whose cargo features are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,7 +37,7 @@ impl Bundle {
     /// Whether this build has its pages. The server has them all.
     #[must_use]
     pub const fn is_here(self) -> bool {
-        cfg!(feature = "ssr")
+        IS_SERVER
             || match self {
                 Self::Containers => cfg!(feature = "containers"),
                 Self::Terminal => cfg!(feature = "terminal"),
@@ -70,7 +70,7 @@ pub fn page_of(bundle: Bundle, page: impl FnOnce() -> AnyView) -> AnyView {
 #[component]
 fn Elsewhere() -> impl IntoView {
     let location = use_location();
-    effect(move || browser::replace_with(&format!("{}{}", location.pathname.get_untracked(), location.search.get_untracked())));
+    Effect::new(move || browser::replace_with(&format!("{}{}", location.pathname.get_untracked(), location.search.get_untracked())));
 }
 
 /// Goes to a page as a link to it would.

@@ -16,7 +16,6 @@ pub mod live;
 pub mod map;
 pub mod page_context;
 pub mod pages;
-pub mod reactive;
 
 /// Entry point of the browser half.
 #[cfg(feature = "hydrate")]

@@ -14,7 +14,6 @@ pub mod stream;
 
 use crate::api::containers::Listing;
 use crate::map::Map;
-use crate::reactive::memo;
 use metrics::{Feed, Meters};
 
 /// What the live badge says.
@@ -209,7 +208,7 @@ impl Live {
     #[must_use]
     pub fn outcomes(self, is_of_kind: fn(&str) -> bool) -> Memo<Outcomes> {
         let end = move |task: &ArcRwSignal<Task>| task.with(|task| (task.state.is_over() && is_of_kind(&task.kind)).then_some(task.ended_at));
-        memo(move || {
+        Memo::new(move |_| {
             let ends: Vec<_> = self.tasks.with(|tasks| tasks.values().filter_map(end).collect());
             let newest = ends.iter().flatten().map(|at| at.ms).max().unwrap_or(0);
             (self.resyncs.get(), newest, ends.len())
@@ -221,7 +220,7 @@ impl Live {
     #[must_use]
     pub fn is_doing(self, is_of_kind: fn(&str) -> bool) -> Memo<bool> {
         let is_under_way = move |task: &ArcRwSignal<Task>| task.with(|task| !task.state.is_over() && is_of_kind(&task.kind));
-        memo(move || self.badge.get() != Badge::Connecting && self.tasks.with(|tasks| tasks.values().any(is_under_way)))
+        Memo::new(move |_| self.badge.get() != Badge::Connecting && self.tasks.with(|tasks| tasks.values().any(is_under_way)))
     }
 
     /// The newest task on a target of which this holds, tracked.

@@ -8,7 +8,6 @@ use wasm_bindgen::JsCast as _;
 
 use crate::format::use_locale;
 use crate::i18n::charts as text;
-use crate::reactive::memo;
 
 pub mod data;
 pub mod geometry;
@@ -66,7 +65,7 @@ pub fn Chart(#[prop(into)] title: String, unit: Unit, labels: Vec<String>, #[pro
 #[component]
 fn Legend(graph: Graph) -> impl IntoView {
     let locale = use_locale();
-    let index = memo(move || {
+    let index = Memo::new(move |_| {
         let cursor = graph.cursor.get();
         graph.shown.with(|data| cursor.map_or_else(|| data.last(), |at| data.nearest(at)))
     });
@@ -94,9 +93,9 @@ fn Legend(graph: Graph) -> impl IntoView {
 #[component]
 fn Plot(graph: Graph) -> impl IntoView {
     let locale = use_locale();
-    let axis = memo(move || graph.unit.axis(locale, graph.window.get().top));
+    let axis = Memo::new(move |_| graph.unit.axis(locale, graph.window.get().top));
     let label = move |at: usize| axis.with(|labels| labels.get(at).cloned().unwrap_or_default());
-    let times = memo(move || {
+    let times = Memo::new(move |_| {
         let window = graph.window.get();
         let span = window.to_ms - window.from_ms;
         [0.0, 0.5, 1.0].map(|share| locale.axis_time(Timestamp::from_ms(window.moment(share)), span))
@@ -155,7 +154,7 @@ fn Readout(graph: Graph) -> impl IntoView {
 #[component]
 fn Drawing(graph: Graph) -> impl IntoView {
     let locale = use_locale();
-    let summary = memo(move || graph.shown.with(|data| graph.title.with_value(|title| data.summary(locale, graph.unit, title))));
+    let summary = Memo::new(move |_| graph.shown.with(|data| graph.title.with_value(|title| data.summary(locale, graph.unit, title))));
     let point = move |event: &web_sys::PointerEvent| {
         let target = event.current_target().and_then(|target| target.dyn_into::<web_sys::Element>().ok())?;
         let rect = target.get_bounding_client_rect();
@@ -206,8 +205,8 @@ fn Line(graph: Graph, at: usize) -> impl IntoView {
             .shown
             .with(|data| data.series.get(at).map(|points| draw(window, &data.times, points)).unwrap_or_default())
     };
-    let line = memo(move || drawn(|window, times, points| geometry::line(window, times, &points.avg)));
-    let fill = memo(move || {
+    let line = Memo::new(move |_| drawn(|window, times, points| geometry::line(window, times, &points.avg)));
+    let fill = Memo::new(move |_| {
         drawn(|window, times, points| {
             if points.max.is_empty() {
                 geometry::area(window, times, &points.avg)

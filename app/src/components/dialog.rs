@@ -6,7 +6,6 @@ use leptos::prelude::*;
 use super::button::{Button, Tone};
 use crate::format::use_locale;
 use crate::i18n::frame::CANCEL;
-use crate::reactive::effect;
 
 /// Opens while `open` is true; `confirm` is the verb of the button ("Delete web"), never "OK".
 #[component]
@@ -23,7 +22,7 @@ pub fn Dialog(
 ) -> impl IntoView {
     let locale = use_locale();
     let element = NodeRef::<html::Dialog>::new();
-    effect(move || {
+    Effect::new(move || {
         let Some(dialog) = element.get() else { return };
         if open.get() && !dialog.open() {
             // Fails only for a dialog that is open or not in the page.

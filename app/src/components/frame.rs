@@ -16,7 +16,6 @@ use crate::i18n::Text;
 use crate::i18n::frame as text;
 use crate::live::{Badge, use_live};
 use crate::page_context::use_page;
-use crate::reactive::memo;
 
 struct Entry {
     href: &'static str,
@@ -184,7 +183,7 @@ fn LiveBadge() -> impl IntoView {
 fn Banners() -> impl IntoView {
     let locale = use_locale();
     let live = use_live();
-    let is_long_lost = memo(move || matches!(live.badge.get(), Badge::Reconnecting(tries) if tries >= 3));
+    let is_long_lost = Memo::new(move |_| matches!(live.badge.get(), Badge::Reconnecting(tries) if tries >= 3));
     let banner = move |text: Text, is_danger: bool| {
         let class = if is_danger { "banner banner--danger" } else { "banner" };
         view! { <div class=class role="status"><span>{locale.t(text)}</span><Button label=locale.t(text::RELOAD).to_owned() on_press=move |()| browser::reload()/></div> }

@@ -7,7 +7,6 @@ use leptos_router::hooks::use_location;
 use wasm_bindgen::JsCast as _;
 
 use super::icon::{Glyph, Icon};
-use crate::reactive::effect;
 
 /// A `<details>` that closes like a menu.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +21,7 @@ impl Fold {
     pub fn new() -> Self {
         let fold = Self { element: NodeRef::new() };
         let path = use_location().pathname;
-        effect(move || {
+        Effect::new(move || {
             path.track();
             fold.close();
         });

@@ -6,7 +6,6 @@ use model::Timestamp;
 use crate::format::{Locale, use_locale};
 use crate::i18n::frame::{AGO, IN, JUST_NOW};
 use crate::live::use_live;
-use crate::reactive::memo;
 
 /// `5 min ago`, or `in 2 h`.
 #[must_use]
@@ -24,7 +23,7 @@ pub fn relative(locale: Locale, at: Timestamp, now_ms: i64) -> String {
 pub fn Ago(at: Timestamp) -> impl IntoView {
     let locale = use_locale();
     let now_ms = use_live().now_ms;
-    let text = memo(move || relative(locale, at, now_ms.get()));
+    let text = Memo::new(move |_| relative(locale, at, now_ms.get()));
     view! { <time datetime=at.to_string() title=locale.date_time(at)>{move || text.get()}</time> }
 }
 
@@ -33,6 +32,6 @@ pub fn Ago(at: Timestamp) -> impl IntoView {
 pub fn Since(at: Timestamp) -> impl IntoView {
     let locale = use_locale();
     let now_ms = use_live().now_ms;
-    let text = memo(move || locale.duration(now_ms.get() - at.ms));
+    let text = Memo::new(move |_| locale.duration(now_ms.get() - at.ms));
     view! { <time datetime=at.to_string() title=locale.date_time(at)>{move || text.get()}</time> }
 }

@@ -6,12 +6,11 @@ use leptos::prelude::*;
 
 use super::chart::geometry;
 use crate::live::metrics::ROW_SECONDS;
-use crate::reactive::memo;
 
 /// Values oldest first; the newest stands at the end. `ceiling` is the full height (the limit), else the highest value.
 #[component]
 pub fn Sparkline(#[prop(into)] values: Signal<VecDeque<Option<f64>>>, #[prop(optional, into)] ceiling: Signal<Option<f64>>) -> impl IntoView {
-    let path = memo(move || {
+    let path = Memo::new(move |_| {
         let top = ceiling.get();
         values.with(|values| {
             let highest = values.iter().flatten().copied().fold(0.0_f64, f64::max);

@@ -3,7 +3,6 @@
 use leptos::prelude::*;
 
 use super::button::Tone;
-use crate::reactive::effect;
 
 /// Until the script has taken over it is off, and with it the enter key: sent plainly, such a form would lose what was
 /// typed, or write a password into the address.
@@ -16,7 +15,7 @@ pub fn Submit(
     busy: Signal<bool>,
 ) -> impl IntoView {
     let is_awake = RwSignal::new(false);
-    effect(move || is_awake.set(true));
+    Effect::new(move || is_awake.set(true));
     view! {
         <button type="submit" class=tone.class() disabled=move || !is_awake.get() aria-disabled=move || busy.get().then_some("true")>
             {label}

@@ -12,7 +12,6 @@ use crate::i18n::reasons::said;
 use crate::live::use_live;
 
 use super::moment::Ago;
-use crate::reactive::{derived, memo};
 
 /// The word for a phase.
 #[must_use]
@@ -107,7 +106,7 @@ pub fn share(task: &Task) -> Option<f64> {
 #[component]
 pub fn TaskProgress(#[prop(into)] task: Signal<Task>) -> impl IntoView {
     let locale = use_locale();
-    let words = memo(move || {
+    let words = Memo::new(move |_| {
         task.with(|task| {
             let doing = if task.state == TaskState::Running {
                 phase(&task.progress.phase)
@@ -122,7 +121,7 @@ pub fn TaskProgress(#[prop(into)] task: Signal<Task>) -> impl IntoView {
             (locale.t(doing), amounts, task.progress.note.clone().filter(|_| !task.state.is_over()))
         })
     });
-    let value = memo(move || task.with(share).map(|share| number::fixed(share, 3)));
+    let value = Memo::new(move |_| task.with(share).map(|share| number::fixed(share, 3)));
     view! {
         <div class="task-progress" data-state=move || if task.with(|task| task.state == TaskState::Failed) { "failed" } else { "normal" }>
             <div class="task-progress__words">
@@ -152,7 +151,7 @@ pub fn TaskRow(id: model::TaskId) -> impl IntoView {
                     <a href=format!("/tasks/{id}")><strong>{kind(locale, &first.kind)}</strong>" "<bdi>{first.target}</bdi></a>
                     <span class="muted">{locale.fill(crate::i18n::containers::BY_USER, &[("user", &first.user)])}", "<Ago at=first.created_at/></span>
                 </div>
-                <TaskProgress task=derived(move || task.get())/>
+                <TaskProgress task=Signal::derive(move || task.get())/>
             </li>
         }
     })

@@ -9,7 +9,6 @@ use super::dialog::Dialog;
 use crate::format::use_locale;
 use crate::i18n::containers as text;
 use crate::page_context::{Assets, use_page};
-use crate::reactive::effect;
 
 /// What the session does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub fn TerminalPane(#[prop(into)] socket: String, #[prop(into)] label: String, s
     let host = NodeRef::<leptos::html::Div>::new();
     let pasted = RwSignal::new(String::new());
     let is_asking = RwSignal::new(false);
-    effect(move || {
+    Effect::new(move || {
         let Some(host) = host.get() else { return };
         load_script(&assets.file("terminal.js"));
         if let Some(element) = make_element(&assets, &socket, &label) {

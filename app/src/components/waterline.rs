@@ -4,7 +4,6 @@ use leptos::prelude::*;
 
 use crate::format::use_locale;
 use crate::i18n::frame::{NO_LIMIT, OF_PERCENT, RECLAIMABLE, UNKNOWN_YET};
-use crate::reactive::memo;
 use model::number::fixed;
 
 /// How its numbers are written.
@@ -42,7 +41,7 @@ pub fn Waterline(#[prop(into)] label: String, quantity: Quantity, #[prop(into)] 
         Quantity::Cores => locale.decimal(value, 2),
         Quantity::Count => locale.short(value),
     };
-    let text = memo(move || {
+    let text = Memo::new(move |_| {
         let level = level.get();
         match (level.used, level.limit) {
             (None, _) => locale.t(UNKNOWN_YET).to_owned(),
@@ -53,7 +52,7 @@ pub fn Waterline(#[prop(into)] label: String, quantity: Quantity, #[prop(into)] 
             }
         }
     });
-    let cache = memo(move || {
+    let cache = Memo::new(move |_| {
         level.with(|level| {
             level
                 .reclaimable

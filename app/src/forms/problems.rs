@@ -52,17 +52,27 @@ impl Problems {
 /// The message of a field in the visitor's language.
 #[must_use]
 pub fn words(locale: Locale, field: &str, message: &str) -> String {
-    match rule(field).filter(|_| locale.lang != Lang::En) {
-        Some(rule) => locale.t(rule).to_owned(),
+    match rule(field) {
+        Some(rule) => broken(locale, rule, message),
         None => message.to_owned(),
+    }
+}
+
+/// As [`words`], for a page that has one field, and no use for the rules of all the others.
+#[must_use]
+pub fn broken(locale: Locale, rule: Text, message: &str) -> String {
+    if locale.lang == Lang::En {
+        message.to_owned()
+    } else {
+        locale.t(rule).to_owned()
     }
 }
 
 /// What the server says of a field: a name that is taken breaks no rule.
 #[must_use]
 pub fn refused(locale: Locale, field: &str, body: &ErrorBody) -> String {
-    if locale.lang != Lang::En && body.code == ErrorCode::Conflict {
-        return locale.t(text::TAKEN).to_owned();
+    if body.code == ErrorCode::Conflict {
+        return broken(locale, text::TAKEN, &body.message);
     }
     words(locale, field, &body.message)
 }

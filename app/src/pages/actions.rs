@@ -19,7 +19,6 @@ use crate::i18n::containers as text;
 use crate::i18n::frame::CANCELLED;
 use crate::i18n::reasons::{self, said};
 use crate::live::{Live, Row, use_live};
-use crate::reactive::memo;
 
 mod batch;
 
@@ -256,7 +255,7 @@ pub fn ActionButton(row: Row, action: Action, #[prop(optional)] compact: bool, #
     let (actions, locale) = (use_actions(), use_locale());
     let summary = row.summary.clone();
     let name = summary.with_untracked(|summary| summary.name.to_string());
-    let off = memo(move || summary.with(|summary| refusal(locale, summary, action)));
+    let off = Memo::new(move |_| summary.with(|summary| refusal(locale, summary, action)));
     let label = locale.t(verb(action));
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();

@@ -19,7 +19,6 @@ use crate::i18n::Text;
 use crate::i18n::containers as text;
 use crate::live::{Row, use_live};
 use crate::page_context::use_may;
-use crate::reactive::memo;
 
 mod console;
 mod creation;
@@ -115,8 +114,8 @@ impl Tab {
 #[component]
 pub fn ContainerPage() -> impl IntoView {
     let params = use_params_map();
-    let name = memo(move || params.with(|params| params.get_str("name").unwrap_or_default().to_owned()));
-    let tab = memo(move || {
+    let name = Memo::new(move |_| params.with(|params| params.get_str("name").unwrap_or_default().to_owned()));
+    let tab = Memo::new(move |_| {
         let key = params.with(|params| params.get_str("tab").unwrap_or_default().to_owned());
         Tab::ALL.into_iter().find(|tab| tab.key() == key)
     });
@@ -200,7 +199,7 @@ fn Shown(opened: Opened, tab: Memo<Option<Tab>>) -> impl IntoView {
         detail: RwSignal::new(detail),
     };
     follow(&subject);
-    let is_here = memo(move || live.rows.with(|rows| rows.contains_key(&id)));
+    let is_here = Memo::new(move |_| live.rows.with(|rows| rows.contains_key(&id)));
     let (head, actions) = (row.clone(), row.clone());
     let state = move || {
         let row = head.clone();
@@ -224,7 +223,7 @@ fn Shown(opened: Opened, tab: Memo<Option<Tab>>) -> impl IntoView {
 /// What only the detail knows (addresses, exits, etag) is fetched again when state or limits change.
 fn follow(subject: &Subject) {
     let (subject, summary) = (subject.clone(), subject.row.summary.clone());
-    let version = memo(move || summary.with(|summary| (summary.state, summary.started_at, summary.limits.clone())));
+    let version = Memo::new(move |_| summary.with(|summary| (summary.state, summary.started_at, summary.limits.clone())));
     Effect::new(move |before: Option<()>| {
         version.track();
         if before.is_some() {

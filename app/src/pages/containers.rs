@@ -17,7 +17,6 @@ use crate::live::metrics::ListWant;
 use crate::live::use_live;
 use crate::map::Unique;
 use crate::page_context::use_may;
-use crate::reactive::{derived, memo};
 
 mod bulk;
 mod filter;
@@ -84,7 +83,7 @@ fn Listed(list: Listing) -> impl IntoView {
     let locale = use_locale();
     let live = use_live();
     live.seed(list);
-    let is_empty = memo(move || live.rows.with(crate::map::Map::is_empty));
+    let is_empty = Memo::new(move |_| live.rows.with(crate::map::Map::is_empty));
     view! {
         {move || if is_empty.get() {
             view! {
@@ -111,15 +110,15 @@ fn Found() -> impl IntoView {
     let live = use_live();
     let query = use_query_map();
     let typed = RwSignal::new(query.with_untracked(|query| query.get_str("q").unwrap_or_default().to_owned()));
-    let order = memo(move || query.with(|query| Order::parse(query.get_str("sort").unwrap_or_default())));
-    let filter = memo(move || typed.with(|typed| Filter::parse(typed)));
+    let order = Memo::new(move |_| query.with(|query| Order::parse(query.get_str("sort").unwrap_or_default())));
+    let filter = Memo::new(move |_| typed.with(|typed| Filter::parse(typed)));
     let is_held = RwSignal::new(false);
     let ids = order::use_ordered(live, filter, order, is_held);
     let selection = Selection { ids: RwSignal::default() };
-    let is_empty = memo(move || ids.with(Vec::is_empty));
+    let is_empty = Memo::new(move |_| ids.with(Vec::is_empty));
     on_cleanup(move || live.want_list(None));
     view! {
-        <FilterBar typed=typed shown=derived(move || ids.with(Vec::len))/>
+        <FilterBar typed=typed shown=Signal::derive(move || ids.with(Vec::len))/>
         {use_may(Permission::Containers).then(|| view! { <bulk::BulkBar selection=selection/> })}
         {move || if is_empty.get() {
             view! { <NoMatch typed=typed/> }.into_any()

@@ -19,7 +19,6 @@ use crate::live::use_live;
 use crate::map::Map;
 use crate::page_context::use_may;
 use crate::pages::graphs::{COMMON, Graphs};
-use crate::reactive::memo;
 
 mod attention;
 mod first_run;
@@ -61,7 +60,7 @@ fn Overview(start: Start) -> impl IntoView {
     live.feed(model::metrics::HOST).update(|feed| feed.begin_with(start.host));
     live.want_list(Some(ListWant::All));
     on_cleanup(move || live.want_list(None));
-    let is_new = memo(move || live.rows.with(crate::map::Map::is_empty));
+    let is_new = Memo::new(move |_| live.rows.with(crate::map::Map::is_empty));
     let report = Fetched::new(|| (), |()| host::host_report());
     view! {
         <Show when=move || is_new.get()><first_run::FirstRun/></Show>

@@ -15,7 +15,6 @@ use crate::i18n::Text;
 use crate::i18n::charts as text;
 use crate::live::metrics::Feed;
 use crate::live::use_live;
-use crate::reactive::memo;
 
 /// What a graph draws: series by name with their labels.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +120,7 @@ impl Range {
 /// The range in the URL.
 fn use_range() -> Memo<Range> {
     let query = use_query_map();
-    memo(move || query.with(|query| Range::of_key(query.get_str("range"))))
+    Memo::new(move |_| query.with(|query| Range::of_key(query.get_str("range"))))
 }
 
 async fn fetch(subject: String, specs: &'static [Spec], range: Range) -> crate::api::ApiResult<Curves> {
@@ -208,7 +207,7 @@ impl Source {
     fn follow(&self, specs: &'static [Spec]) {
         let live = use_live();
         let (range, curves, feed, subject) = (self.range, self.curves, self.feed.clone(), self.subject.clone());
-        let due = memo(move || {
+        let due = Memo::new(move |_| {
             let range = range.get();
             let point = if range == Range::Live {
                 0
@@ -236,7 +235,7 @@ impl Source {
     fn graph(&self, spec: &'static Spec, limits: Callback<(String,), Vec<LimitLine>>) -> AnyView {
         let locale = use_locale();
         let (source, live) = (self.clone(), use_live());
-        let data = memo(move || {
+        let data = Memo::new(move |_| {
             let mut data = if source.range.get() == Range::Live {
                 source.live_data(spec)
             } else {

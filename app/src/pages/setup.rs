@@ -17,7 +17,6 @@ use crate::forms::sign_in::token_of;
 use crate::i18n::account as text;
 use crate::i18n::frame::CONSOLE_UNREACHABLE;
 use crate::i18n::reasons::said;
-use crate::reactive::{derived, effect};
 
 /// The page: the same before and after, so that nobody learns from it whether an account exists.
 #[component]
@@ -40,7 +39,7 @@ fn SetupForm() -> impl IntoView {
     let (is_checked, is_sending) = (RwSignal::new(false), RwSignal::new(false));
     let said = RwSignal::new(None::<ApiError>);
     // The fragment never leaves the browser: only there it can be read.
-    effect(move || {
+    Effect::new(move || {
         let found = token_of(&browser::fragment());
         shows_token.set(found.is_empty());
         token.set(found);
@@ -49,11 +48,11 @@ fn SetupForm() -> impl IntoView {
         let body = said.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field));
         body.map(|body| words(locale, field, &body.message))
     };
-    let password_error = derived(move || {
+    let password_error = Signal::derive(move || {
         let ruled = is_checked.get().then(|| password.with(|typed| check_password(typed).err())).flatten();
         ruled.map(|message| words(locale, "password", &message)).or_else(|| of_field("password"))
     });
-    let token_error = derived(move || (is_checked.get() && token.with(String::is_empty)).then(|| locale.t(text::TOKEN_MISSING).to_owned()));
+    let token_error = Signal::derive(move || (is_checked.get() && token.with(String::is_empty)).then(|| locale.t(text::TOKEN_MISSING).to_owned()));
     let send = move || {
         said.set(None);
         is_checked.set(true);
@@ -88,7 +87,7 @@ fn SetupForm() -> impl IntoView {
                 {move || shows_token.get().then(|| view! {
                     <Field label=locale.t(text::TOKEN) name="token" value=token hint=locale.t(text::TOKEN_HINT) error=token_error required=true autocomplete="off"/>
                 })}
-                <Field label=locale.t(text::ACCOUNT_NAME) name="name" value=name error=derived(move || of_field("name")) required=true autocomplete="username"/>
+                <Field label=locale.t(text::ACCOUNT_NAME) name="name" value=name error=Signal::derive(move || of_field("name")) required=true autocomplete="username"/>
                 {move || view! {
                     <Field label=locale.t(text::PASSWORD) name="password" kind=kind() value=password hint=locale.t(text::PASSWORD_HINT) error=password_error
                         required=true autocomplete="new-password"/>

@@ -19,7 +19,6 @@ use crate::i18n::frame::{CONSOLE_UNREACHABLE, LANGUAGE, THEME, TRY_AGAIN, UNREAC
 use crate::i18n::reasons::said;
 use crate::page_context::{LANGUAGE_COOKIE, THEME_COOKIE, use_page};
 use crate::pages::account::settings;
-use crate::reactive::effect;
 
 const POST: &str = "/fn/session/sign_in";
 
@@ -131,7 +130,7 @@ fn Refusal(error: ApiError) -> impl IntoView {
 fn Countdown(seconds: u32) -> impl IntoView {
     let locale = use_locale();
     let left = RwSignal::new(seconds);
-    effect(move || {
+    Effect::new(move || {
         let now = left.get();
         if now > 0 {
             browser::after(1000, move || {

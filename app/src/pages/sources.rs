@@ -19,7 +19,6 @@ use crate::i18n::reasons::said;
 use crate::i18n::upkeep as text;
 use crate::live::{Live, use_live};
 use crate::page_context::use_may;
-use crate::reactive::derived;
 
 mod add;
 mod row;
@@ -121,7 +120,7 @@ pub fn SourcesPage() -> impl IntoView {
 #[component]
 fn RefreshAll(shelf: Shelf) -> impl IntoView {
     let locale = use_locale();
-    let off = derived(move || shelf.is_busy(EVERY).then(|| locale.t(crate::i18n::frame::PHASE_WORK).to_owned()));
+    let off = Signal::derive(move || shelf.is_busy(EVERY).then(|| locale.t(crate::i18n::frame::PHASE_WORK).to_owned()));
     view! { <Button label=locale.t(text::REFRESH_ALL).to_owned() icon=Icon::Restart off=off on_press=move |()| shelf.refresh(EVERY)/> }
 }
 
@@ -161,7 +160,7 @@ fn Listed(shelf: Shelf, sources: Vec<Source>) -> impl IntoView {
 #[component]
 fn RemoveQuestion(shelf: Shelf) -> impl IntoView {
     let locale = use_locale();
-    let title = derived(move || locale.fill(text::REMOVE_NAMED, &[("name", &shelf.asked.get())]));
+    let title = Signal::derive(move || locale.fill(text::REMOVE_NAMED, &[("name", &shelf.asked.get())]));
     view! {
         <Dialog open=shelf.is_asking title=title confirm=title tone=Tone::Danger on_confirm=move |()| shelf.remove(shelf.asked.get_untracked())>
             <p>{locale.t(text::REMOVE_TEXT)}</p>

@@ -15,7 +15,6 @@ use crate::i18n::Text;
 use crate::i18n::frame::TASKS;
 use crate::i18n::upkeep as text;
 use crate::live::{Live, use_live};
-use crate::reactive::memo;
 
 mod detail;
 mod log;
@@ -71,7 +70,7 @@ impl Shown {
 #[component]
 pub fn TasksPage() -> impl IntoView {
     let params = use_params_map();
-    let id = memo(move || params.with(|params| params.get("id")));
+    let id = Memo::new(move |_| params.with(|params| params.get("id")));
     move || match id.get().map(|id| id.parse::<TaskId>()) {
         None => view! { <TaskList/> }.into_any(),
         Some(Ok(id)) => view! { <detail::TaskPage id=id/> }.into_any(),
@@ -83,7 +82,7 @@ pub fn TasksPage() -> impl IntoView {
 fn TaskList() -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let list = Fetched::new(move || live.resyncs.get(), |_| functions::list());
-    let running = memo(move || ids(live, Shown::Running).len() as u64);
+    let running = Memo::new(move |_| ids(live, Shown::Running).len() as u64);
     // Nothing is said before the list is there.
     let state = move || {
         Some(running.get())
@@ -112,7 +111,7 @@ fn Filters() -> impl IntoView {
 
 fn use_shown() -> Memo<Shown> {
     let query = use_query_map();
-    memo(move || query.with(|query| Shown::of_query(query.get_str("show").unwrap_or_default())))
+    Memo::new(move |_| query.with(|query| Shown::of_query(query.get_str("show").unwrap_or_default())))
 }
 
 #[component]
@@ -122,7 +121,7 @@ fn Tasks(tasks: Vec<Task>) -> impl IntoView {
         live.seed_task(task);
     }
     let choice = use_shown();
-    let shown = memo(move || ids(live, choice.get()));
+    let shown = Memo::new(move |_| ids(live, choice.get()));
     view! {
         <Show when=move || shown.with(|shown| !shown.is_empty()) fallback=move || view! { <NoTask choice=choice/> }>
             <ul class="task-list">

@@ -17,7 +17,6 @@ use crate::i18n::supply as text;
 use crate::live::{Live, Outcomes, use_live};
 use crate::map::{Map, Unique};
 use crate::page_context::use_may;
-use crate::reactive::{derived, memo};
 
 mod filter;
 mod import;
@@ -68,7 +67,7 @@ pub fn TemplatesPage() -> impl IntoView {
         locale,
         live,
     };
-    let title = derived(move || locale.fill(text::REMOVE_NAMED, &[("name", &shelf.asked.get())]));
+    let title = Signal::derive(move || locale.fill(text::REMOVE_NAMED, &[("name", &shelf.asked.get())]));
     let may = use_may(Permission::Templates);
     view! {
         <PageFrame title=locale.t(text::TEMPLATES).to_owned() actions=ViewFn::from(move || view! { <supply::Actions shelf=shelf/> })>
@@ -89,8 +88,8 @@ fn Listed(shelf: Shelf, filter: Filter, all: Vec<Template>) -> impl IntoView {
     let locale = use_locale();
     let sources: Unique<String> = all.iter().map(|template| template.reference.source().to_string()).collect();
     let is_bare = all.is_empty();
-    let found = memo(move || all.iter().filter(|template| filter.keeps(template)).cloned().collect::<Vec<_>>());
-    let is_empty = memo(move || found.with(Vec::is_empty));
+    let found = Memo::new(move |_| all.iter().filter(|template| filter.keeps(template)).cloned().collect::<Vec<_>>());
+    let is_empty = Memo::new(move |_| found.with(Vec::is_empty));
     view! {
         <filter::FilterBar filter=filter sources=sources.iter().cloned().collect()/>
         <p class="muted" role="status">{move || locale.count(text::TEMPLATES_N, found.with(Vec::len) as u64)}</p>

@@ -19,7 +19,6 @@ use crate::i18n::reasons::said;
 use crate::i18n::upkeep as text;
 use crate::live::{Live, use_live};
 use crate::page_context::use_may;
-use crate::reactive::derived;
 
 mod questions;
 mod row;
@@ -153,7 +152,7 @@ pub fn TrashPage() -> impl IntoView {
         live,
     };
     let count = move || bin.is_known.get().then(|| locale.count(text::IN_TRASH_N, bin.entries.with(Vec::len) as u64));
-    let off = derived(move || bin.entries.with(Vec::is_empty).then(|| locale.t(text::ALREADY_EMPTY).to_owned()));
+    let off = Signal::derive(move || bin.entries.with(Vec::is_empty).then(|| locale.t(text::ALREADY_EMPTY).to_owned()));
     let actions = move || {
         use_may(Permission::Containers).then(|| {
             let press = move |()| bin.is_emptying.set(true);

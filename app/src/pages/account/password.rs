@@ -14,7 +14,6 @@ use crate::format::use_locale;
 use crate::forms::problems::{self, words};
 use crate::forms::refused::refused;
 use crate::i18n::people as text;
-use crate::reactive::derived;
 
 const POST: &str = "/fn/account/password";
 
@@ -32,8 +31,8 @@ pub fn PasswordForm(name: String) -> impl IntoView {
             .filter(|body| body.field.as_deref() == Some(field))
             .map(|body| problems::refused(locale, field, &body))
     };
-    let old_error = derived(move || field_error("old"));
-    let new_error = derived(move || {
+    let old_error = Signal::derive(move || field_error("old"));
+    let new_error = Signal::derive(move || {
         let ruled = is_checked.get().then(|| new.with(|new| check_password(new).err())).flatten();
         ruled.map(|message| words(locale, "new", &message)).or_else(|| field_error("new"))
     });

@@ -17,7 +17,6 @@ use crate::components::toast::{Toasts, use_toasts};
 use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::people as text;
-use crate::reactive::derived;
 
 mod create;
 
@@ -61,7 +60,7 @@ pub fn Tokens() -> impl IntoView {
         toasts,
         locale,
     };
-    let title = derived(move || locale.fill(text::REVOKE_NAMED, &[("name", &keys.asked.get())]));
+    let title = Signal::derive(move || locale.fill(text::REVOKE_NAMED, &[("name", &keys.asked.get())]));
     view! {
         <section class="card">
             <h2>{locale.t(text::TOKENS)}</h2>

@@ -17,7 +17,6 @@ use crate::components::toast::{Toasts, use_toasts};
 use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::people as text;
-use crate::reactive::derived;
 
 mod add;
 
@@ -62,7 +61,7 @@ pub fn Users(own: String) -> impl IntoView {
         toasts,
         locale,
     };
-    let title = derived(move || locale.fill(text::REMOVE_NAMED, &[("name", &crew.asked.get())]));
+    let title = Signal::derive(move || locale.fill(text::REMOVE_NAMED, &[("name", &crew.asked.get())]));
     view! {
         <section class="card">
             <h2>{locale.t(text::USERS)}</h2>

@@ -12,13 +12,12 @@ use crate::components::terminal::{Session, TerminalPane};
 use crate::format::use_locale;
 use crate::i18n::containers as text;
 use crate::pages::actions::refusal;
-use crate::reactive::memo;
 
 /// The tab.
 #[component]
 pub fn ConsoleTab(subject: Subject) -> impl IntoView {
     let (locale, summary) = (use_locale(), subject.row.summary.clone());
-    let off = memo(move || summary.with(|summary| refusal(locale, summary, Action::Console)));
+    let off = Memo::new(move |_| summary.with(|summary| refusal(locale, summary, Action::Console)));
     move || match off.get() {
         Some(why) => view! { <Empty title=why/> }.into_any(),
         None => view! { <Console name=subject.name.clone()/> }.into_any(),

@@ -13,7 +13,6 @@ use crate::i18n::containers as text;
 use crate::i18n::reasons::said;
 use crate::live::use_live;
 use crate::page_context::use_may;
-use crate::reactive::memo;
 
 /// The address of the create page with a template chosen.
 #[must_use]
@@ -27,7 +26,7 @@ pub fn Ended(subject: Subject, is_here: Memo<bool>) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let name = subject.name.clone();
     let made_at = subject.detail.with_untracked(|detail| detail.summary.created_at);
-    let task = memo(move || {
+    let task = Memo::new(move |_| {
         let is_try = |task: &Task| task.kind == "container.create" && matches!(task.state, TaskState::Failed | TaskState::Cancelled);
         // An earlier try for this name ended before this container was there.
         live.newest_task(&name, is_try).filter(|task| task.ended_at.is_some_and(|at| at >= made_at))

@@ -23,7 +23,6 @@ use crate::page_context::use_may;
 use crate::pages::actions::{ActionButton, refusal, use_actions, verb};
 use crate::pages::container_exit::exit_words;
 use crate::pages::tasks::CancelButton;
-use crate::reactive::{derived, memo};
 
 /// State, uptime, template.
 #[component]
@@ -32,15 +31,15 @@ pub fn StateLine(row: Row) -> impl IntoView {
     let summary = row.summary;
     let state = {
         let summary = summary.clone();
-        memo(move || summary.with(|summary| summary.state))
+        Memo::new(move |_| summary.with(|summary| summary.state))
     };
     let degraded = {
         let summary = summary.clone();
-        memo(move || summary.with(|summary| summary.degraded))
+        Memo::new(move |_| summary.with(|summary| summary.degraded))
     };
     let since = {
         let summary = summary.clone();
-        memo(move || summary.with(|summary| summary.started_at.filter(|_| summary.state.is_live())))
+        Memo::new(move |_| summary.with(|summary| summary.started_at.filter(|_| summary.state.is_live())))
     };
     let template = summary.with_untracked(|summary| summary.template.as_ref().map(|template| template.reference.to_string()));
     view! {
@@ -61,9 +60,9 @@ pub fn HeadActions(row: Row) -> impl IntoView {
     let summary = row.summary.clone();
     let is_creating = {
         let summary = summary.clone();
-        memo(move || summary.with(|summary| summary.state == ContainerState::Creating))
+        Memo::new(move |_| summary.with(|summary| summary.state == ContainerState::Creating))
     };
-    let is_down = memo(move || summary.with(|summary| matches!(summary.state, ContainerState::Stopped | ContainerState::Error)));
+    let is_down = Memo::new(move |_| summary.with(|summary| matches!(summary.state, ContainerState::Stopped | ContainerState::Error)));
     let (first, menu) = (row.clone(), row.clone());
     view! {
         {move || if is_creating.get() {
@@ -97,7 +96,7 @@ fn Asking(row: Row, action: Action, open: RwSignal<bool>) -> impl IntoView {
         Action::Rename => (Icon::Rename, Tone::Quiet),
         _ => (Icon::Delete, Tone::Danger),
     };
-    let off = derived(move || row.summary.with(|summary| refusal(locale, summary, action)));
+    let off = Signal::derive(move || row.summary.with(|summary| refusal(locale, summary, action)));
     view! { <Button label=locale.t(verb(action)).to_owned() icon=icon tone=tone off=off on_press=move |()| open.set(true)/> }
 }
 
@@ -121,7 +120,7 @@ fn DeleteQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     let name = row.summary.with_untracked(|summary| summary.name.to_string());
     let title = locale.fill(text::DELETE_TITLE, &[("name", &name)]);
     let summary = row.summary.clone();
-    let is_live = memo(move || summary.with(|summary| summary.state.is_live()));
+    let is_live = Memo::new(move |_| summary.with(|summary| summary.state.is_live()));
     let delete = move |()| {
         let action = if is_live.get_untracked() { Action::ForceDelete } else { Action::Delete };
         actions.run(&row, action);
@@ -142,17 +141,17 @@ fn DeleteQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
 pub fn Notices(row: Row) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let summary = row.summary.clone();
-    let task = memo(move || {
+    let task = Memo::new(move |_| {
         summary
             .with(|summary| summary.task)
             .and_then(|id| live.task(id))
             .filter(|task| !task.state.is_over())
     });
-    let running = memo(move || task.with(|task| task.as_ref().map(|task| task.id)));
+    let running = Memo::new(move |_| task.with(|task| task.as_ref().map(|task| task.id)));
     let may = use_may(Permission::Containers);
     let (stopping, ended) = (row.clone(), row);
     let card = move |first: Task| {
-        let shown = memo(move || task.get().unwrap_or_else(|| first.clone()));
+        let shown = Memo::new(move |_| task.get().unwrap_or_else(|| first.clone()));
         view! {
             <div class="card stack">
                 <TaskProgress task=shown/>
@@ -175,9 +174,9 @@ pub fn Notices(row: Row) -> impl IntoView {
 fn Stopping(row: Row) -> impl IntoView {
     let (locale, live, actions) = (use_locale(), use_live(), use_actions());
     let summary = row.summary.clone();
-    let is_stopping = memo(move || summary.with(|summary| summary.state == ContainerState::Stopping));
+    let is_stopping = Memo::new(move |_| summary.with(|summary| summary.state == ContainerState::Stopping));
     let summary = row.summary.clone();
-    let words = memo(move || {
+    let words = Memo::new(move |_| {
         let left_ms = summary.with(|summary| summary.stop_deadline).map(|at| at.ms - live.now_ms.get());
         match left_ms {
             Some(ms) if ms > 0 => locale.fill(text::STOP_COUNTDOWN, &[("time", &locale.duration(ms))]),
@@ -206,8 +205,8 @@ fn Stopping(row: Row) -> impl IntoView {
 fn LastExit(row: Row) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let name = row.summary.with_untracked(|summary| summary.name.to_string());
-    let exit = memo(move || row.summary.with(|summary| summary.last_exit.clone().filter(|_| !summary.state.is_live())));
-    let hint = memo(move || {
+    let exit = Memo::new(move |_| row.summary.with(|summary| summary.last_exit.clone().filter(|_| !summary.state.is_live())));
+    let hint = Memo::new(move |_| {
         let is_failed_start = exit.with(|exit| exit.as_ref().is_some_and(|exit| exit.reason == ExitReason::StartFailed));
         let is_start = |task: &Task| tries_to_start(&task.kind);
         is_failed_start

@@ -23,7 +23,6 @@ use crate::live::metrics::Feed;
 use crate::live::{Live, use_live};
 use crate::map::Map;
 use crate::page_context::use_may;
-use crate::reactive::{derived, effect, memo};
 
 /// What the form holds.
 #[derive(Clone, Copy)]
@@ -59,10 +58,10 @@ pub fn LimitsTab(subject: Subject) -> impl IntoView {
     let may = use_may(Permission::Containers);
     let form = Form::new(&subject.detail.with_untracked(|detail| detail.summary.limits.clone()));
     let feed = live.feed(&subject.name);
-    let changed = memo(move || subject.detail.with(|detail| changes(&detail.summary.limits, |key| form.field(key).get())));
+    let changed = Memo::new(move |_| subject.detail.with(|detail| changes(&detail.summary.limits, |key| form.field(key).get())));
     let has_error = move || changed.with(|changed| changed.iter().any(|(key, _)| error_of(key, &form.field(key).get()).is_some()));
     let apply = Action::new(move |set: &Vec<(String, String)>| apply(live, subject.name.clone(), subject.detail, form, set.clone()));
-    effect(move || {
+    Effect::new(move || {
         if apply.value().get() == Some(true) {
             toasts.done(locale.t(text::APPLIED));
         }
@@ -179,7 +178,7 @@ fn LimitField(key: &'static str, form: Form, feed: Feed) -> impl IntoView {
     let locale = use_locale();
     let (label, hint) = words(key);
     let value = form.field(key);
-    let error = derived(move || {
+    let error = Signal::derive(move || {
         let refused = form.refused.get().filter(|(field, _)| field == key).map(|(_, message)| message);
         let message = refused.or_else(|| error_of(key, &value.get()));
         message.map(|message| problems::words(locale, key, &message))

@@ -11,7 +11,6 @@ use crate::components::page_frame::{Empty, Loaded};
 use crate::format::use_locale;
 use crate::i18n::containers as text;
 use crate::live::use_live;
-use crate::reactive::{effect, memo};
 
 /// How much of the end is shown.
 const BYTES: u32 = 256 * 1024;
@@ -32,7 +31,7 @@ fn Log(name: String, first: String) -> impl IntoView {
     let (is_followed, is_wrapped) = (RwSignal::new(true), RwSignal::new(true));
     let log = RwSignal::new(plain(&first));
     let element = NodeRef::<leptos::html::Pre>::new();
-    let due = memo(move || live.now_ms.get() / (EVERY_S * 1000));
+    let due = Memo::new(move |_| live.now_ms.get() / (EVERY_S * 1000));
     Effect::new(move |before: Option<i64>| {
         let now = due.get();
         if before.is_some_and(|before| before != now) && is_followed.get_untracked() {
@@ -45,13 +44,13 @@ fn Log(name: String, first: String) -> impl IntoView {
         }
         now
     });
-    effect(move || {
+    Effect::new(move || {
         log.track();
         if let Some(element) = element.get().filter(|_| is_followed.get()) {
             element.set_scroll_top(element.scroll_height());
         }
     });
-    let is_empty = memo(move || log.with(String::is_empty));
+    let is_empty = Memo::new(move |_| log.with(String::is_empty));
     // Scrolling up is reading: the end no longer pulls the view down.
     let scrolled = move |_| {
         if let Some(element) = element.get_untracked() {

@@ -12,7 +12,6 @@ use crate::i18n::containers as text;
 use crate::live::metrics::Feed;
 use crate::live::use_live;
 use crate::pages::graphs::{COMMON, Graphs, Spec};
-use crate::reactive::memo;
 
 /// The network graph of the common ones.
 fn graph() -> &'static [Spec] {
@@ -24,7 +23,7 @@ fn graph() -> &'static [Spec] {
 pub fn NetworkTab(subject: Subject) -> impl IntoView {
     let locale = use_locale();
     let feed = use_live().feed(&subject.name);
-    let nics = memo(move || subject.detail.with(|detail| detail.nics.clone()));
+    let nics = Memo::new(move |_| subject.detail.with(|detail| detail.nics.clone()));
     let publish = subject.detail.with_untracked(|detail| detail.spec.publish.clone());
     let head = move |label| view! { <th scope="col">{locale.t(label)}</th> };
     view! {

@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use model::ContainerName;
+use model::ErrorCode;
 
 use crate::api::ApiError;
 use crate::api::containers as functions;
@@ -11,11 +12,10 @@ use crate::components::button::Tone;
 use crate::components::dialog::Dialog;
 use crate::components::field::Field;
 use crate::format::{Locale, use_locale};
-use crate::forms::problems::{self, words};
-use crate::i18n::containers as text;
+use crate::forms::problems::broken;
 use crate::i18n::reasons::said;
+use crate::i18n::{containers as text, rules};
 use crate::live::{Row, use_live};
-use crate::reactive::{derived, memo};
 
 /// Another name: asked for in a dialog that stays open while the server refuses it.
 #[component]
@@ -24,16 +24,16 @@ pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     let name = row.summary.with_untracked(|summary| summary.name.to_string());
     let (typed, refused) = (RwSignal::new(name.clone()), RwSignal::new(None::<String>));
     let go = use_go();
-    let ruled = memo(move || {
+    let ruled = Memo::new(move |_| {
         let problem = typed.with(|typed| typed.trim().parse::<ContainerName>().err());
-        problem.map(|error| words(locale, "name", &error.to_string()))
+        problem.map(|error| broken(locale, rules::NAME, &error.to_string()))
     });
     let (old, title) = (name.clone(), locale.fill(text::RENAME_TITLE, &[("name", &name)]));
-    let off = derived(move || {
+    let off = Signal::derive(move || {
         let is_same = typed.with(|typed| typed.trim() == old);
         ruled.get().or_else(|| is_same.then(|| locale.t(text::NAME_SAME).to_owned()))
     });
-    let error = derived(move || ruled.get().or_else(|| refused.get()));
+    let error = Signal::derive(move || ruled.get().or_else(|| refused.get()));
     let rename = move |()| {
         let (name, go, new) = (name.clone(), go.clone(), typed.get_untracked().trim().to_owned());
         refused.set(None);
@@ -62,7 +62,8 @@ pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
 fn why(locale: Locale, error: &ApiError) -> String {
     let body = error.body();
     match body.field {
-        Some(_) => problems::refused(locale, "name", &body),
+        Some(_) if body.code == ErrorCode::Conflict => broken(locale, rules::TAKEN, &body.message),
+        Some(_) => broken(locale, rules::NAME, &body.message),
         None => said(locale, body.code, &body.message),
     }
 }

@@ -15,7 +15,6 @@ use crate::live::Row;
 use crate::live::metrics::{CPU, MEMORY, MEMORY_WITH_CACHE, Meters};
 use crate::pages::container_exit::exit_words;
 use crate::pages::graphs::{COMMON, Graphs};
-use crate::reactive::derived;
 
 /// Column of `pids.current` in `SERIES`.
 const PIDS: usize = 6;
@@ -77,7 +76,7 @@ fn Levels(row: Row) -> impl IntoView {
     let locale = use_locale();
     let level = move |column: usize, limit: fn(&model::Limits) -> Option<f64>| {
         let (meters, summary) = (row.meters.clone(), row.summary.clone());
-        derived(move || Level {
+        Signal::derive(move || Level {
             used: meters.with(|meters| meters.value(column)),
             limit: summary.with(|summary| limit(&summary.limits)),
             reclaimable: meters.with(|meters| (column == MEMORY).then(|| cache(meters))?),

@@ -11,7 +11,6 @@ use crate::components::task_progress::TaskRow;
 use crate::format::use_locale;
 use crate::i18n::containers as text;
 use crate::live::use_live;
-use crate::reactive::memo;
 
 /// The tab.
 #[component]
@@ -27,7 +26,7 @@ fn Tasks(name: String, tasks: Vec<Task>) -> impl IntoView {
     for task in tasks {
         live.seed_task(task);
     }
-    let shown = memo(move || {
+    let shown = Memo::new(move |_| {
         live.tasks.with(|tasks| {
             let mut found: Vec<(i64, model::TaskId)> = tasks
                 .values()

@@ -18,7 +18,6 @@ use crate::i18n::containers as text;
 use crate::i18n::{Lang, reasons};
 use crate::page_context::use_may;
 use crate::pages::actions::ActionButton;
-use crate::reactive::{derived, effect, memo};
 
 /// The size that is asked for until the pane has measured itself.
 const FIRST_SIZE: (u16, u16) = (100, 30);
@@ -36,7 +35,7 @@ enum Wanted {
 #[component]
 pub fn TerminalTab(subject: Subject) -> impl IntoView {
     let summary = subject.row.summary.clone();
-    let can_run = memo(move || summary.with(|summary| summary.state.allows(Action::Exec).is_ok()));
+    let can_run = Memo::new(move |_| summary.with(|summary| summary.state.allows(Action::Exec).is_ok()));
     let session = RwSignal::new(Session::default());
     // A shell that is shown stays on the page when the container stops, with its last lines and the reason.
     let is_shown = Memo::new(move |before: Option<&bool>| before == Some(&true) || can_run.get());
@@ -66,9 +65,9 @@ fn Shell(subject: Subject, session: RwSignal<Session>, can_run: Memo<bool>) -> i
     let wanted = RwSignal::new(Wanted::default());
     let name = subject.name.clone();
     let open = Callback::new(move |is_new: bool| find_or_open(name.clone(), is_new, wanted));
-    effect(move || open.run(false));
+    Effect::new(move || open.run(false));
     let is_over = move || matches!(session.get(), Session::Ended(..) | Session::Refused(..));
-    let off = derived(move || (!can_run.get()).then(|| locale.t(text::NOT_RUNNING).to_owned()));
+    let off = Signal::derive(move || (!can_run.get()).then(|| locale.t(text::NOT_RUNNING).to_owned()));
     view! {
         <div class="pane-head">
             <p class="muted">{locale.t(text::TERMINAL_HINT)}</p>

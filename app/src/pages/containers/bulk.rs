@@ -11,7 +11,6 @@ use crate::i18n::containers as text;
 use crate::i18n::frame::SELECTED;
 use crate::live::{Row, use_live};
 use crate::pages::actions::use_actions;
-use crate::reactive::{derived, memo};
 
 /// Starts or stops what is selected and may be; the others are left alone. For those who may act.
 #[component]
@@ -26,17 +25,17 @@ pub fn BulkBar(selection: Selection) -> impl IntoView {
         rows.retain(|row| row.summary.with(|summary| summary.state.allows(action).is_ok()));
         rows
     };
-    let count = memo(move || selection.ids.with(|ids| ids.len() as u64));
-    let startable = memo(move || able(Action::Start).len() as u64);
-    let stoppable = memo(move || able(Action::Stop).len() as u64);
-    let off = move |count: Memo<u64>| derived(move || (count.get() == 0).then(|| locale.t(text::NONE).to_owned()));
+    let count = Memo::new(move |_| selection.ids.with(|ids| ids.len() as u64));
+    let startable = Memo::new(move |_| able(Action::Start).len() as u64);
+    let stoppable = Memo::new(move |_| able(Action::Stop).len() as u64);
+    let off = move |count: Memo<u64>| Signal::derive(move || (count.get() == 0).then(|| locale.t(text::NONE).to_owned()));
     let run = move |action: Action| move |()| actions.run_all(able(action), action);
     view! {
         <Show when=move || count.get() != 0>
             <div class="bulk-bar" role="region" aria-label=move || locale.count(SELECTED, count.get())>
                 <strong>{move || locale.count(SELECTED, count.get())}</strong>
-                <Button label=derived(move || locale.count(text::START_N, startable.get())) icon=Icon::Play off=off(startable) on_press=run(Action::Start)/>
-                <Button label=derived(move || locale.count(text::STOP_N, stoppable.get())) icon=Icon::Stop off=off(stoppable) on_press=run(Action::Stop)/>
+                <Button label=Signal::derive(move || locale.count(text::START_N, startable.get())) icon=Icon::Play off=off(startable) on_press=run(Action::Start)/>
+                <Button label=Signal::derive(move || locale.count(text::STOP_N, stoppable.get())) icon=Icon::Stop off=off(stoppable) on_press=run(Action::Stop)/>
                 <Button label=locale.t(text::CLEAR_SELECTION).to_owned() tone=Tone::Quiet on_press=move |()| selection.ids.set(Default::default())/>
             </div>
         </Show>

@@ -9,7 +9,6 @@ use model::{ContainerId, ContainerState};
 use super::filter::{Column, Filter, Order, template_of};
 use crate::live::metrics::{CPU, MEMORY, Meters, NET_IN, NET_OUT};
 use crate::live::{Live, Row};
-use crate::reactive::memo;
 
 /// How often an order by live values is renewed.
 const RENEW_MS: i64 = 3000;
@@ -24,7 +23,7 @@ pub fn use_ordered(live: Live, filter: Memo<Filter>, order: Memo<Order>, is_held
             _ => live.now_ms.get() / RENEW_MS,
         }
     });
-    memo(move || {
+    Memo::new(move |_| {
         renewal.track();
         let (filter, order) = (filter.get(), order.get());
         live.rows.with(|rows| {

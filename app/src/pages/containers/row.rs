@@ -13,7 +13,6 @@ use crate::live::Row;
 use crate::live::metrics::{CPU, MEMORY, NET_IN, NET_OUT};
 use crate::page_context::use_may;
 use crate::pages::actions::ActionButton;
-use crate::reactive::{derived, memo};
 
 /// The dash that stands for a value that is not there; never 0.
 const NOTHING: &str = "–";
@@ -31,14 +30,14 @@ pub fn ContainerRow(
     let summary = row.summary.clone();
     let name = summary.with_untracked(|summary| summary.name.to_string());
     let (id, may) = (row.id, use_may(model::Permission::Containers));
-    let is_selected = memo(move || selection.ids.with(|ids| ids.contains(&id)));
+    let is_selected = Memo::new(move |_| selection.ids.with(|ids| ids.contains(&id)));
     let state = {
         let summary = summary.clone();
-        memo(move || summary.with(|summary| summary.state))
+        Memo::new(move |_| summary.with(|summary| summary.state))
     };
     let degraded = {
         let summary = summary.clone();
-        memo(move || summary.with(|summary| summary.degraded))
+        Memo::new(move |_| summary.with(|summary| summary.degraded))
     };
     view! {
         <tr aria-rowindex=move || (place.get() + 1).to_string() aria-selected=move || is_selected.get().to_string()>
@@ -70,18 +69,18 @@ fn Values(row: Row) -> impl IntoView {
     };
     let cpu = {
         let value = value.clone();
-        memo(move || value(CPU).map_or_else(|| NOTHING.to_owned(), |cores| locale.decimal(cores, 2)))
+        Memo::new(move |_| value(CPU).map_or_else(|| NOTHING.to_owned(), |cores| locale.decimal(cores, 2)))
     };
     let memory = {
         let value = value.clone();
-        memo(move || value(MEMORY).map_or_else(|| NOTHING.to_owned(), |bytes| locale.bytes_f64(bytes)))
+        Memo::new(move |_| value(MEMORY).map_or_else(|| NOTHING.to_owned(), |bytes| locale.bytes_f64(bytes)))
     };
-    let network = memo(move || match (value(NET_IN), value(NET_OUT)) {
+    let network = Memo::new(move |_| match (value(NET_IN), value(NET_OUT)) {
         (None, None) => NOTHING.to_owned(),
         (incoming, outgoing) => format!("↓ {} ↑ {}", locale.rate(incoming.unwrap_or(0.0)), locale.rate(outgoing.unwrap_or(0.0))),
     });
-    let ceiling = memo(move || limits.with(|summary| summary.limits.cpus));
-    let minute = derived(move || meters.with(|meters| meters.cpu.clone()));
+    let ceiling = Memo::new(move |_| limits.with(|summary| summary.limits.cpus));
+    let minute = Signal::derive(move || meters.with(|meters| meters.cpu.clone()));
     view! {
         <td class="cell-cpu number" data-label=locale.t(text::CPU)>
             <Sparkline values=minute ceiling=ceiling/>
@@ -98,13 +97,13 @@ fn Facts(row: Row) -> impl IntoView {
     let summary = row.summary;
     let address = {
         let summary = summary.clone();
-        memo(move || summary.with(|summary| summary.ipv4.first().or(summary.ipv6.first()).cloned()))
+        Memo::new(move |_| summary.with(|summary| summary.ipv4.first().or(summary.ipv6.first()).cloned()))
     };
     let template = {
         let summary = summary.clone();
-        memo(move || summary.with(|summary| summary.template.as_ref().map(|template| template.reference.to_string())))
+        Memo::new(move |_| summary.with(|summary| summary.template.as_ref().map(|template| template.reference.to_string())))
     };
-    let since = memo(move || summary.with(|summary| summary.started_at.filter(|_| summary.state.is_live())));
+    let since = Memo::new(move |_| summary.with(|summary| summary.started_at.filter(|_| summary.state.is_live())));
     view! {
         <td class="cell-address"><code>{move || address.get().unwrap_or_else(|| NOTHING.to_owned())}</code></td>
         <td class="cell-template"><bdi>{move || template.get().unwrap_or_else(|| NOTHING.to_owned())}</bdi></td>
@@ -116,7 +115,7 @@ fn Facts(row: Row) -> impl IntoView {
 #[component]
 fn RowActions(row: Row) -> impl IntoView {
     let summary = row.summary.clone();
-    let is_live = memo(move || summary.with(|summary| summary.state.is_live()));
+    let is_live = Memo::new(move |_| summary.with(|summary| summary.state.is_live()));
     view! {
         {move || {
             let action = if is_live.get() { Action::Stop } else { Action::Start };

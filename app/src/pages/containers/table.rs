@@ -13,15 +13,14 @@ use crate::i18n::Text;
 use crate::i18n::containers as text;
 use crate::live::use_live;
 use crate::page_context::use_may;
-use crate::reactive::{derived, effect, memo};
 
 /// Draws the rows of `ids` that are in sight.
 #[component]
 pub fn ContainerTable(ids: Memo<Vec<ContainerId>>, order: Memo<Order>, selection: Selection, is_held: RwSignal<bool>) -> impl IntoView {
     let locale = use_locale();
     let body = NodeRef::<html::Tbody>::new();
-    let count = memo(move || ids.with(Vec::len));
-    let is_all = memo(move || ids.with(|ids| selection.ids.with(|selected| !ids.is_empty() && ids.iter().all(|id| selected.contains(id)))));
+    let count = Memo::new(move |_| ids.with(Vec::len));
+    let is_all = Memo::new(move |_| ids.with(|ids| selection.ids.with(|selected| !ids.is_empty() && ids.iter().all(|id| selected.contains(id)))));
     let select_all = move |_| {
         let all = is_all.get_untracked();
         selection
@@ -95,21 +94,21 @@ fn js_free_escape(text: &str) -> String {
 fn Rows(ids: Memo<Vec<ContainerId>>, body: NodeRef<html::Tbody>, count: Memo<usize>, selection: Selection) -> impl IntoView {
     let live = use_live();
     let window = use_window(body, count.into());
-    let in_sight = memo(move || {
+    let in_sight = Memo::new(move |_| {
         let Drawn { first, end } = window.drawn.get();
         ids.with(|ids| ids.get(first..end.max(first)).map(<[ContainerId]>::to_vec).unwrap_or_default())
     });
-    effect(move || want(live, &in_sight.get(), live.rows.with(crate::map::Map::len)));
-    let place = move |id: ContainerId| memo(move || ids.with(|ids| ids.iter().position(|other| *other == id).unwrap_or(0) + 1));
+    Effect::new(move || want(live, &in_sight.get(), live.rows.with(crate::map::Map::len)));
+    let place = move |id: ContainerId| Memo::new(move |_| ids.with(|ids| ids.iter().position(|other| *other == id).unwrap_or(0) + 1));
     let row = move |id: ContainerId| {
         live.rows
             .with_untracked(|rows| rows.get(&id).cloned())
             .map(|row| view! { <ContainerRow row=row place=place(id) selection=selection/> })
     };
     #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
-    let before = derived(move || window.drawn.get().first as f64 * window.row_px.get());
+    let before = Signal::derive(move || window.drawn.get().first as f64 * window.row_px.get());
     #[expect(clippy::cast_precision_loss, reason = "a number of rows")]
-    let after = derived(move || count.get().saturating_sub(window.drawn.get().end) as f64 * window.row_px.get());
+    let after = Signal::derive(move || count.get().saturating_sub(window.drawn.get().end) as f64 * window.row_px.get());
     view! {
         <Spacer height_px=before/>
         <For each=move || in_sight.get() key=|id| *id children=row/>

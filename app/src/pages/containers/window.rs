@@ -1,6 +1,5 @@
 //! Which rows of a long list are drawn: those in sight and a few around, with spacers of exact height for the rest.
 
-use crate::reactive::{effect, memo};
 use leptos::prelude::*;
 
 /// Rows drawn beyond the edges of what is in sight.
@@ -51,7 +50,7 @@ pub fn use_window(body: NodeRef<leptos::html::Tbody>, count: Signal<usize>) -> W
         }
         position.set(Some((top, view)));
     };
-    effect(move || {
+    Effect::new(move || {
         let handles = [
             window_event_listener(leptos::ev::scroll, move |_| measure()),
             window_event_listener(leptos::ev::resize, move |_| measure()),
@@ -61,7 +60,7 @@ pub fn use_window(body: NodeRef<leptos::html::Tbody>, count: Signal<usize>) -> W
         count.track();
         measure();
     });
-    let drawn = memo(move || match position.get() {
+    let drawn = Memo::new(move |_| match position.get() {
         None => Drawn {
             first: 0,
             end: count.get().min(FIRST),
@@ -80,7 +79,7 @@ fn height_of_a_row(body: &web_sys::Element) -> Option<f64> {
 /// The height that undrawn rows would take, as an attribute of an empty drawing: style attributes are not allowed.
 #[component]
 pub fn Spacer(#[prop(into)] height_px: Signal<f64>) -> impl IntoView {
-    let is_needed = memo(move || height_px.get() > 0.0);
+    let is_needed = Memo::new(move |_| height_px.get() > 0.0);
     view! {
         <Show when=move || is_needed.get()>
             <tr class="spacer" aria-hidden="true">

@@ -20,7 +20,6 @@ use crate::forms::limits::KEYS;
 use crate::forms::presets;
 use crate::forms::problems::{Problems, refused, words};
 use crate::live::{Badge, Live, use_live};
-use crate::reactive::{derived, effect};
 
 /// How long the stream has to tell of a new container before it is asked for.
 const LOOK_MS: u64 = 1500;
@@ -143,7 +142,7 @@ impl Form {
 
     /// What is wrong with a field, by the rules or by the server.
     pub fn error_of(self, field: &'static str) -> Signal<Option<String>> {
-        derived(move || {
+        Signal::derive(move || {
             let ruled = self
                 .is_checked
                 .get()
@@ -252,7 +251,7 @@ impl Form {
 
 /// Goes to the page of a container once the list of this tab has it.
 fn leave_when_there(live: Live, made: RwSignal<Option<String>>, leave: impl Fn(String) + 'static) {
-    effect(move || {
+    Effect::new(move || {
         if let Some(name) = made.get().filter(|name| live.row_named(name).is_some()) {
             leave(format!("/containers/{name}"));
         }

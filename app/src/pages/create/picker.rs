@@ -9,7 +9,6 @@ use crate::components::page_frame::Empty;
 use crate::format::{Locale, use_locale};
 use crate::i18n::supply as text;
 use crate::pages::templates::matches;
-use crate::reactive::memo;
 
 /// Results shown at once.
 const SHOWN: usize = 12;
@@ -29,11 +28,11 @@ pub fn Picker(form: Form, templates: StoredValue<Vec<Template>>) -> impl IntoVie
     let chosen = form.field("template");
     let search = RwSignal::new(String::new());
     let error = form.error_of("template");
-    let found = memo(move || {
+    let found = Memo::new(move |_| {
         let words = search.get();
         templates.with_value(|all| all.iter().filter(|template| matches(template, &words)).take(SHOWN).cloned().collect::<Vec<_>>())
     });
-    let picked = memo(move || templates.with_value(|all| all.iter().find(|template| template.reference.to_string() == chosen.get()).cloned()));
+    let picked = Memo::new(move |_| templates.with_value(|all| all.iter().find(|template| template.reference.to_string() == chosen.get()).cloned()));
     let is_empty = templates.with_value(Vec::is_empty);
     view! {
         <h2>{locale.t(text::TEMPLATE)}</h2>

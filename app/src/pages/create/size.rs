@@ -9,7 +9,6 @@ use crate::format::use_locale;
 use crate::forms::presets::{self, CUSTOM, PRESETS, UNLIMITED};
 use crate::i18n::Text;
 use crate::i18n::supply as text;
-use crate::reactive::memo;
 
 fn name(choice: &str) -> Text {
     match choice {
@@ -25,7 +24,7 @@ fn name(choice: &str) -> Text {
 pub fn Size(form: Form, host: StoredValue<HostReport>) -> impl IntoView {
     let locale = use_locale();
     let has_disk_limits = host.with_value(|host| host.disk_limits);
-    let choice = memo(move || presets::choice_of(|key| form.get(key), has_disk_limits));
+    let choice = Memo::new(move |_| presets::choice_of(|key| form.get(key), has_disk_limits));
     let fitting = host.with_value(|host| {
         PRESETS
             .iter()

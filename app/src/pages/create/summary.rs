@@ -15,12 +15,11 @@ use crate::format::use_locale;
 use crate::forms::equivalent;
 use crate::i18n::supply as text;
 use crate::live::use_live;
-use crate::reactive::{derived, memo};
 
 #[component]
 pub fn Summary(form: Form, templates: StoredValue<Vec<Template>>) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
-    let request = memo(move || form.request().ok());
+    let request = Memo::new(move |_| form.request().ok());
     let or_unlimited = move |key: &str| {
         let typed = form.get(key);
         if typed.is_empty() { locale.t(text::UNLIMITED).to_owned() } else { typed }
@@ -39,8 +38,8 @@ pub fn Summary(form: Form, templates: StoredValue<Vec<Template>>) -> impl IntoVi
         "static" => form.get("ip"),
         _ => locale.t(text::DHCP).to_owned(),
     };
-    let under_way = memo(move || form.task.get().filter(|id| live.task(*id).is_some()));
-    let off = derived(move || form.is_busy().then(|| locale.t(crate::i18n::frame::PHASE_WORK).to_owned()));
+    let under_way = Memo::new(move |_| form.task.get().filter(|id| live.task(*id).is_some()));
+    let off = Signal::derive(move || form.is_busy().then(|| locale.t(crate::i18n::frame::PHASE_WORK).to_owned()));
     view! {
         <aside class="card create__summary" aria-label=locale.t(text::SUMMARY)>
             <h2>{locale.t(text::SUMMARY)}</h2>
@@ -54,7 +53,7 @@ pub fn Summary(form: Form, templates: StoredValue<Vec<Template>>) -> impl IntoVi
             {move || form.whole_refusal().map(|error| view! { <ErrorNote error=error title=text::NOT_CREATED/> })}
             <p class="field__error" role="alert">{move || form.has_problems().then(|| locale.t(text::FORM_WRONG))}</p>
             {move || under_way.get().and_then(|id| untrack(|| live.task(id)).map(|task| (id, task))).map(|(id, first)| view! {
-                <TaskProgress task=derived(move || live.task(id).unwrap_or_else(|| first.clone()))/>
+                <TaskProgress task=Signal::derive(move || live.task(id).unwrap_or_else(|| first.clone()))/>
                 <div class="row">
                     <a href=format!("/tasks/{id}")>{locale.t(text::FOLLOW_TASK)}</a>
                     {move || form.is_busy().then(|| view! {
@@ -63,7 +62,7 @@ pub fn Summary(form: Form, templates: StoredValue<Vec<Template>>) -> impl IntoVi
                 </div>
             })}
             <div class="create__buttons">
-                <Submit label=locale.t(text::CREATE_AND_START) tone=Tone::Primary busy=derived(move || form.is_busy())/>
+                <Submit label=locale.t(text::CREATE_AND_START) tone=Tone::Primary busy=Signal::derive(move || form.is_busy())/>
                 <Button label=locale.t(text::CREATE_ONLY).to_owned() tone=Tone::Quiet off=off on_press=move |()| form.send(false)/>
             </div>
             {move || request.get().map(|request| view! {

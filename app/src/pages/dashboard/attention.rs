@@ -14,7 +14,6 @@ use crate::i18n::{Text, reasons};
 use crate::live::metrics::FeedData;
 use crate::live::{Row, use_live};
 use crate::pages::container_exit::exit_words;
-use crate::reactive::memo;
 
 /// The card.
 #[component]
@@ -33,7 +32,7 @@ fn Findings(report: HostReport) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let checks: Vec<HostCheck> = report.checks.into_iter().filter(|check| check.level != CheckLevel::Good).collect();
     let has_checks = !checks.is_empty();
-    let troubled = memo(move || {
+    let troubled = Memo::new(move |_| {
         live.rows
             .with(|rows| rows.values().filter(|row| is_troubled(row)).map(|row| row.id).collect::<Vec<_>>())
     });
@@ -61,7 +60,7 @@ const PRESSURE_SECONDS: usize = 30;
 fn use_alarms() -> Memo<Vec<String>> {
     let (locale, live) = (use_locale(), use_live());
     let feed = live.feed(model::metrics::HOST);
-    memo(move || {
+    Memo::new(move |_| {
         // Server and browser begin with the same words: pressure needs some seconds of values.
         let is_live = live.badge.get().is_live();
         let found = feed.with(|feed| alarms(feed, is_live));
@@ -107,7 +106,7 @@ fn Troubled(row: Row) -> impl IntoView {
     let name = summary.with_untracked(|summary| summary.name.to_string());
     let state = {
         let summary = summary.clone();
-        memo(move || summary.with(|summary| summary.state))
+        Memo::new(move |_| summary.with(|summary| summary.state))
     };
     let why = move || {
         summary.with(|summary| match (&summary.last_exit, summary.degraded) {

@@ -13,7 +13,6 @@ use crate::i18n::containers as text;
 use crate::live::{Badge, use_live};
 use crate::page_context::use_may;
 use crate::pages::container::create_with;
-use crate::reactive::memo;
 
 /// Offers up to three templates; each leads to the create page with everything filled in.
 #[component]
@@ -21,7 +20,7 @@ pub fn FirstRun() -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let outcomes = live.outcomes(|kind| host::reads_sources(kind) || kind.starts_with("template."));
     // A reading that ended before the stream was open is in no event.
-    let is_connected = memo(move || live.badge.get() == Badge::Live);
+    let is_connected = Memo::new(move |_| live.badge.get() == Badge::Live);
     let offers = Fetched::new(move || (outcomes.get(), is_connected.get()), |_| host::recommended());
     view! {
         <section class="card first-run">
@@ -39,7 +38,7 @@ pub fn FirstRun() -> impl IntoView {
 fn Offers(offers: Recommended) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
     let is_doing = live.is_doing(host::reads_sources);
-    let is_reading = memo(move || offers.is_reading || is_doing.get());
+    let is_reading = Memo::new(move |_| offers.is_reading || is_doing.get());
     if offers.templates.is_empty() {
         return view! {
             <Show when=move || is_reading.get() fallback=move || view! {

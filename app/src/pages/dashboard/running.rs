@@ -10,7 +10,6 @@ use crate::components::task_progress::TaskRow;
 use crate::format::use_locale;
 use crate::i18n::containers as text;
 use crate::live::use_live;
-use crate::reactive::memo;
 
 /// The card.
 #[component]
@@ -31,7 +30,7 @@ fn Running(tasks: Vec<Task>) -> impl IntoView {
     for task in tasks {
         live.seed_task(task);
     }
-    let running = memo(move || {
+    let running = Memo::new(move |_| {
         live.tasks.with(|tasks| {
             tasks
                 .values()

@@ -9,7 +9,6 @@ use crate::i18n::Text;
 use crate::i18n::{charts, containers as text};
 use crate::live::metrics::{CPU, MEMORY};
 use crate::live::{Row, use_live};
-use crate::reactive::{derived, memo};
 
 /// How many of each.
 const SHOWN: usize = 5;
@@ -34,13 +33,13 @@ pub fn Top() -> impl IntoView {
 #[component]
 fn Ranking(label: Text, column: usize) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
-    let renewal = memo(move || live.now_ms.get() / RENEW_MS);
+    let renewal = Memo::new(move |_| live.now_ms.get() / RENEW_MS);
     // The first values come some seconds after the page: the ranking does not wait for the next renewal.
-    let has_values = memo(move || {
+    let has_values = Memo::new(move |_| {
         live.rows
             .with(|rows| rows.values().any(|row| row.meters.with(|meters| meters.value(column).is_some())))
     });
-    let ranked = memo(move || {
+    let ranked = Memo::new(move |_| {
         renewal.track();
         has_values.track();
         live.rows.with(|rows| {
@@ -73,14 +72,14 @@ fn Ranked(row: Row, column: usize) -> impl IntoView {
     let meters = row.meters;
     let value = {
         let meters = meters.clone();
-        memo(move || {
+        Memo::new(move |_| {
             meters.with(|meters| meters.value(column)).map_or_else(
                 || "–".to_owned(),
                 |value| if column == CPU { locale.decimal(value, 2) } else { locale.bytes_f64(value) },
             )
         })
     };
-    let minute = derived(move || meters.with(|meters| meters.cpu.clone()));
+    let minute = Signal::derive(move || meters.with(|meters| meters.cpu.clone()));
     view! {
         <li>
             <a href=format!("/containers/{name}")><bdi>{name.clone()}</bdi></a>
@@ -95,7 +94,7 @@ fn Ranked(row: Row, column: usize) -> impl IntoView {
 pub fn DiskLevel() -> impl IntoView {
     let locale = use_locale();
     let feed = use_live().feed(model::metrics::HOST);
-    let level = derived(move || {
+    let level = Signal::derive(move || {
         feed.with(|feed| Level {
             used: feed.newest("disk./.used"),
             limit: feed.newest("disk./.total"),

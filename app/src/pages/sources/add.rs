@@ -16,7 +16,6 @@ use crate::forms::problems::{self, Problems, words};
 use crate::forms::refused::refused;
 use crate::forms::source::parse;
 use crate::i18n::upkeep as text;
-use crate::reactive::derived;
 
 const POST: &str = "/fn/sources/add";
 /// The kinds that can be added, with the words that the form sends.
@@ -64,7 +63,7 @@ impl Form {
     /// What is wrong with a field, by the rules or by the server.
     fn error_of(self, field: &'static str) -> Signal<Option<String>> {
         let locale = use_locale();
-        derived(move || {
+        Signal::derive(move || {
             let ruled = self.problems.with(|problems| problems.of(field).map(str::to_owned));
             let said = move || {
                 self.refused

@@ -13,7 +13,6 @@ use crate::i18n::Text;
 use crate::i18n::frame::PHASE_WORK;
 use crate::i18n::upkeep as text;
 use crate::page_context::use_may;
-use crate::reactive::{derived, memo};
 
 /// The word for a kind.
 #[must_use]
@@ -46,7 +45,7 @@ pub fn SourceRow(shelf: Shelf, source: Source) -> impl IntoView {
     });
     let is_busy = {
         let name = name.clone();
-        memo(move || shelf.is_busy(&name))
+        Memo::new(move |_| shelf.is_busy(&name))
     };
     view! {
         <tr aria-busy=move || is_busy.get().then_some("true")>
@@ -66,7 +65,7 @@ pub fn SourceRow(shelf: Shelf, source: Source) -> impl IntoView {
 #[component]
 fn RowActions(shelf: Shelf, name: String, is_busy: Memo<bool>) -> impl IntoView {
     let locale = use_locale();
-    let off = derived(move || is_busy.get().then(|| locale.t(PHASE_WORK).to_owned()));
+    let off = Signal::derive(move || is_busy.get().then(|| locale.t(PHASE_WORK).to_owned()));
     let (refresh_label, remove_label) = (
         locale.fill(text::REFRESH_NAMED, &[("name", &name)]),
         locale.fill(text::REMOVE_NAMED, &[("name", &name)]),

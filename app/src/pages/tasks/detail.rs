@@ -21,7 +21,6 @@ use crate::i18n::frame::TASKS;
 use crate::i18n::upkeep as text;
 use crate::live::use_live;
 use crate::page_context::use_may;
-use crate::reactive::memo;
 
 /// The page of one task.
 #[component]
@@ -63,8 +62,8 @@ fn Followed(task: Task) -> impl IntoView {
     live.seed_task(task.clone());
     let title = locale.fill(text::TASK_TITLE, &[("kind", &kind(locale, &task.kind)), ("target", &task.target)]);
     let first = task.clone();
-    let task = memo(move || live.task(id).unwrap_or_else(|| first.clone()));
-    let is_over = memo(move || task.with(|task| task.state.is_over()));
+    let task = Memo::new(move |_| live.task(id).unwrap_or_else(|| first.clone()));
+    let is_over = Memo::new(move |_| task.with(|task| task.state.is_over()));
     let state_line = move || view! { <span class="muted">{move || task.with(|task| locale.t(state(task.state)))}</span> };
     let actions = move || use_may(Permission::Containers).then(|| view! { <CancelButton task=task/> });
     view! {
@@ -86,7 +85,7 @@ pub fn CancelButton(task: Memo<Task>) -> impl IntoView {
     let (locale, live, toasts) = (use_locale(), use_live(), use_toasts());
     let id = task.with_untracked(|task| task.id);
     let is_asked = RwSignal::new(false);
-    let off = memo(move || (is_asked.get() || task.with(|task| task.state.is_over() || !task.cancellable)).then(|| locale.t(text::NOT_CANCELLABLE)));
+    let off = Memo::new(move |_| (is_asked.get() || task.with(|task| task.state.is_over() || !task.cancellable)).then(|| locale.t(text::NOT_CANCELLABLE)));
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         if off.get_untracked().is_some() {
@@ -123,13 +122,13 @@ pub fn CancelButton(task: Memo<Task>) -> impl IntoView {
 #[component]
 fn Parts(task: Memo<Task>) -> impl IntoView {
     let locale = use_locale();
-    let names = memo(move || task.with(|task| task.progress.parts.iter().map(|part| part.name.clone()).collect::<Vec<_>>()));
+    let names = Memo::new(move |_| task.with(|task| task.progress.parts.iter().map(|part| part.name.clone()).collect::<Vec<_>>()));
     let row = move |name: String| {
         let find = {
             let name = name.clone();
             move || task.with(|task| task.progress.parts.iter().find(|part| part.name == name).cloned())
         };
-        let part = memo(move || find());
+        let part = Memo::new(move |_| find());
         let words = move || part.get().map(|part| amount(locale, &part));
         let total = move || part.get().and_then(|part| part.total).filter(|total| *total > 0).map(|total| total.to_string());
         let done = move || {
@@ -164,7 +163,7 @@ fn amount(locale: crate::format::Locale, part: &ProgressPart) -> String {
 fn Facts(task: Memo<Task>) -> impl IntoView {
     let locale = use_locale();
     let first = task.get_untracked();
-    let ended_at = memo(move || task.with(|task| task.ended_at));
+    let ended_at = Memo::new(move |_| task.with(|task| task.ended_at));
     let time = move || match ended_at.get() {
         Some(at) => view! {
             <dt>{locale.t(text::ENDED)}</dt><dd><Ago at=at/></dd>

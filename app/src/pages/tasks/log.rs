@@ -12,7 +12,6 @@ use crate::format::use_locale;
 use crate::i18n::reasons::said;
 use crate::i18n::upkeep as text;
 use crate::live::use_live;
-use crate::reactive::{effect, memo};
 
 /// The log of one task.
 #[component]
@@ -35,7 +34,7 @@ fn Lines(id: TaskId, is_over: Memo<bool>, first: String) -> impl IntoView {
     let is_followed = RwSignal::new(true);
     let element = NodeRef::<leptos::html::Pre>::new();
     read_again(id, is_over, log, stale);
-    effect(move || {
+    Effect::new(move || {
         log.track();
         if let Some(element) = element.get().filter(|_| is_followed.get()) {
             element.set_scroll_top(element.scroll_height());
@@ -50,7 +49,7 @@ fn Lines(id: TaskId, is_over: Memo<bool>, first: String) -> impl IntoView {
             }
         }
     };
-    let is_empty = memo(move || log.with(String::is_empty));
+    let is_empty = Memo::new(move |_| log.with(String::is_empty));
     let nothing = move || locale.t(if is_over.get() { text::LOG_EMPTY } else { text::LOG_EMPTY_YET }).to_owned();
     view! {
         <Show when=move || !is_over.get()><Tick label=locale.t(text::FOLLOW) name="follow" value=is_followed/></Show>
@@ -66,7 +65,7 @@ fn Lines(id: TaskId, is_over: Memo<bool>, first: String) -> impl IntoView {
 fn read_again(id: TaskId, is_over: Memo<bool>, log: RwSignal<String>, stale: RwSignal<Option<String>>) {
     let (locale, now_ms) = (use_locale(), use_live().now_ms);
     let is_reading = StoredValue::new(false);
-    let due = memo(move || if is_over.get() { None } else { Some(now_ms.get() / 1000) });
+    let due = Memo::new(move |_| if is_over.get() { None } else { Some(now_ms.get() / 1000) });
     Effect::new(move |before: Option<Option<i64>>| {
         let now = due.get();
         let is_last = now.is_none();

@@ -11,7 +11,6 @@ use model::template::Template;
 use crate::components::field::{Choice, Field, Tick};
 use crate::format::use_locale;
 use crate::i18n::supply as text;
-use crate::reactive::derived;
 
 /// Whether every word stands somewhere in what is shown of a template.
 #[must_use]
@@ -115,7 +114,7 @@ fn is_in_use() -> bool {
 pub fn FilterBar(filter: Filter, sources: Vec<String>) -> impl IntoView {
     let locale = use_locale();
     let all = (String::new(), locale.t(text::ALL_SOURCES).to_owned());
-    let choices = derived(move || {
+    let choices = Signal::derive(move || {
         // One that the URL names is shown even where it offers nothing.
         let asked = filter.source.get();
         let is_new = !asked.is_empty() && !sources.contains(&asked);

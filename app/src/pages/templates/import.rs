@@ -13,7 +13,6 @@ use crate::format::{Locale, use_locale};
 use crate::forms::import::parse;
 use crate::forms::problems::{self, Problems, words};
 use crate::i18n::{rules, supply as text};
-use crate::reactive::derived;
 
 mod file;
 
@@ -48,7 +47,7 @@ impl Wrong {
 
     /// What is wrong with a field.
     fn of(self, field: &'static str) -> Signal<Option<String>> {
-        derived(move || {
+        Signal::derive(move || {
             let ruled = self.problems.with(|problems| problems.of(field).map(str::to_owned));
             if field == "url" && ruled.is_some() {
                 return Some(self.locale.t(rules::URL).to_owned());

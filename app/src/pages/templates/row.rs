@@ -15,7 +15,6 @@ use crate::format::use_locale;
 use crate::i18n::supply as text;
 use crate::page_context::use_may;
 use crate::pages::container::create_with;
-use crate::reactive::{derived, memo};
 
 /// Removes the template that was asked about.
 pub fn remove(shelf: Shelf) {
@@ -57,9 +56,9 @@ pub fn TemplateRow(shelf: Shelf, template: Template) -> impl IntoView {
     let locale = use_locale();
     let (reference, known) = (template.reference.to_string(), template.task);
     // What was begun here is newer than what the list knew.
-    let running = memo(move || shelf.begun.with(|begun| begun.get(&reference).copied()).or(known));
+    let running = Memo::new(move |_| shelf.begun.with(|begun| begun.get(&reference).copied()).or(known));
     // A download that is done is told by the mark that the template is here.
-    let news = memo(move || {
+    let news = Memo::new(move |_| {
         let id = running.get()?;
         shelf.live.task(id).filter(|task| task.state != TaskState::Done).map(|_| id)
     });
@@ -94,7 +93,7 @@ pub fn TemplateRow(shelf: Shelf, template: Template) -> impl IntoView {
                 {shown.unusable.clone().map(|why| view! { <span class="field__error">{why}</span> })}
                 {move || {
                     let (id, first) = news.get().and_then(|id| untrack(|| shelf.live.task(id)).map(|task| (id, task)))?;
-                    Some(view! { <TaskProgress task=derived(move || shelf.live.task(id).unwrap_or_else(|| first.clone()))/> })
+                    Some(view! { <TaskProgress task=Signal::derive(move || shelf.live.task(id).unwrap_or_else(|| first.clone()))/> })
                 }}
                 </div>
             </th>
@@ -114,7 +113,7 @@ fn Actions(shelf: Shelf, template: Template, running: Memo<Option<TaskId>>) -> i
     let (reference, name) = (template.reference.to_string(), template.name.clone());
     let (may, may_create) = (use_may(Permission::Templates), use_may(Permission::Containers));
     let is_usable = template.unusable.is_none();
-    let is_busy = memo(move || running.get().and_then(|id| shelf.live.task(id)).is_some_and(|task| !task.state.is_over()));
+    let is_busy = Memo::new(move |_| running.get().and_then(|id| shelf.live.task(id)).is_some_and(|task| !task.state.is_over()));
     let wants = if template.newer_available { text::UPDATE_NAMED } else { text::DOWNLOAD_NAMED };
     let download_label = locale.fill(wants, &[("name", &name)]);
     let remove_label = locale.fill(text::REMOVE_NAMED, &[("name", &name)]);

@@ -15,7 +15,6 @@ use crate::i18n::frame::{PHASE_WORK, SOURCES};
 use crate::i18n::reasons::said;
 use crate::i18n::{supply as text, upkeep};
 use crate::page_context::use_may;
-use crate::reactive::derived;
 
 /// Reads all sources; the list follows when the task is over.
 fn refresh(shelf: Shelf) {
@@ -50,7 +49,7 @@ fn refresh(shelf: Shelf) {
 #[component]
 pub fn Actions(shelf: Shelf) -> impl IntoView {
     let locale = use_locale();
-    let off = derived(move || shelf.is_refreshing.get().then(|| locale.t(PHASE_WORK).to_owned()));
+    let off = Signal::derive(move || shelf.is_refreshing.get().then(|| locale.t(PHASE_WORK).to_owned()));
     let may = use_may(model::Permission::Templates);
     view! {
         {may.then(|| view! { <Button label=locale.t(text::REFRESH).to_owned() icon=Icon::Restart off=off on_press=move |()| refresh(shelf)/> })}

@@ -10,21 +10,20 @@ use crate::components::field::Field;
 use crate::format::use_locale;
 use crate::forms::problems::words;
 use crate::i18n::upkeep as text;
-use crate::reactive::{derived, effect, memo};
 
 /// Deleting for ever asks to type the name.
 #[component]
 pub fn PurgeQuestion(bin: Bin) -> impl IntoView {
     let locale = use_locale();
     let typed = RwSignal::new(String::new());
-    let name = memo(move || bin.asked.with(|asked| asked.as_ref().map(|entry| entry.name.clone()).unwrap_or_default()));
+    let name = Memo::new(move |_| bin.asked.with(|asked| asked.as_ref().map(|entry| entry.name.clone()).unwrap_or_default()));
     clear_when_opened(bin.is_purging, typed);
-    let title = derived(move || locale.fill(text::PURGE_NAMED, &[("name", &name.get())]));
+    let title = Signal::derive(move || locale.fill(text::PURGE_NAMED, &[("name", &name.get())]));
     let lost = move || match bin.asked.with(|asked| asked.as_ref().and_then(|entry| entry.size_bytes)) {
         Some(bytes) => locale.fill(text::PURGE_TEXT_SIZE, &[("size", &locale.bytes(bytes))]),
         None => locale.t(text::PURGE_TEXT).to_owned(),
     };
-    let off = derived(move || (typed.get().trim() != name.get()).then(|| locale.t(text::TYPE_FIRST).to_owned()));
+    let off = Signal::derive(move || (typed.get().trim() != name.get()).then(|| locale.t(text::TYPE_FIRST).to_owned()));
     let confirm = move |()| {
         if let Some(entry) = bin.asked.get_untracked() {
             bin.purge(entry);
@@ -43,10 +42,10 @@ pub fn PurgeQuestion(bin: Bin) -> impl IntoView {
 pub fn EmptyQuestion(bin: Bin) -> impl IntoView {
     let locale = use_locale();
     let typed = RwSignal::new(String::new());
-    let count = memo(move || bin.entries.with(|entries| entries.len() as u64));
+    let count = Memo::new(move |_| bin.entries.with(|entries| entries.len() as u64));
     clear_when_opened(bin.is_emptying, typed);
-    let title = derived(move || locale.count(text::EMPTY_N, count.get()));
-    let off = derived(move || (typed.get().trim() != count.get().to_string()).then(|| locale.t(text::TYPE_FIRST).to_owned()));
+    let title = Signal::derive(move || locale.count(text::EMPTY_N, count.get()));
+    let off = Signal::derive(move || (typed.get().trim() != count.get().to_string()).then(|| locale.t(text::TYPE_FIRST).to_owned()));
     view! {
         <Dialog open=bin.is_emptying title=title confirm=title tone=Tone::Danger off=off on_confirm=move |()| bin.empty()>
             <p>{move || locale.count(text::EMPTY_TEXT_N, count.get())}</p>
@@ -60,10 +59,10 @@ pub fn EmptyQuestion(bin: Bin) -> impl IntoView {
 pub fn RestoreQuestion(bin: Bin) -> impl IntoView {
     let locale = use_locale();
     let typed = RwSignal::new(String::new());
-    let name = memo(move || bin.asked.with(|asked| asked.as_ref().map(|entry| entry.name.clone()).unwrap_or_default()));
+    let name = Memo::new(move |_| bin.asked.with(|asked| asked.as_ref().map(|entry| entry.name.clone()).unwrap_or_default()));
     clear_when_opened(bin.is_renaming, typed);
-    let title = derived(move || locale.fill(text::RESTORE_AS, &[("name", &name.get())]));
-    let problem = memo(move || {
+    let title = Signal::derive(move || locale.fill(text::RESTORE_AS, &[("name", &name.get())]));
+    let problem = Memo::new(move |_| {
         let typed = typed.get();
         let wrong = typed
             .trim()
@@ -73,13 +72,13 @@ pub fn RestoreQuestion(bin: Bin) -> impl IntoView {
         wrong.or_else(|| (typed.trim() == name.get()).then(|| locale.fill(text::RESTORE_AS_TEXT, &[("name", &name.get())])))
     });
     // An empty field is no error yet; the button says why it is off all the same.
-    let shown = derived(move || problem.get().filter(|_| typed.with(|typed| !typed.is_empty())));
+    let shown = Signal::derive(move || problem.get().filter(|_| typed.with(|typed| !typed.is_empty())));
     let confirm = move |()| {
         if let Some(entry) = bin.asked.get_untracked() {
             bin.restore(entry, Some(typed.get_untracked().trim().to_owned()));
         }
     };
-    let confirm_label = derived(move || locale.t(text::RESTORE).to_owned());
+    let confirm_label = Signal::derive(move || locale.t(text::RESTORE).to_owned());
     view! {
         <Dialog open=bin.is_renaming title=title confirm=confirm_label tone=Tone::Primary off=problem on_confirm=confirm>
             <p>{move || locale.fill(text::RESTORE_AS_TEXT, &[("name", &name.get())])}</p>
@@ -90,7 +89,7 @@ pub fn RestoreQuestion(bin: Bin) -> impl IntoView {
 
 /// The next question begins with an empty field. It is cleared when one opens: while it closes, its text is still read.
 fn clear_when_opened(open: RwSignal<bool>, typed: RwSignal<String>) {
-    effect(move || {
+    Effect::new(move || {
         if open.get() {
             typed.set(String::new());
         }

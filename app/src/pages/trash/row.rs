@@ -12,14 +12,13 @@ use crate::format::use_locale;
 use crate::i18n::frame::PHASE_WORK;
 use crate::i18n::upkeep as text;
 use crate::page_context::use_may;
-use crate::reactive::{derived, memo};
 
 /// A row of the table.
 #[component]
 pub fn TrashRow(bin: Bin, entry: TrashEntry) -> impl IntoView {
     let locale = use_locale();
     let id = entry.id;
-    let is_busy = memo(move || bin.busy.with(|busy| busy.contains(&id)));
+    let is_busy = Memo::new(move |_| bin.busy.with(|busy| busy.contains(&id)));
     let size = match entry.size_bytes {
         Some(bytes) => view! { {locale.bytes(bytes)} }.into_any(),
         None => view! { <span class="muted">{locale.t(text::NOT_MEASURED)}</span> }.into_any(),
@@ -42,7 +41,7 @@ pub fn TrashRow(bin: Bin, entry: TrashEntry) -> impl IntoView {
 #[component]
 fn RowActions(bin: Bin, entry: TrashEntry, is_busy: Memo<bool>) -> impl IntoView {
     let locale = use_locale();
-    let off = derived(move || is_busy.get().then(|| locale.t(PHASE_WORK).to_owned()));
+    let off = Signal::derive(move || is_busy.get().then(|| locale.t(PHASE_WORK).to_owned()));
     let purge_label = locale.fill(text::PURGE_NAMED, &[("name", &entry.name)]);
     let about = entry.clone();
     let ask = move |()| {

@@ -18,7 +18,6 @@ use crate::i18n::people as text;
 use crate::live::use_live;
 use crate::pages::account::password::is_whole;
 use crate::pages::account::role_options;
-use crate::reactive::derived;
 
 fn lifetimes(locale: Locale) -> Vec<(String, String)> {
     let words = |days: &str| {
@@ -82,7 +81,7 @@ pub fn CreateToken(keys: Keys) -> impl IntoView {
         event.prevent_default();
         form.send(keys, Timestamp::from_ms(live.now_ms.get_untracked()));
     };
-    let error = derived(move || {
+    let error = Signal::derive(move || {
         let said = || {
             form.said
                 .get()

@@ -17,7 +17,6 @@ use crate::forms::refused::refused;
 use crate::i18n::people as text;
 use crate::pages::account::password::is_whole;
 use crate::pages::account::role_options;
-use crate::reactive::derived;
 
 const POST: &str = "/fn/account/add_user";
 
@@ -62,7 +61,7 @@ impl Form {
 
     fn error_of(self, field: &'static str) -> Signal<Option<String>> {
         let locale = use_locale();
-        derived(move || {
+        Signal::derive(move || {
             let ruled = self.problems.with(|problems| problems.of(field).map(str::to_owned));
             let said = || {
                 self.said
