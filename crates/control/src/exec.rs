@@ -29,6 +29,8 @@ mod session;
 mod stream;
 mod window;
 
+pub use window::Window;
+
 use session::{Left, Session};
 
 /// A session that nobody watches ends after this long; an ended one is forgotten after it.
@@ -42,6 +44,8 @@ const PER_CONTAINER: usize = 20;
 /// Of the log of a console that has ended, as much as a living one replays.
 const HISTORY: u64 = 64 << 10;
 
+/// Pieces of input that may wait for a command, once with its attachment and once with itself: each may be a large paste.
+const WAITING: usize = 8;
 /// What fits into the one message that carries a command to its container, with room for the rest of it.
 const MAX_REQUEST: usize = 96 << 10;
 
@@ -54,12 +58,17 @@ pub enum Output {
     Exit { code: i32, reason: String },
 }
 
-/// What an attachment sends to the session.
+/// What an attachment types, in its order: it waits while the command reads nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     Bytes(Vec<u8>),
     /// No more input.
     Eof,
+}
+
+/// What an attachment says beside its input, past whatever waits there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Aside {
     Resize {
         cols: u16,
         rows: u16,
@@ -76,7 +85,9 @@ pub struct Attachment {
     /// What was printed before.
     pub replay: Vec<u8>,
     pub output: mpsc::Receiver<Output>,
+    /// Dropping it detaches.
     pub input: mpsc::Sender<Input>,
+    pub asides: mpsc::Sender<Aside>,
     /// Cancelled when the sign-in that opened it has ended: output ends then too.
     pub signed_out: CancellationToken,
 }
@@ -136,7 +147,7 @@ impl Execs {
         let asked = request.clone();
         let streams = engine::call(&self.engine, move |engine| engine.exec(id, exec, &asked)).await;
         let begun = match streams {
-            Ok(streams) => session.begin(streams, Arc::clone(&self.engine)),
+            Ok(streams) => session.begin(streams),
             Err(error) => Err(error),
         };
         let detail = format!("{} as {}", request.command.join(" "), request.user.as_deref().unwrap_or("root"));
@@ -179,7 +190,7 @@ impl Execs {
             .filter(|session| session.container == id && session.owner == caller.name)
             .map(Arc::clone);
         let session = found.ok_or_else(|| Error::not_found("terminal", exec))?;
-        Ok(session.attach(caller, self.access.ended(), self.clock.boot()))
+        Ok(session.attach(caller, &self.engine, self.access.ended(), self.clock.boot()))
     }
 
     /// Attaches to the container's console. One that does not run shows what it printed last, and ends.

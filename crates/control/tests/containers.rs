@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use control::clock::Clock;
 use control::engine::fake::Fake;
-use control::exec::{Input, Output};
+use control::exec::{Aside, Input, Output};
 use control::store::memory::Memory;
 use control::{Caller, Control};
+use model::access::Role;
 use model::container::{CreateRequest, ExitReason, UpdateRequest};
 use model::engine::{ExecRequest, Listener};
 use model::error::ErrorCode;
@@ -259,7 +260,7 @@ async fn a_terminal_is_attached_again_with_its_scrollback() {
     };
     let exec = execs.open(&anna, "web", request).await.unwrap();
     let first = execs.attach(&anna, "web", exec).await.unwrap();
-    first.input.send(Input::Resize { cols: 80, rows: 24 }).await.unwrap();
+    first.asides.send(Aside::Resize { cols: 80, rows: 24 }).await.unwrap();
     drop(first);
     world.engine.finish_exec(world.id("web").await, exec, b"hello\r\n", 7);
     let mut seen = Vec::new();
@@ -286,12 +287,49 @@ async fn a_terminal_is_attached_again_with_its_scrollback() {
 }
 
 #[tokio::test]
+async fn a_command_that_reads_nothing_is_still_told_and_let_go() {
+    let world = World::new().await;
+    world.create("web", true).await;
+    let (execs, access) = (&world.control.exec, &world.control.access);
+    let token = access.create_token(&anna(), "job", Role::Operator, None).await.unwrap().token;
+    let caller = access.caller_of_token(&token, "test").await.unwrap();
+    let stuck = async || {
+        let request = ExecRequest {
+            command: vec!["sleep".into()],
+            ..ExecRequest::default()
+        };
+        let exec = execs.open(&caller, "web", request).await.unwrap();
+        let attached = execs.attach(&caller, "web", exec).await.unwrap();
+        // Pipe and queues are full when the next piece finds no room.
+        let piece = || Input::Bytes(vec![0; 64 << 10]);
+        while let Ok(sent) = tokio::time::timeout(Duration::from_millis(200), attached.input.send(piece())).await {
+            sent.unwrap();
+        }
+        attached
+    };
+    let mut interrupted = stuck().await;
+    interrupted.asides.send(Aside::Signal("INT".into())).await.unwrap();
+    let exit = soon("the signal arrives", interrupted.output.recv()).await;
+    assert_eq!(
+        exit,
+        Some(Output::Exit {
+            code: 130,
+            reason: String::new()
+        })
+    );
+    let mut revoked = stuck().await;
+    access.revoke_token(&anna(), "job").await.unwrap();
+    soon("the attachment ends", async { while revoked.output.recv().await.is_some() {} }).await;
+    assert!(revoked.signed_out.is_cancelled());
+}
+
+#[tokio::test]
 async fn an_interrupt_gets_through_a_flood_on_the_console() {
     let world = World::new().await;
     world.create("web", true).await;
     let mut console = world.control.exec.console(&anna(), "web").await.unwrap();
     assert_eq!(console.replay, b"fake login: ");
-    console.input.send(Input::Ack(0)).await.unwrap();
+    console.asides.send(Aside::Ack(0)).await.unwrap();
     let mut inside = world.engine.consoles(world.id("web").await).pop().unwrap();
     let mut printing = inside.try_clone().unwrap();
     // As a program that prints without end; it is cut off when the console ends.
@@ -317,7 +355,7 @@ async fn an_interrupt_gets_through_a_flood_on_the_console() {
         more
     });
     assert!(more.await.is_err(), "the window is full: nothing ends, and nothing more comes");
-    console.input.send(Input::Ack(256 << 10)).await.unwrap();
+    console.asides.send(Aside::Ack(256 << 10)).await.unwrap();
     assert!(matches!(console.output.recv().await, Some(Output::Bytes { .. })));
 }
 

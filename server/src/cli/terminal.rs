@@ -2,9 +2,11 @@
 //! and the key that detaches.
 
 use std::io::{Read as _, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use control::exec::Window;
 use futures::stream::SplitStream;
 use futures::{SinkExt as _, StreamExt as _};
 use rustix::termios::{OptionalActions, Termios};
@@ -44,6 +46,10 @@ enum Control {
         name: String,
     },
     Ping,
+    /// So many bytes of input have found their place.
+    Ack {
+        bytes: u64,
+    },
     Exit {
         code: i32,
         #[serde(default)]
@@ -138,9 +144,10 @@ pub async fn carry(socket: WebSocketStream<UnixStream>, manner: Manner, greeting
     });
     let (detach, detached) = oneshot::channel();
     let watch = tokio::spawn(watch(sender.clone(), manner));
-    tokio::spawn(type_in(sender, manner, detach));
+    let window = Arc::new(Window::default());
+    tokio::spawn(type_in(sender, manner, detach, Arc::clone(&window)));
     let ending = tokio::select! {
-        ending = take(stream, greeting) => ending,
+        ending = take(stream, greeting, &window) => ending,
         Ok(()) = detached => Ok(Ending::Detached),
         Ok(code) = watch => Ok(Ending::Left { code }),
     };
@@ -149,7 +156,7 @@ pub async fn carry(socket: WebSocketStream<UnixStream>, manner: Manner, greeting
 }
 
 /// Prints what comes until the end of the session.
-async fn take(mut stream: SplitStream<WebSocketStream<UnixStream>>, mut greeting: Option<String>) -> Result<Ending, Failure> {
+async fn take(mut stream: SplitStream<WebSocketStream<UnixStream>>, mut greeting: Option<String>, typed: &Window) -> Result<Ending, Failure> {
     let (printer, printed) = mpsc::channel::<(u8, Bytes)>(16);
     // On a thread of its own, because a pipe that nobody reads blocks.
     let thread = tokio::task::spawn_blocking(move || print(printed));
@@ -170,10 +177,14 @@ async fn take(mut stream: SplitStream<WebSocketStream<UnixStream>>, mut greeting
                 }
             }
             Message::Text(text) => {
-                // What this version does not know is left out.
-                if let Ok(Control::Exit { code, reason }) = serde_json::from_str(&text) {
-                    ending = Ending::Exit { code, reason };
-                    break;
+                match serde_json::from_str(&text) {
+                    Ok(Control::Exit { code, reason }) => {
+                        ending = Ending::Exit { code, reason };
+                        break;
+                    }
+                    Ok(Control::Ack { bytes }) => typed.taken(bytes),
+                    // What this version does not know is left out.
+                    _ => {}
                 }
             }
             Message::Close(frame) => {
@@ -205,8 +216,9 @@ fn print(mut pieces: mpsc::Receiver<(u8, Bytes)>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Sends what is typed until its end or the key that detaches.
-async fn type_in(sender: mpsc::Sender<Message>, manner: Manner, detach: oneshot::Sender<()>) {
+/// Sends what is typed until its end or the key that detaches, no more of it than the console has room for: signals and
+/// signs of life must not queue behind what a command does not read yet.
+async fn type_in(sender: mpsc::Sender<Message>, manner: Manner, detach: oneshot::Sender<()>, window: Arc<Window>) {
     let (reader, mut typed) = mpsc::channel::<Vec<u8>>(4);
     // Never joined: a read of a terminal cannot be taken back.
     std::thread::spawn(move || {
@@ -219,6 +231,11 @@ async fn type_in(sender: mpsc::Sender<Message>, manner: Manner, detach: oneshot:
     });
     while let Some(bytes) = typed.recv().await {
         let (kept, is_detached) = if manner.can_detach { up_to_detach(&bytes) } else { (bytes.as_slice(), false) };
+        tokio::select! {
+            () = window.opened() => {}
+            () = sender.closed() => return,
+        }
+        window.sent(kept.len());
         if !kept.is_empty() && sender.send(frame(kept)).await.is_err() {
             return;
         }

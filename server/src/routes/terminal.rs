@@ -1,5 +1,6 @@
 //! Terminals over WebSocket: binary frames carry a byte for the stream and then bytes, text frames carry JSON control.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,14 +12,14 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::any;
 use control::Caller;
-use control::exec::{Attachment, Input, Output};
+use control::exec::{Aside, Attachment, Input, Output};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
 use model::access::Permission;
 use model::error::{ErrorBody, ErrorCode};
 use model::id::ExecId;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
@@ -32,6 +33,12 @@ const MAX_FRAME: usize = 1 << 20;
 const PIECE: usize = 64 << 10;
 /// How often a silent peer is asked whether it lives.
 const PING: Duration = Duration::from_secs(20);
+/// So much input may wait here while the command reads nothing; whoever minds acknowledgements never sends as much.
+const MAX_WAITING: usize = 2 << 20;
+/// What a piece of input weighs beside its bytes.
+const PIECE_WEIGHT: usize = 64;
+/// Input is acknowledged when this much has found its place.
+const ACK_EVERY: u64 = 64 << 10;
 /// A browser gets so long to take the last frame.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// RFC 6455 section 5.5: a control frame has at most 125 bytes, two of them for the code.
@@ -61,6 +68,13 @@ enum Control {
         code: i32,
         reason: String,
     },
+}
+
+/// What a frame from the browser carries.
+#[derive(Debug, PartialEq)]
+enum Said {
+    Input(Input),
+    Aside(Aside),
 }
 
 /// Adds the sockets.
@@ -100,8 +114,7 @@ fn carry(upgrade: WebSocketUpgrade, attached: control::Result<Attachment>, conso
     match attached {
         Ok(attachment) => Ok(upgrade.on_upgrade(move |socket| async move {
             let _held = held;
-            // Either end may leave at any moment: that is the ordinary end.
-            drop(serve(socket, attachment, shutdown).await);
+            serve(socket, attachment, shutdown).await;
         })),
         Err(error) if matches!(error.code(), ErrorCode::SignInRequired | ErrorCode::NotAllowed) => Err(error.into()),
         Err(error) => Ok(upgrade.on_upgrade(move |mut socket| async move {
@@ -138,17 +151,17 @@ fn closing(code: u16, reason: &str) -> Message {
 }
 
 /// Two halves that never wait for each other: a command that writes before it reads on must not lock itself up.
-async fn serve(socket: WebSocket, attachment: Attachment, shutdown: CancellationToken) -> Result<(), axum::Error> {
+async fn serve(socket: WebSocket, attachment: Attachment, shutdown: CancellationToken) {
     let Attachment {
         replay,
         output,
         input,
+        asides,
         signed_out,
     } = attachment;
     let (mut sender, receiver) = socket.split();
-    let heard = Arc::new(AtomicBool::new(true));
-    let over = CancellationToken::new();
-    let taking = tokio::spawn(take(receiver, input, Arc::clone(&heard), over.clone()));
+    let (signs, over) = (Arc::new(Signs::new()), CancellationToken::new());
+    let taking = tokio::spawn(take(receiver, Typed::new(input, Arc::clone(&signs)), asides, over.clone()));
     let end = tokio::select! {
         // A peer that takes nothing must not keep what has ended open.
         biased;
@@ -156,11 +169,12 @@ async fn serve(socket: WebSocket, attachment: Attachment, shutdown: Cancellation
         () = shutdown.cancelled() => Some(closing(close_code::AWAY, "the console ends; what runs inside goes on")),
         // The browser has gone.
         () = over.cancelled() => None,
-        sent = send(&mut sender, &replay, output, &heard) => match sent? {
-            End::Told => Some(Message::Close(None)),
-            End::Silent => None,
-            End::Cut if signed_out.is_cancelled() => Some(closing(close_code::POLICY, "your sign-in has ended")),
-            End::Cut => Some(closing(4500, "the terminal was cut off")),
+        sent = send(&mut sender, &replay, output, &signs) => match sent {
+            Ok(End::Told) => Some(Message::Close(None)),
+            Ok(End::Cut) if signed_out.is_cancelled() => Some(closing(close_code::POLICY, "your sign-in has ended")),
+            Ok(End::Cut) => Some(closing(4500, "the terminal was cut off")),
+            // Either end may leave at any moment: that is the ordinary end.
+            Ok(End::Silent) | Err(_) => None,
         },
     };
     if let Some(end) = end {
@@ -172,7 +186,6 @@ async fn serve(socket: WebSocket, attachment: Attachment, shutdown: Cancellation
         drop(tokio::time::timeout(FAREWELL, farewell).await);
     }
     taking.abort();
-    Ok(())
 }
 
 /// Why nothing is sent any more.
@@ -185,33 +198,122 @@ enum End {
     Cut,
 }
 
+/// What the half that takes tells the half that sends.
+#[derive(Debug)]
+struct Signs {
+    /// Something came since this was asked last.
+    heard: AtomicBool,
+    /// Nothing is read because too much input waits: then silence says nothing, and the kernel notices a peer that is gone
+    /// by the pings that it does not take.
+    is_full: AtomicBool,
+    /// Bytes of input that have found their place.
+    placed: watch::Sender<u64>,
+}
+
+impl Signs {
+    fn new() -> Self {
+        Self {
+            // It has just asked for the upgrade.
+            heard: AtomicBool::new(true),
+            is_full: AtomicBool::new(false),
+            placed: watch::Sender::default(),
+        }
+    }
+
+    fn of_life(&self) -> bool {
+        self.heard.swap(false, Ordering::Relaxed) || self.is_full.load(Ordering::Relaxed)
+    }
+}
+
+/// Input on its way to the command. What is said beside it and pongs are read on while some waits, up to a bound.
+struct Typed {
+    input: mpsc::Sender<Input>,
+    waiting: VecDeque<Input>,
+    bytes: usize,
+    signs: Arc<Signs>,
+}
+
+impl Typed {
+    fn new(input: mpsc::Sender<Input>, signs: Arc<Signs>) -> Self {
+        Self {
+            input,
+            waiting: VecDeque::new(),
+            bytes: 0,
+            signs,
+        }
+    }
+
+    /// Many small pieces weigh as much as a few large ones.
+    fn weight(input: &Input) -> usize {
+        PIECE_WEIGHT + length(input)
+    }
+
+    fn push(&mut self, input: Input) {
+        self.bytes += Self::weight(&input);
+        self.waiting.push_back(input);
+    }
+
+    fn has_room(&self) -> bool {
+        let has_room = self.bytes < MAX_WAITING;
+        self.signs.is_full.store(!has_room, Ordering::Relaxed);
+        has_room
+    }
+
+    /// Passes the first one on. Nothing is lost when this is dropped before it ends.
+    async fn pass_on(&mut self) {
+        let permit = self.input.reserve().await;
+        let Some(first) = self.waiting.pop_front() else { return };
+        self.bytes -= Self::weight(&first);
+        let length = length(&first) as u64;
+        match permit {
+            Ok(permit) => permit.send(first),
+            // Nobody takes input any more; what is left of the output still goes out, and pongs still come in.
+            Err(_) => tracing::trace!("a terminal takes no input any more"),
+        }
+        self.signs.placed.send_modify(|placed| *placed += length);
+    }
+}
+
+fn length(input: &Input) -> usize {
+    match input {
+        Input::Bytes(bytes) => bytes.len(),
+        Input::Eof => 0,
+    }
+}
+
 /// Takes what the browser sends, until it leaves.
-async fn take(mut receiver: SplitStream<WebSocket>, input: mpsc::Sender<Input>, heard: Arc<AtomicBool>, over: CancellationToken) {
-    while let Some(Ok(message)) = receiver.next().await {
-        heard.store(true, Ordering::Relaxed);
-        let taken = match message {
+async fn take(mut receiver: SplitStream<WebSocket>, mut typed: Typed, asides: mpsc::Sender<Aside>, over: CancellationToken) {
+    loop {
+        let message = tokio::select! {
+            message = receiver.next(), if typed.has_room() => message,
+            () = typed.pass_on(), if !typed.waiting.is_empty() => continue,
+        };
+        let Some(Ok(message)) = message else { break };
+        typed.signs.heard.store(true, Ordering::Relaxed);
+        let said = match message {
             Message::Close(_) => break,
-            Message::Binary(bytes) => input_of(&bytes),
+            Message::Binary(bytes) => input_of(&bytes).map(Said::Input),
             Message::Text(text) => control_of(&text),
             Message::Ping(_) | Message::Pong(_) => None,
         };
-        if let Some(taken) = taken
-            && input.send(taken).await.is_err()
-        {
-            // Nobody takes input any more; what is left of the output still goes out, and pongs still come in.
-            tracing::trace!("a terminal takes no input any more");
+        match said {
+            Some(Said::Input(input)) => typed.push(input),
+            // An attachment that has ended needs no word any more.
+            Some(Said::Aside(aside)) => drop(asides.send(aside).await),
+            None => {}
         }
     }
     over.cancel();
 }
 
-async fn send(sender: &mut SplitSink<WebSocket, Message>, replay: &[u8], mut output: mpsc::Receiver<Output>, heard: &AtomicBool) -> Result<End, axum::Error> {
+async fn send(sender: &mut SplitSink<WebSocket, Message>, replay: &[u8], mut output: mpsc::Receiver<Output>, signs: &Signs) -> Result<End, axum::Error> {
     for piece in replay.chunks(PIECE) {
         sender.send(frame(STDOUT, piece)).await?;
     }
     sender.send(text(&Control::Replayed)).await?;
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
     ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut placed, mut acknowledged) = (signs.placed.subscribe(), 0);
     loop {
         tokio::select! {
             printed = output.recv() => match printed {
@@ -222,8 +324,16 @@ async fn send(sender: &mut SplitSink<WebSocket, Message>, replay: &[u8], mut out
                 }
                 None => return Ok(End::Cut),
             },
+            Ok(()) = placed.changed() => {
+                let bytes = *placed.borrow_and_update() - acknowledged;
+                // Keys that are typed one by one are acknowledged in one word.
+                if bytes >= ACK_EVERY {
+                    acknowledged += bytes;
+                    sender.send(text(&Control::Ack { bytes })).await?;
+                }
+            }
             _ = ping.tick() => {
-                if !heard.swap(false, Ordering::Relaxed) {
+                if !signs.of_life() {
                     return Ok(End::Silent);
                 }
                 sender.send(Message::Ping(Bytes::new())).await?;
@@ -246,12 +356,12 @@ fn input_of(bytes: &[u8]) -> Option<Input> {
 }
 
 /// What is not understood is left out: an old console and a new page understand each other.
-fn control_of(text: &str) -> Option<Input> {
+fn control_of(text: &str) -> Option<Said> {
     match serde_json::from_str(text).ok()? {
-        Control::Resize { cols, rows } => Some(Input::Resize { cols, rows }),
-        Control::Ack { bytes } => Some(Input::Ack(bytes)),
-        Control::Eof => Some(Input::Eof),
-        Control::Signal { name } => Some(Input::Signal(name)),
+        Control::Resize { cols, rows } => Some(Said::Aside(Aside::Resize { cols, rows })),
+        Control::Ack { bytes } => Some(Said::Aside(Aside::Ack(bytes))),
+        Control::Eof => Some(Said::Input(Input::Eof)),
+        Control::Signal { name } => Some(Said::Aside(Aside::Signal(name))),
         Control::Ping | Control::Replayed | Control::Exit { .. } => None,
     }
 }
@@ -277,9 +387,9 @@ mod tests {
         assert_eq!(input_of(b"\x01x"), None);
         assert_eq!(
             control_of(r#"{"type":"resize","cols":80,"rows":24}"#),
-            Some(Input::Resize { cols: 80, rows: 24 })
+            Some(Said::Aside(Aside::Resize { cols: 80, rows: 24 }))
         );
-        assert_eq!(control_of(r#"{"type":"ack","bytes":7}"#), Some(Input::Ack(7)));
+        assert_eq!(control_of(r#"{"type":"ack","bytes":7}"#), Some(Said::Aside(Aside::Ack(7))));
         assert_eq!(control_of("nonsense"), None);
     }
 }

@@ -186,6 +186,24 @@ async fn a_signal_ends_a_command_and_its_code_is_told() {
 }
 
 #[tokio::test]
+async fn a_signal_gets_past_input_that_the_command_does_not_read() {
+    let (console, token) = filled().await;
+    let path = exec(&console, &token, json!({ "command": ["sleep", "90"] })).await;
+    let mut socket = by_token(&console, &path, &token).await;
+    let piece = "x".repeat(32 << 10);
+    // More than pipe and queues hold, and less than makes the console stop reading.
+    for _ in 0..48 {
+        socket.send(type_in(&piece)).await.unwrap();
+    }
+    socket.send(say(json!({ "type": "signal", "name": "INT" }))).await.unwrap();
+    let heard = to_the_end(&mut socket).await;
+    assert_eq!(heard.control.last().unwrap()["code"], 130);
+    let acks = heard.control.iter().filter(|control| control["type"] == "ack");
+    let taken: u64 = acks.filter_map(|ack| ack["bytes"].as_u64()).sum();
+    assert!(taken >= 64 << 10, "what found its place is acknowledged: {taken}");
+}
+
+#[tokio::test]
 async fn sockets_close_with_the_sign_in_and_say_so() {
     let (console, token) = filled().await;
     let cookie = console.cookie().await;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stream::{Ends, signal_number};
 use super::window::Window;
-use super::{Attachment, ExecInfo, Input, Output};
+use super::{Aside, Attachment, ExecInfo, Input, Output, WAITING};
 use crate::caller::Caller;
 use crate::engine::{Engine, ExecStreams};
 use crate::error::{Error, Result};
@@ -71,7 +71,7 @@ struct Viewer {
 
 impl Session {
     pub fn new(id: ExecId, container: ContainerId, caller: &Caller, request: &ExecRequest, now: Timestamp) -> Self {
-        let (input, typed) = mpsc::channel(64);
+        let (input, typed) = mpsc::channel(WAITING);
         let state = State {
             scrollback: VecDeque::new(),
             viewers: Vec::new(),
@@ -116,7 +116,7 @@ impl Session {
     }
 
     /// Begins to carry bytes.
-    pub fn begin(self: &Arc<Self>, streams: ExecStreams, engine: Arc<dyn Engine>) -> Result<()> {
+    pub fn begin(self: &Arc<Self>, streams: ExecStreams) -> Result<()> {
         let ends = Ends::open(streams).map_err(|error| Error::failed(format!("the command's streams cannot be used ({error})")))?;
         let readers = 1 + usize::from(ends.stderr.is_some());
         self.state().open = readers;
@@ -134,7 +134,7 @@ impl Session {
         }
         let typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(typed) = typed {
-            tokio::spawn(Arc::clone(self).write(typed, ends.stdin, engine));
+            tokio::spawn(Arc::clone(self).write(typed, ends.stdin));
         }
         Ok(())
     }
@@ -214,9 +214,10 @@ impl Session {
         self.changed.notify_waiters();
     }
 
-    pub fn attach(self: &Arc<Self>, caller: &Caller, ended: broadcast::Receiver<String>, now: Duration) -> Attachment {
+    pub fn attach(self: &Arc<Self>, caller: &Caller, engine: &Arc<dyn Engine>, ended: broadcast::Receiver<String>, now: Duration) -> Attachment {
         let (sender, output) = mpsc::channel(64);
-        let (input, taken) = mpsc::channel(64);
+        let (input, typed) = mpsc::channel(WAITING);
+        let (asides, said) = mpsc::channel(64);
         let viewer = Arc::new(Viewer {
             sender,
             window: Window::default(),
@@ -241,33 +242,36 @@ impl Session {
             ended,
             signed_out: signed_out.clone(),
         };
-        tokio::spawn(Arc::clone(self).carry(viewer, taken, watch, now));
+        let (session, engine) = (Arc::clone(self), Arc::clone(engine));
+        tokio::spawn(async move { session.carry(&viewer, typed, said, watch, now, &engine).await });
         Attachment {
             replay,
             output,
             input,
+            asides,
             signed_out,
         }
     }
 
-    /// Carries one attachment's input until it or its sign-in ends.
-    async fn carry(self: Arc<Self>, viewer: Arc<Viewer>, mut taken: mpsc::Receiver<Input>, mut sign_in: SignIn, attached_at: Duration) {
+    /// Carries what one attachment sends until it or its sign-in ends, whether the command reads its input or not.
+    async fn carry(
+        &self,
+        viewer: &Arc<Viewer>,
+        typed: mpsc::Receiver<Input>,
+        said: mpsc::Receiver<Aside>,
+        mut sign_in: SignIn,
+        attached_at: Duration,
+        engine: &Arc<dyn Engine>,
+    ) {
         let since = std::time::Instant::now();
-        loop {
-            let input = tokio::select! {
-                input = taken.recv() => input,
-                () = sign_in.ended() => None,
-                () = viewer.sender.closed() => None,
-            };
-            match input {
-                None => break,
-                Some(Input::Ack(bytes)) => viewer.window.taken(bytes),
-                // An ended command takes nothing any more.
-                Some(other) => drop(self.input.send(other).await),
-            }
+        tokio::select! {
+            () = self.pass_on(typed) => {}
+            () = self.obey(said, viewer, engine) => {}
+            () = sign_in.ended() => {}
+            () = viewer.sender.closed() => {}
         }
         let mut state = self.state();
-        state.viewers.retain(|other| !Arc::ptr_eq(other, &viewer));
+        state.viewers.retain(|other| !Arc::ptr_eq(other, viewer));
         if state.viewers.is_empty() {
             state.left = Left::At(attached_at + since.elapsed());
         }
@@ -275,39 +279,48 @@ impl Session {
         self.changed.notify_waiters();
     }
 
-    async fn write(self: Arc<Self>, mut typed: mpsc::Receiver<Input>, stdin: super::stream::End, engine: Arc<dyn Engine>) {
-        let mut stdin = Some(stdin);
+    async fn pass_on(&self, mut typed: mpsc::Receiver<Input>) {
         while let Some(input) = typed.recv().await {
-            let (id, exec) = (self.container, self.id);
-            let told = match input {
-                Input::Bytes(bytes) => {
-                    if let Some(end) = &stdin
-                        && end.write(&bytes).await.is_err()
-                    {
-                        stdin = None;
-                    }
+            // An ended command takes nothing any more.
+            drop(self.input.send(input).await);
+        }
+    }
+
+    /// Does at once what is said beside the input; never ends, because input may still be on its way.
+    async fn obey(&self, mut said: mpsc::Receiver<Aside>, viewer: &Viewer, engine: &Arc<dyn Engine>) {
+        let (id, exec) = (self.container, self.id);
+        while let Some(aside) = said.recv().await {
+            let told = match aside {
+                Aside::Ack(bytes) => {
+                    viewer.window.taken(bytes);
                     Ok(())
                 }
-                Input::Eof if self.tty => {
-                    if let Some(end) = &stdin {
-                        // VEOF; a terminal that is gone takes nothing.
-                        drop(end.write(&[4]).await);
-                    }
-                    Ok(())
-                }
-                Input::Eof => {
-                    stdin = None;
-                    Ok(())
-                }
-                Input::Resize { cols, rows } => crate::engine::call(&engine, move |engine| engine.resize_exec(id, exec, cols, rows)).await,
-                Input::Signal(name) => match signal_number(&name) {
-                    Some(number) => crate::engine::call(&engine, move |engine| engine.signal_exec(id, exec, number)).await,
+                Aside::Resize { cols, rows } => crate::engine::call(engine, move |engine| engine.resize_exec(id, exec, cols, rows)).await,
+                Aside::Signal(name) => match signal_number(&name) {
+                    Some(number) => crate::engine::call(engine, move |engine| engine.signal_exec(id, exec, number)).await,
                     None => Ok(()),
                 },
-                Input::Ack(_) => Ok(()),
             };
             if let Err(error) = told {
                 tracing::debug!(exec.id = %exec, %error, "a command could not be told");
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn write(self: Arc<Self>, mut typed: mpsc::Receiver<Input>, stdin: super::stream::End) {
+        let mut stdin = Some(stdin);
+        while let Some(input) = typed.recv().await {
+            match (input, &stdin) {
+                (Input::Bytes(bytes), Some(end)) => {
+                    if end.write(&bytes).await.is_err() {
+                        stdin = None;
+                    }
+                }
+                // VEOF; a terminal that is gone takes nothing.
+                (Input::Eof, Some(end)) if self.tty => drop(end.write(&[4]).await),
+                (Input::Eof, _) => stdin = None,
+                (Input::Bytes(_), None) => {}
             }
             if self.state().is_over {
                 return;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::session::SignIn;
 use super::window::Window;
-use super::{Attachment, Input, Output};
+use super::{Aside, Attachment, Input, Output, WAITING};
 use crate::caller::Caller;
 use crate::engine::{Engine, ExecStreams};
 use crate::error::{Error, Result};
@@ -106,7 +106,8 @@ pub(super) fn console(id: ContainerId, socket: OwnedFd, engine: Arc<dyn Engine>,
     let end = End::open(socket).map_err(|error| Error::failed(format!("the console's socket cannot be used ({error})")))?;
     let replay = end.waiting();
     let (sender, output) = mpsc::channel(64);
-    let (input, taken) = mpsc::channel(64);
+    let (input, typed) = mpsc::channel(WAITING);
+    let (asides, said) = mpsc::channel(64);
     let signed_out = CancellationToken::new();
     let mut sign_in = SignIn {
         session: caller.session.clone(),
@@ -117,7 +118,8 @@ pub(super) fn console(id: ContainerId, socket: OwnedFd, engine: Arc<dyn Engine>,
         let window = Window::default();
         tokio::select! {
             () = show(&end, &sender, &window) => {}
-            () = type_in(id, &end, taken, &window, &engine) => {}
+            () = type_in(&end, typed) => {}
+            () = obey(id, said, &window, &engine) => {}
             () = sign_in.ended() => {}
             () = sender.closed() => {}
         }
@@ -126,6 +128,7 @@ pub(super) fn console(id: ContainerId, socket: OwnedFd, engine: Arc<dyn Engine>,
         replay,
         output,
         input,
+        asides,
         signed_out,
     })
 }
@@ -146,26 +149,36 @@ async fn show(end: &End, sender: &mpsc::Sender<Output>, window: &Window) {
     }
 }
 
-async fn type_in(id: ContainerId, end: &End, mut taken: mpsc::Receiver<Input>, window: &Window, engine: &Arc<dyn Engine>) {
-    while let Some(input) = taken.recv().await {
-        match input {
-            // A console that takes nothing any more has ended, which its reader tells.
-            Input::Bytes(bytes) => drop(end.write(&bytes).await),
-            Input::Ack(bytes) => window.taken(bytes),
-            Input::Resize { cols, rows } => {
+async fn type_in(end: &End, mut typed: mpsc::Receiver<Input>) {
+    while let Some(input) = typed.recv().await {
+        // A console has no end of input; one that takes nothing any more has ended, which its reader tells.
+        if let Input::Bytes(bytes) = input {
+            drop(end.write(&bytes).await);
+        }
+    }
+}
+
+/// Never ends, because input may still be on its way.
+async fn obey(id: ContainerId, mut said: mpsc::Receiver<Aside>, window: &Window, engine: &Arc<dyn Engine>) {
+    while let Some(aside) = said.recv().await {
+        match aside {
+            Aside::Ack(bytes) => window.taken(bytes),
+            Aside::Resize { cols, rows } => {
                 if let Err(error) = crate::engine::call(engine, move |engine| engine.resize_console(id, cols, rows)).await {
                     tracing::debug!(container.id = %id, %error, "the console could not be resized");
                 }
             }
-            Input::Eof | Input::Signal(_) => {}
+            Aside::Signal(_) => {}
         }
     }
+    std::future::pending().await
 }
 
 /// What a console that has ended showed last; it takes no input.
 pub(super) fn history(replay: Vec<u8>) -> Attachment {
     let (sender, output) = mpsc::channel(1);
     let (input, _) = mpsc::channel(1);
+    let (asides, _) = mpsc::channel(1);
     let reason = "the container does not run".into();
     // The channel is new and empty: there is room.
     drop(sender.try_send(Output::Exit { code: 0, reason }));
@@ -173,6 +186,7 @@ pub(super) fn history(replay: Vec<u8>) -> Attachment {
         replay,
         output,
         input,
+        asides,
         signed_out: CancellationToken::new(),
     }
 }

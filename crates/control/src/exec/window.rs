@@ -1,4 +1,5 @@
-//! Flow control of one attachment: how many bytes may be on the way before the other end says that it took some.
+//! Flow control of one direction of an attachment: how many bytes may be on the way before the other end says that it took
+//! some.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -9,7 +10,7 @@ const BYTES: u64 = 256 << 10;
 
 /// Open until the other end acknowledges for the first time; from then on as wide as what it has taken.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub struct Window {
     unacknowledged: AtomicU64,
     acknowledges: AtomicBool,
     changed: Notify,
