@@ -2,7 +2,7 @@
 //! connection (trust.md section 4). Every wait for a peer has an end, and the number of connections has a cap.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use model::network::Cidr;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use crate::console::Peer;
+use crate::middleware::rate_limit::network;
 
 mod activity;
 mod local;
@@ -30,8 +32,11 @@ pub use local::bind as bind_socket;
 
 /// Connections at one time, over all listeners.
 const CONNECTIONS: usize = 8192;
-/// Connections at one time from one address that is not loopback.
-const PER_ADDRESS: usize = 1024;
+/// Connections at one time from one network that is not loopback.
+const PER_NETWORK: usize = 1024;
+/// Connections at one time from loopback, as long as no trusted proxy comes from there: whoever is on this host must not
+/// take all of them.
+const OF_LOOPBACK: usize = CONNECTIONS / 2;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A request's head has to arrive within this time; an idle connection is closed after it.
 const HEAD: Duration = Duration::from_secs(20);
@@ -47,19 +52,21 @@ pub struct Acceptor {
     shutdown: CancellationToken,
     connections: TaskTracker,
     free: Arc<Semaphore>,
-    per_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    per_network: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    trusted_proxies: Arc<[Cidr]>,
 }
 
 impl Acceptor {
     /// Serves this router until the token is cancelled.
     #[must_use]
-    pub fn new(router: Router, shutdown: CancellationToken) -> Self {
+    pub fn new(router: Router, shutdown: CancellationToken, trusted_proxies: &[Cidr]) -> Self {
         Self {
             router,
             shutdown,
             connections: TaskTracker::new(),
             free: Arc::new(Semaphore::new(CONNECTIONS)),
-            per_address: Arc::default(),
+            per_network: Arc::default(),
+            trusted_proxies: trusted_proxies.into(),
         }
     }
 
@@ -120,7 +127,8 @@ impl Acceptor {
     }
 
     fn take(&self, stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, permit: OwnedSemaphorePermit) {
-        let Some(slot) = Slot::take(&self.per_address, address.ip()) else {
+        let from = address.ip().to_canonical();
+        let Some(slot) = Slot::take(&self.per_network, from, most(from, &self.trusted_proxies)) else {
             return;
         };
         let this = self.clone();
@@ -248,25 +256,35 @@ fn http2_builder() -> http2::Builder<TokioExecutor> {
 #[derive(Clone, Debug)]
 pub struct Held(#[expect(dead_code, reason = "dropped with the connection")] Arc<(OwnedSemaphorePermit, Slot)>);
 
-/// One of the connections that an address may have.
+/// How many connections whoever comes from this address may have.
+fn most(from: IpAddr, trusted_proxies: &[Cidr]) -> usize {
+    match from.is_loopback() {
+        false => PER_NETWORK,
+        true if trusted_proxies.iter().any(|proxies| proxies.contains(from)) => CONNECTIONS,
+        true => OF_LOOPBACK,
+    }
+}
+
+/// One of the connections that a network may have.
 #[derive(Debug)]
 struct Slot {
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    address: IpAddr,
+    network: IpAddr,
 }
 
 impl Slot {
-    fn take(counts: &Arc<Mutex<HashMap<IpAddr, usize>>>, address: IpAddr) -> Option<Self> {
+    fn take(counts: &Arc<Mutex<HashMap<IpAddr, usize>>>, from: IpAddr, most: usize) -> Option<Self> {
+        // Loopback has millions of addresses, and all are this host.
+        let network = if from.is_loopback() { Ipv4Addr::LOCALHOST.into() } else { network(from) };
         let mut held = counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(address).or_default();
-        if *count >= PER_ADDRESS && !address.is_loopback() {
+        if held.get(&network).is_some_and(|count| *count >= most) {
             return None;
         }
-        *count += 1;
+        *held.entry(network).or_default() += 1;
         drop(held);
         Some(Self {
             counts: Arc::clone(counts),
-            address,
+            network,
         })
     }
 }
@@ -274,10 +292,10 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
+        if let Some(count) = counts.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
-                counts.remove(&self.address);
+                counts.remove(&self.network);
             }
         }
     }
@@ -296,15 +314,32 @@ mod tests {
         drop(http2_builder());
     }
 
-    #[test]
-    fn an_address_has_a_cap_and_loopback_has_none() {
+    /// Takes places from these addresses in turn until one is refused.
+    fn places(addresses: &[&str], trusted_proxies: &[Cidr]) -> usize {
         let counts = Arc::default();
-        let (far, near): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "127.0.0.1".parse().unwrap());
-        let held: Vec<_> = (0..PER_ADDRESS).map(|_| Slot::take(&counts, far).unwrap()).collect();
-        assert!(Slot::take(&counts, far).is_none());
+        let addresses = addresses.iter().map(|address| address.parse::<IpAddr>().unwrap());
+        let slots = addresses.cycle().map(|from| Slot::take(&counts, from, most(from, trusted_proxies)));
+        let held: Vec<_> = slots.take_while(Option::is_some).take(CONNECTIONS).collect();
+        assert_eq!(counts.lock().unwrap().values().sum::<usize>(), held.len());
+        let count = held.len();
         drop(held);
-        assert!(Slot::take(&counts, far).is_some());
-        let many: Vec<_> = (0..=PER_ADDRESS).map(|_| Slot::take(&counts, near)).collect();
-        assert!(many.iter().all(Option::is_some));
+        assert!(counts.lock().unwrap().is_empty(), "places come back");
+        count
+    }
+
+    #[test]
+    fn a_network_has_a_cap_however_many_addresses_it_uses() {
+        assert_eq!(places(&["192.0.2.1"], &[]), PER_NETWORK);
+        assert_eq!(places(&["2001:db8::1", "2001:db8::2", "2001:db8::ffff:1"], &[]), PER_NETWORK);
+        // Each alone may have as many.
+        assert_eq!(places(&["192.0.2.1", "192.0.2.2"], &[]), 2 * PER_NETWORK);
+        assert_eq!(places(&["::ffff:192.0.2.1", "::ffff:192.0.2.2"], &[]), 2 * PER_NETWORK);
+    }
+
+    #[test]
+    fn loopback_leaves_half_to_others_unless_it_is_the_proxy() {
+        assert_eq!(places(&["127.0.0.1", "127.8.0.1", "::1"], &[]), OF_LOOPBACK);
+        assert_eq!(places(&["127.0.0.1"], &["192.0.2.0/24".parse().unwrap()]), OF_LOOPBACK);
+        assert_eq!(places(&["127.0.0.1"], &["127.0.0.1/32".parse().unwrap()]), CONNECTIONS);
     }
 }

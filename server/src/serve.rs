@@ -64,7 +64,7 @@ async fn serve(config: ServeConfig) -> Result<(), Failure> {
         zone_minutes: zone_minutes(),
         config,
     }));
-    let acceptor = Acceptor::new(routes::router(&console), shutdown.clone());
+    let acceptor = Acceptor::new(routes::router(&console), shutdown.clone(), &console.config.trusted_proxies);
     acceptor.listen_locally(socket);
     for (listener, address) in listeners.into_iter().zip(&addresses) {
         let encrypted = identity.as_ref().filter(|_| console.config.tls.covers(*address));

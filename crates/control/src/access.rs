@@ -3,6 +3,7 @@
 //! Invariant: no secret is stored or logged in clear, and every refusal of a secret looks and takes the same whatever
 //! was wrong with it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -293,6 +294,15 @@ impl Access {
     #[must_use]
     pub fn ended(&self) -> broadcast::Receiver<String> {
         self.sessions.ended()
+    }
+
+    /// Hashes of the sessions and tokens that may still come in.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) async fn living(&self) -> Result<BTreeSet<String>> {
+        let (sessions, tokens) = (self.sessions.living().await?, self.tokens.living().await?);
+        Ok(sessions.into_iter().chain(tokens).collect())
     }
 
     /// Ends sessions whose time is up, and what expired tokens opened. Called once a minute.

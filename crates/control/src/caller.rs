@@ -20,6 +20,16 @@ pub struct Caller {
     pub session: Option<String>,
 }
 
+/// Whose something is. An account or a token that is made again under an old name is somebody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    Account(model::id::UserId),
+    /// By its hash.
+    Token(String),
+    /// The local socket or Berth itself, by name.
+    Local(String),
+}
+
 impl Caller {
     /// Nobody.
     #[must_use]
@@ -54,6 +64,16 @@ impl Caller {
             role: Some(Role::Administrator),
             user: None,
             session: None,
+        }
+    }
+
+    /// Whose is what this caller opens.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        match (self.user, &self.session) {
+            (Some(user), _) => Identity::Account(user),
+            (None, Some(hash)) => Identity::Token(hash.clone()),
+            (None, None) => Identity::Local(self.name.clone()),
         }
     }
 

@@ -168,7 +168,7 @@ impl Control {
                 this.sweep().await;
             }
         });
-        let mut loops = vec![sweeper];
+        let mut loops = vec![sweeper, tokio::spawn(Arc::clone(&self.exec).follow(self.access.ended()))];
         if self.reads_sources {
             let templates = Arc::clone(&self.templates);
             templates.read_by_itself();
@@ -186,9 +186,9 @@ impl Control {
 
     /// What is due each minute. One failure does not keep the rest from happening.
     async fn sweep(&self) {
-        self.exec.sweep();
         let outcomes = [
             ("sign-ins", self.access.sweep().await),
+            ("terminals", self.exec.sweep().await),
             ("the trash", self.containers.expire().await.map(drop)),
             ("the network", self.containers.refresh_network().await),
             ("downloads", self.templates.sweep(Sweep::Later).await),

@@ -1,5 +1,6 @@
 //! Commands inside containers, with and without a terminal, and consoles. A session belongs to whoever opened it and
-//! outlives its connections: a reload attaches again and sees what was printed meanwhile.
+//! outlives its connections: a reload attaches again and sees what was printed meanwhile. It ends with the last sign-in that
+//! used it.
 //!
 //! Invariant: output is read only as fast as the attached take it; with a terminal nobody is attached to, it goes to the
 //! scrollback alone, and a pipe is not read at all before somebody attaches, so that no byte is lost.
@@ -15,7 +16,7 @@ use model::id::ExecId;
 use model::{ContainerId, Timestamp};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
@@ -160,8 +161,8 @@ impl Execs {
 
     fn check_room(&self, caller: &Caller, id: ContainerId, tty: bool) -> Result<()> {
         let all = self.all();
-        let living = |wanted: &dyn Fn(&Session) -> bool| all.values().filter(|session| session.info().exit.is_none() && wanted(session)).count();
-        let own = living(&|session| session.owner == caller.name && session.info().tty);
+        let living = |wanted: &dyn Fn(&Session) -> bool| all.values().filter(|session| !session.has_ended() && wanted(session)).count();
+        let own = living(&|session| session.owner == caller.identity() && session.info().tty);
         let full = |what: String| Err(Error::new(model::ErrorCode::SlowDown, what).hint("end some of them"));
         if tty && own >= PER_CALLER {
             return full(format!("you have {own} terminals open, and {PER_CALLER} is the most"));
@@ -186,7 +187,7 @@ impl Execs {
         let found = self
             .all()
             .get(&exec)
-            .filter(|session| session.container == id && session.owner == caller.name)
+            .filter(|session| session.container == id && session.owner == caller.identity() && !session.is_ending())
             .map(Arc::clone);
         let session = found.ok_or_else(|| Error::not_found("terminal", exec))?;
         Ok(session.attach(caller, &self.engine, self.access.ended(), self.clock.boot()))
@@ -240,7 +241,7 @@ impl Execs {
         let mut all: Vec<ExecInfo> = self
             .all()
             .values()
-            .filter(|session| session.container == id && session.owner == caller.name)
+            .filter(|session| session.container == id && session.owner == caller.identity() && !session.is_ending())
             .map(|session| session.info())
             .collect();
         all.sort_by_key(|info| info.started_at);
@@ -249,8 +250,17 @@ impl Execs {
 
     /// The engine says how a command ended.
     pub fn exited(&self, exit: ExecExit) {
-        if let Some(session) = self.all().get(&exit.exec).map(Arc::clone) {
-            session.exited(exit.code, exit.message.unwrap_or_default());
+        let session = self.all().get(&exit.exec).map(Arc::clone);
+        if let Some(session) = session {
+            self.ended(&session, exit.code, exit.message.unwrap_or_default());
+        }
+    }
+
+    /// One that was told to end counts until here, and nobody asks for it any more.
+    fn ended(&self, session: &Arc<Session>, code: i32, reason: String) {
+        session.exited(code, reason);
+        if session.is_ending() {
+            self.all().remove(&session.id);
         }
     }
 
@@ -258,27 +268,71 @@ impl Execs {
     pub fn container_ended(&self, id: ContainerId) {
         let ended: Vec<Arc<Session>> = self.all().values().filter(|session| session.container == id).map(Arc::clone).collect();
         for session in ended {
-            session.exited(137, "the container ended".into());
+            self.ended(&session, 137, "the container ended".into());
         }
     }
 
-    /// Ends sessions that nobody has watched for half an hour. Called from time to time.
-    pub fn sweep(&self) {
-        let now = self.clock.boot();
-        let mut gone = Vec::new();
-        self.all().retain(|_, session| {
-            let keep = match session.left() {
-                Left::Watched => true,
-                Left::Never => self.clock.now().ms - session.started_at.ms < i64::try_from(UNWATCHED.as_millis()).unwrap_or(i64::MAX),
-                Left::At(at) => now.saturating_sub(at) < UNWATCHED,
-            };
-            if !keep {
-                gone.push(Arc::clone(session));
+    /// Ends what nobody has watched for half an hour and what no sign-in stands behind any more. Called from time to time.
+    ///
+    /// # Errors
+    /// The store cannot say which sign-ins live.
+    pub async fn sweep(&self) -> Result<()> {
+        let sessions: Vec<Arc<Session>> = self.all().values().map(Arc::clone).collect();
+        for session in sessions.iter().filter(|session| self.is_forgotten(session)) {
+            if session.has_ended() {
+                self.all().remove(&session.id);
+            } else {
+                session.end(&self.engine);
             }
-            keep
-        });
-        for session in gone {
-            session.hang_up(&self.engine);
+        }
+        self.end_orphans().await
+    }
+
+    fn is_forgotten(&self, session: &Session) -> bool {
+        match session.left() {
+            Left::Watched => false,
+            Left::Never => self.clock.now().ms - session.started_at.ms >= i64::try_from(UNWATCHED.as_millis()).unwrap_or(i64::MAX),
+            Left::At(at) => self.clock.boot().saturating_sub(at) >= UNWATCHED,
+        }
+    }
+
+    /// Ends sessions with the last sign-in that used them (trust rule D34), as long as this is polled.
+    pub async fn follow(self: Arc<Self>, mut ended: broadcast::Receiver<String>) {
+        loop {
+            match ended.recv().await {
+                Ok(hash) => self.end_with(|other| other == hash),
+                Err(broadcast::error::RecvError::Lagged(_)) => {
+                    if let Err(error) = self.end_orphans().await {
+                        tracing::warn!(%error, "terminals whose sign-in has ended could not be found; tried again in a minute");
+                    }
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// One that was opened at the very moment its sign-in ended has missed the news.
+    async fn end_orphans(&self) -> Result<()> {
+        // Before the sign-ins are read: whoever comes later stands on a newer one.
+        let sessions: Vec<Arc<Session>> = self.all().values().map(Arc::clone).collect();
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let living = self.access.living().await?;
+        self.end_those(sessions, |hash| !living.contains(hash));
+        Ok(())
+    }
+
+    fn end_with(&self, is_over: impl Fn(&str) -> bool) {
+        let sessions = self.all().values().map(Arc::clone).collect();
+        self.end_those(sessions, is_over);
+    }
+
+    fn end_those(&self, sessions: Vec<Arc<Session>>, is_over: impl Fn(&str) -> bool) {
+        for session in sessions {
+            if session.lost_sign_ins(&is_over) {
+                session.end(&self.engine);
+            }
         }
     }
 }

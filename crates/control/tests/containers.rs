@@ -323,6 +323,72 @@ async fn a_command_that_reads_nothing_is_still_told_and_let_go() {
     assert!(revoked.signed_out.is_cancelled());
 }
 
+fn command(words: &[&str]) -> ExecRequest {
+    ExecRequest {
+        command: words.iter().map(|word| (*word).to_owned()).collect(),
+        tty: true,
+        ..ExecRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_ends_with_the_last_sign_in_that_used_it() {
+    const PASSWORD: &str = "correct horse battery";
+    let world = World::new().await;
+    world.create("web", true).await;
+    let (execs, access) = (&world.control.exec, &world.control.access);
+    let sign_in = async || access.sign_in("bert", PASSWORD, "192.0.2.7", "test").await.unwrap().caller;
+    access.add_user(&anna(), "bert", Role::Operator, PASSWORD).await.unwrap();
+    let (laptop, desk) = (sign_in().await, sign_in().await);
+    let own = execs.open(&laptop, "web", command(&["sh"])).await.unwrap();
+    let shared = execs.open(&laptop, "web", command(&["sh"])).await.unwrap();
+    let mut kept = execs.attach(&desk, "web", shared).await.unwrap();
+    let of_anna = execs.open(&anna(), "web", command(&["sh"])).await.unwrap();
+    access.sign_out(&laptop).await.unwrap();
+    let only_the_shared = async {
+        while execs.list(&desk, "web").await.unwrap().iter().any(|info| info.id == own) {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("the terminal of the sign-in ends", only_the_shared).await;
+    let listed: Vec<_> = execs.list(&desk, "web").await.unwrap().into_iter().map(|info| (info.id, info.exit)).collect();
+    assert_eq!(listed, [(shared, None)]);
+    access.remove_user(&anna(), "bert").await.unwrap();
+    soon("the attachment ends", async { while kept.output.recv().await.is_some() {} }).await;
+    access.add_user(&anna(), "bert", Role::Operator, PASSWORD).await.unwrap();
+    let namesake = sign_in().await;
+    let foreign = execs.attach(&namesake, "web", shared).await.unwrap_err();
+    assert_eq!(foreign.code(), ErrorCode::NotFound);
+    assert!(execs.list(&namesake, "web").await.unwrap().is_empty());
+    assert_eq!(
+        execs.list(&anna(), "web").await.unwrap().first().map(|info| (info.id, info.exit)),
+        Some((of_anna, None))
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_mind_its_hang_up_is_killed_and_counts_until_then() {
+    let world = World::new().await;
+    world.create("web", true).await;
+    let (execs, access) = (&world.control.exec, &world.control.access);
+    let token = access.create_token(&anna(), "job", Role::Operator, None).await.unwrap().token;
+    let caller = access.caller_of_token(&token, "test").await.unwrap();
+    let mut deaf = command(&["nohup", "sleep"]);
+    deaf.tty = false;
+    for _ in 0..20 {
+        execs.open(&caller, "web", deaf.clone()).await.unwrap();
+    }
+    access.revoke_token(&anna(), "job").await.unwrap();
+    tokio::time::pause();
+    let (since, deadline) = (tokio::time::Instant::now(), std::time::Instant::now() + console::DEADLINE);
+    while let Err(full) = execs.open(&anna(), "web", command(&["sh"])).await {
+        assert!(full.body.message.starts_with("20 commands run in this container"), "{full}");
+        assert!(std::time::Instant::now() < deadline, "they are not killed");
+        tokio::time::advance(Duration::from_millis(500)).await;
+    }
+    assert!(since.elapsed() >= Duration::from_secs(5), "they had {:?}", since.elapsed());
+}
+
 #[tokio::test]
 async fn an_interrupt_gets_through_a_flood_on_the_console() {
     let world = World::new().await;

@@ -162,6 +162,12 @@ impl Sessions {
             .await
     }
 
+    /// Hashes of those whose time is not up.
+    pub(super) async fn living(&self) -> Result<Vec<String>> {
+        let (rows, now) = (self.all().await?, self.clock.now());
+        Ok(rows.into_iter().filter(|(_, row)| now < row.value.expires_at()).map(|(hash, _)| hash).collect())
+    }
+
     /// Ends those whose time is up, so that what they opened closes too.
     pub(super) async fn sweep(&self) -> Result<()> {
         let (rows, now) = (self.all().await?, self.clock.now());

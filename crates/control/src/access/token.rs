@@ -138,7 +138,17 @@ impl Tokens {
 
     /// Hashes of the tokens whose time is up.
     pub(super) async fn expired(&self) -> Result<Vec<String>> {
+        self.hashes(|row, now| row.is_expired(now)).await
+    }
+
+    /// Hashes of the others.
+    pub(super) async fn living(&self) -> Result<Vec<String>> {
+        self.hashes(|row, now| !row.is_expired(now)).await
+    }
+
+    async fn hashes(&self, wanted: impl Fn(&TokenRow, Timestamp) -> bool) -> Result<Vec<String>> {
         let (rows, now) = (self.facts.list::<TokenRow>(PREFIX).await?, self.clock.now());
-        Ok(rows.into_values().filter(|row| row.value.is_expired(now)).map(|row| row.value.hash).collect())
+        let rows = rows.into_values().map(|row| row.value);
+        Ok(rows.filter(|row| wanted(row, now)).map(|row| row.hash).collect())
     }
 }

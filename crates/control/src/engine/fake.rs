@@ -1,6 +1,6 @@
 //! An engine in memory, for tests of everything above it. It does what the trait says, without a kernel: containers
-//! "run" until they are told to end, commands are pipes that a test holds the other ends of; `cat` and `exit CODE` do what
-//! their names say.
+//! "run" until they are told to end, commands are pipes that a test holds the other ends of; `cat`, `nohup` and `exit CODE` do
+//! what their names say.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -74,6 +74,8 @@ struct Run {
 struct ExecEnds {
     stdin: OwnedFd,
     stdout: OwnedFd,
+    /// A hang-up does not end it.
+    is_nohup: bool,
 }
 
 /// What everything that runs uses.
@@ -380,6 +382,7 @@ impl Engine for Fake {
         let ends = ExecEnds {
             stdin: in_read,
             stdout: out_write,
+            is_nohup: request.command.first().is_some_and(|program| program == "nohup"),
         };
         match request.command.first().map(String::as_str) {
             Some("cat") => cat(exec, ends, inner.sink.clone()),
@@ -404,7 +407,11 @@ impl Engine for Fake {
 
     fn signal_exec(&self, id: ContainerId, exec: ExecId, signal: i32) -> Outcome<()> {
         let mut inner = self.lock();
-        if inner.running(id)?.execs.remove(&exec).is_some() {
+        let execs = &mut inner.running(id)?.execs;
+        if signal == 1 && execs.get(&exec).is_some_and(|ends| ends.is_nohup) {
+            return Ok(());
+        }
+        if execs.remove(&exec).is_some() {
             inner.tell(EngineEvent::ExecExited(ExecExit {
                 exec,
                 code: 128 + signal,

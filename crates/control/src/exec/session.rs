@@ -1,6 +1,6 @@
 //! One session: its command's streams, its scrollback and everybody who is attached.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::stream::{Ends, signal_number};
 use super::window::Window;
 use super::{Aside, Attachment, ExecInfo, Input, Output, WAITING};
-use crate::caller::Caller;
+use crate::caller::{Caller, Identity};
 use crate::engine::{Engine, ExecStreams};
 use crate::error::{Error, Result};
 
@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 const SCROLLBACK: usize = 2 << 20;
 /// How long output may still come after the command's end, from what it left running.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// So long a command has to end by itself once it was hung up.
+const MERCY: Duration = Duration::from_secs(5);
 
 /// Whether somebody is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +38,7 @@ pub(super) enum Left {
 pub(super) struct Session {
     pub id: ExecId,
     pub container: ContainerId,
-    /// Name of the caller who opened it.
-    pub owner: String,
+    pub owner: Identity,
     pub started_at: Timestamp,
     command: Vec<String>,
     user: Option<String>,
@@ -60,6 +62,10 @@ struct State {
     open: usize,
     /// The exit was told to everybody.
     is_over: bool,
+    /// It was told to end.
+    is_ending: bool,
+    /// Sign-ins that have used it; with the last of them it ends. None = it was opened by the local socket.
+    sign_ins: BTreeSet<String>,
 }
 
 /// Somebody who is attached.
@@ -79,11 +85,13 @@ impl Session {
             exit: None,
             open: usize::MAX,
             is_over: false,
+            is_ending: false,
+            sign_ins: caller.session.iter().cloned().collect(),
         };
         Self {
             id,
             container,
-            owner: caller.name.clone(),
+            owner: caller.identity(),
             started_at: now,
             command: request.command.clone(),
             user: request.user.clone(),
@@ -109,6 +117,22 @@ impl Session {
             started_at: self.started_at,
             exit,
         }
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.state().exit.is_some()
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.state().is_ending
+    }
+
+    /// Forgets sign-ins that are over; whether the last of them was among those.
+    pub fn lost_sign_ins(&self, is_over: impl Fn(&str) -> bool) -> bool {
+        let mut state = self.state();
+        let before = state.sign_ins.len();
+        state.sign_ins.retain(|hash| !is_over(hash));
+        before > 0 && state.sign_ins.is_empty()
     }
 
     pub fn left(&self) -> Left {
@@ -234,6 +258,7 @@ impl Session {
                 state.viewers.push(Arc::clone(&viewer));
             }
             state.left = Left::Watched;
+            state.sign_ins.extend(caller.session.clone());
             replay
         };
         self.changed.notify_waiters();
@@ -328,18 +353,28 @@ impl Session {
         }
     }
 
-    /// Ends a session that nobody watches: as a terminal that is unplugged.
-    pub fn hang_up(&self, engine: &Arc<dyn Engine>) {
-        if self.state().exit.is_some() {
+    /// Ends it as a terminal that is unplugged, and kills what does not mind.
+    pub fn end(self: &Arc<Self>, engine: &Arc<dyn Engine>) {
+        const HANG_UP: i32 = 1;
+        const KILL: i32 = 9;
+        if self.has_ended() || std::mem::replace(&mut self.state().is_ending, true) {
             return;
         }
-        let (engine, id, exec) = (Arc::clone(engine), self.container, self.id);
+        let (session, engine) = (Arc::clone(self), Arc::clone(engine));
         tokio::spawn(async move {
-            const HANG_UP: i32 = 1;
-            if let Err(error) = crate::engine::call(&engine, move |engine| engine.signal_exec(id, exec, HANG_UP)).await {
-                tracing::debug!(exec.id = %exec, %error, "an unwatched command could not be hung up");
+            session.send(HANG_UP, &engine).await;
+            tokio::time::sleep(MERCY).await;
+            if !session.has_ended() {
+                session.send(KILL, &engine).await;
             }
         });
+    }
+
+    async fn send(&self, signal: i32, engine: &Arc<dyn Engine>) {
+        let (id, exec) = (self.container, self.id);
+        if let Err(error) = crate::engine::call(engine, move |engine| engine.signal_exec(id, exec, signal)).await {
+            tracing::debug!(exec.id = %exec, signal, %error, "a command could not be told to end");
+        }
     }
 }
 
