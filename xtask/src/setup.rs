@@ -35,7 +35,7 @@ const PACKAGES: &[Package] = &[
         name: "npm",
         proof: "npm",
         scope: Scope::Build,
-        reason: "fetches the two terminal libraries by their lock file",
+        reason: "fetches the two terminal libraries, and what makes scripts small, by their lock file",
     },
     Package {
         name: "nftables",
@@ -165,7 +165,7 @@ pub enum Compiler {
 pub fn set_up(scope: Scope) -> anyhow::Result<()> {
     install_packages(scope)?;
     install_wasm()?;
-    npm_packages(Path::new("app"), "terminal libraries of the browser")?;
+    npm_packages(Path::new("app"), "terminal libraries of the browser, and what makes scripts small")?;
     if scope >= Scope::Tests {
         npm_packages(Path::new("end2end"), "driver and accessibility rules of the browser tests")?;
     }

@@ -1,6 +1,6 @@
 //! Makes a module of WebAssembly and its script smaller on their way to the browser, without changing what they do:
 //! classes that nothing uses go with their functions, functions that are alike in every byte become one, functions that
-//! look alike stand together so that brotli finds them, the long names of imports become short ones, and comments go.
+//! look alike stand together so that brotli finds them, and the long names of imports become short ones.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -18,7 +18,7 @@ use wasmparser::{
 /// # Errors
 /// The module cannot be read.
 pub fn shrink(wasm: &[u8], script: &str) -> anyhow::Result<(Vec<u8>, String)> {
-    let script = without_comments(&without_idle_classes(script));
+    let script = without_idle_classes(script);
     let module = Functions::of(wasm)?;
     let exports = module.exports.iter().filter(|export| is_mentioned(&script, export.0)).map(|export| export.1);
     let renumbering = module.renumbering(&module.reached_from(exports))?;
@@ -243,13 +243,6 @@ fn without_part(script: &str, begin: &str, end: &str) -> Option<String> {
     Some(format!("{before}{after}"))
 }
 
-/// Leaves out comments and indentation. The script has a comment on lines of its own and no text of several lines.
-fn without_comments(script: &str) -> String {
-    let is_code = |line: &&str| !line.is_empty() && !["//", "/*", "*"].iter().any(|mark| line.starts_with(mark));
-    let lines: Vec<&str> = script.lines().map(str::trim).filter(is_code).collect();
-    lines.join("\n")
-}
-
 /// A short name for every import whose own ends in a hash. The script has those names nowhere else.
 fn short_names(imports: &[String], script: &str) -> HashMap<String, String> {
     let is_hashed = |name: &str| {
@@ -319,7 +312,7 @@ impl Reencode for Writer<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{short_names, shrink, without_comments, without_idle_classes};
+    use super::{short_names, shrink, without_idle_classes};
 
     const SCRIPT: &str = "class Idle {
     free() {
@@ -395,11 +388,6 @@ const IdleFinalization = (typeof FinalizationRegistry === 'undefined')
     fn classes_that_are_made_stay() {
         let script = SCRIPT.replace("new Used", "new Idle");
         assert!(without_idle_classes(&script).contains("class Idle {"));
-    }
-
-    #[test]
-    fn comments_and_indentation_go() {
-        assert_eq!(without_comments("/**\n * Text.\n */\nlet a;\n\n    // More.\n    a = 1;\n"), "let a;\na = 1;");
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use sha2::{Digest, Sha256};
 
 use crate::build::{Profile, target};
 use crate::setup::{self, Compiler};
-use crate::shell::{cargo, run};
+use crate::shell::{cargo, command, root, run};
 use crate::shrink::shrink;
 
 /// The bundles of app/src/bundle.rs: each is a cargo feature and one build of the browser half.
@@ -56,7 +57,41 @@ pub fn site(profile: Profile) -> anyhow::Result<PathBuf> {
         let path = Path::new("app/node_modules").join(path);
         files.insert(format!("static/{name}"), std::fs::read(&path).with_context(|| path.display().to_string())?);
     }
+    if profile == Profile::Release {
+        for (_, script) in files.iter_mut().filter(|(name, _)| name.ends_with("js")) {
+            *script = minified(script)?;
+        }
+    }
     write_site(&files, profile)
+}
+
+/// A script without what only people need, licences apart.
+fn minified(script: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut terser = command(
+        "node",
+        [
+            "app/node_modules/terser/bin/terser",
+            "--module",
+            "--mangle",
+            "--comments",
+            "some",
+            "--compress",
+            "passes=3,ecma=2020",
+        ],
+    );
+    let mut child = terser
+        .current_dir(root())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("node cannot be started")?;
+    // It reads all before it writes.
+    child.stdin.take().context("its input is piped")?.write_all(script)?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("terser failed ({})", output.status);
+    }
+    Ok(output.stdout)
 }
 
 /// The two terminal libraries, loaded on terminal pages only.
@@ -74,20 +109,20 @@ fn add(files: &mut BTreeMap<String, Vec<u8>>, bundle: &str, code: &Code) {
 /// Every page in one build, made fast.
 fn all_pages() -> anyhow::Result<Code> {
     let compiler = setup::wasm_compiler().ok_or_else(|| anyhow!("no compiler for wasm32; run `cargo xtask setup`"))?;
-    let mut command = cargo_for_wasm(compiler, "wasm-dev", ALL_PAGES);
+    let mut build = cargo_for_wasm(compiler, "wasm-dev", ALL_PAGES);
     if compiler == Compiler::Debian {
-        command.arg(SMALL_LIBRARY[0]);
+        build.arg(SMALL_LIBRARY[0]);
     }
-    run(&mut command)?;
+    run(&mut build)?;
     bind("wasm-dev")
 }
 
 /// The pages of one bundle, made small.
 fn small(bundle: &str, compiler: Compiler) -> anyhow::Result<Code> {
-    let mut command = cargo_for_wasm(compiler, "wasm-release", bundle);
-    command.args(SMALL_LIBRARY);
-    command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", SMALL);
-    run(&mut command)?;
+    let mut build = cargo_for_wasm(compiler, "wasm-release", bundle);
+    build.args(SMALL_LIBRARY);
+    build.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", SMALL);
+    run(&mut build)?;
     let code = bind("wasm-release")?;
     let (wasm, script) = shrink(&code.wasm, &code.script)?;
     Ok(Code { wasm, script })
