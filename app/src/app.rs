@@ -58,7 +58,7 @@ fn CrashBanner(lang: Lang) -> impl IntoView {
     view! {
         <div class="banner banner--danger" role="alert">
             <span>{SOMETHING_BROKE.get(lang)}</span>
-            <a href="">{RELOAD.get(lang)}</a>
+            <a href="" rel="external">{RELOAD.get(lang)}</a>
         </div>
     }
 }
