@@ -79,7 +79,11 @@ impl Containers {
     /// Asks the policy about an effective configuration.
     pub(super) async fn judge(&self, caller: &Caller, id: ContainerId, spec: &ContainerSpec, password: Option<&str>) -> Result<()> {
         let network = self.parts.networks.default_network().await?;
-        let host = self.parts.host.latest().await?;
+        let host = if policy::depends_on_host(&spec.limits) {
+            Some(self.parts.host.latest().await?)
+        } else {
+            None
+        };
         let config = EffectiveConfig {
             id,
             spec,
@@ -88,7 +92,7 @@ impl Containers {
             neighbours: &self.board.rows(),
             closed_ports: self.parts.networks.closed_ports(),
         };
-        policy::judge(&config, &host, caller)
+        policy::judge(&config, host.as_deref(), caller)
     }
 
     /// Ids of everything in the trash: what those hold may be taken when nothing else is free.
