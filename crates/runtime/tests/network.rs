@@ -414,10 +414,12 @@ fn the_console_is_out_of_reach_and_published_ports_are_not() {
 #[test]
 fn beside_docker_traffic_goes_out_and_everything_is_put_back() {
     let Some(host) = Host::new(0o755) else { return };
+    assert!(!docker::is_here());
     for rule in ["-N DOCKER-USER", "-P FORWARD DROP", "-A FORWARD -j DOCKER-USER"] {
         let words: Vec<&str> = ["-w"].into_iter().chain(rule.split(' ')).collect();
         assert!(Command::new("iptables").args(words).status().is_ok_and(|status| status.success()), "{rule}");
     }
+    assert!(docker::is_here());
     let rules = output("iptables", &["-w", "-S"]);
     let links = output("ip", &["-br", "link"]);
     host.apply();

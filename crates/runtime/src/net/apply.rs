@@ -15,19 +15,16 @@ use crate::error::{At, Error, Result};
 const STEP: &str = "make the network";
 
 /// Makes the host look as the plan says: filter before link, link before servers. `before` is what the last call left of the
-/// filter. Docker's rules, which need none of it, are looked after meanwhile: that is two processes.
+/// filter.
 ///
 /// # Errors
 /// The first step that fails, by its name; what was made before stays, and the next call goes on from there.
 pub fn apply(run_dir: &Path, instance: Option<&str>, layout: &Layout, plan: &NetworkPlan, before: &mut Option<firewall::Tables>) -> Result<()> {
     check_interface(&plan.bridge).map_err(|message| Error::invalid(STEP, message))?;
-    std::thread::scope(|scope| {
-        let beside_docker = scope.spawn(|| docker::apply(&plan.bridge));
-        firewall::apply(plan, before)?;
-        make_bridge(plan)?;
-        forwarding::apply(run_dir, &plan.bridge)?;
-        beside_docker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })?;
+    firewall::apply(plan, before)?;
+    make_bridge(plan)?;
+    forwarding::apply(run_dir, &plan.bridge)?;
+    docker::apply(&plan.bridge)?;
     dhcp::apply(run_dir, instance, layout, plan)
 }
 
