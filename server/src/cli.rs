@@ -21,6 +21,7 @@ mod exit;
 mod lifecycle;
 mod list;
 mod logs;
+mod news;
 mod output;
 mod rescue;
 mod setup_link;

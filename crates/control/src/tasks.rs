@@ -2,7 +2,8 @@
 //!
 //! A module that has long operations implements [`Job`] for each kind and registers a constructor with
 //! [`Tasks::register`]; starting one is [`Tasks::start`]. Every step must be idempotent, because after a crash it may
-//! run again. Each step costs one durable write, so few and meaningful steps are best.
+//! run again. Each step costs one durable write, so few and meaningful steps are best; a step that ends with a write of its
+//! own shares it with the next one's ([`Context::advance`]).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::store::{Edit, Facts};
+use crate::store::{Edit, Facts, Rev};
 use active::{Active, Surroundings};
 use queue::Queue;
 use runner::Inner;
@@ -49,8 +50,9 @@ pub trait Job: Send + Sync + 'static {
     fn steps(&self) -> &'static [&'static str];
     /// Does one step. Idempotent.
     fn act<'a>(&'a self, step: usize, context: &'a Context) -> BoxFuture<'a, Result<()>>;
-    /// Undoes one step, also one that was only half done, and the first also when it was never begun (a task that is
-    /// cancelled while it waits): what was prepared for it goes there. Idempotent. Errors are collected, never a reason to stop.
+    /// Undoes one step, also one that was only half done or, because the row names it first, never begun; the first also
+    /// when the row never named it (a task that is cancelled while it waits): what was prepared for it goes there.
+    /// Idempotent. Errors are collected, never a reason to stop.
     fn undo<'a>(&'a self, step: usize, context: &'a Context) -> BoxFuture<'a, Result<()>>;
     /// See [`AfterCrash`].
     fn after_crash(&self) -> AfterCrash;
@@ -90,6 +92,8 @@ pub(crate) struct Unfinished {
 pub struct Context {
     active: Arc<Active>,
     queue: Arc<Queue>,
+    steps: &'static [&'static str],
+    fail_points: FailPoints,
 }
 
 /// What a task excludes for a while. Nothing to give back when the task has excluded it all along.
@@ -108,10 +112,6 @@ impl Drop for Claim {
 }
 
 impl Context {
-    fn new(active: Arc<Active>, queue: Arc<Queue>) -> Self {
-        Self { active, queue }
-    }
-
     /// The task's id.
     #[must_use]
     pub fn id(&self) -> TaskId {
@@ -173,6 +173,19 @@ impl Context {
     /// The store fails, or the row grows beyond 64 KiB.
     pub async fn remember(&self, key: &'static str, value: Value) -> Result<()> {
         self.active.save(|row| drop(row.memory.insert(key.to_owned(), value))).await
+    }
+
+    /// Commits the last change of a step together with the row that names the next one: one durable write instead of two.
+    /// Steps in between are left out. `None` when one of the edit's compares did not hold: then nothing is written.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn advance(&self, next: usize, edit: Edit) -> Result<Option<Rev>> {
+        let (kind, name) = (&self.active.kind, self.steps[next]);
+        self.fail_points.reach(kind, name, "begin", "before");
+        let written = self.active.save_with(edit, |row| steps::begin(row, self.steps, next)).await;
+        self.fail_points.reach(kind, name, "begin", "after");
+        written
     }
 
     /// What an earlier step remembered.

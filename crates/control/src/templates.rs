@@ -23,7 +23,7 @@ use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::engine::{self, Engine};
 use crate::error::{Error, Result};
-use crate::store::Facts;
+use crate::store::{Edit, Fact, Facts};
 use crate::tasks::{AfterCrash, Context, Job, Tasks};
 
 mod build;
@@ -130,6 +130,12 @@ impl Templates {
         self.tasks.register(kind, Arc::new(constructor));
     }
 
+    /// Adds to the transaction that puts a container on this template that it still is what it was: then its layers stand
+    /// under the template until they stand under the container, and no sweep takes them in between.
+    pub(crate) fn unchanged(edit: Edit, local: &Fact<LocalTemplate>) -> Edit {
+        edit.unchanged(row_key(&local.value.reference), local.rev)
+    }
+
     pub(crate) async fn busy(&self) -> Busy {
         Arc::clone(&self.busy).read_owned().await
     }
@@ -148,12 +154,12 @@ impl Templates {
         Ok(rows.into_iter().map(|(reference, fact)| (reference, fact.value)).collect())
     }
 
-    async fn stored(&self, reference: &TemplateRef) -> Result<Option<LocalTemplate>> {
-        Ok(self.facts.get::<LocalTemplate>(&row_key(reference)).await?.map(|fact| fact.value))
+    async fn stored(&self, reference: &TemplateRef) -> Result<Option<Fact<LocalTemplate>>> {
+        self.facts.get(&row_key(reference)).await
     }
 
     /// The template of this reference, or of another name for the same, if it is here.
-    pub(crate) async fn local(&self, reference: &TemplateRef) -> Result<Option<LocalTemplate>> {
+    pub(crate) async fn local(&self, reference: &TemplateRef) -> Result<Option<Fact<LocalTemplate>>> {
         if let Some(local) = self.stored(reference).await? {
             return Ok(Some(local));
         }
@@ -206,7 +212,7 @@ impl Templates {
     }
 
     async fn remove_unused(&self, reference: &TemplateRef) -> Result<()> {
-        let local = self.local(reference).await?.ok_or_else(|| Error::not_found("template", reference))?;
+        let local = self.local(reference).await?.ok_or_else(|| Error::not_found("template", reference))?.value;
         let users = self.users_of(&local).await?;
         if !users.is_empty() {
             return Err(Error::conflict(format!("{} stands under {}", local.reference, users.join(", ")))

@@ -109,6 +109,20 @@ async fn a_container_lives_from_create_to_purge() {
 }
 
 #[tokio::test]
+async fn a_container_of_a_template_that_is_here_takes_four_durable_writes() {
+    let world = World::new().await;
+    let write = || async { world.control.facts.change().put("x", &0).commit().await.unwrap().unwrap() };
+    world.create("first", false).await;
+    world.control.access.flush().await;
+    let before = write().await;
+    world.create("web", false).await;
+    let after = write().await;
+    // The task with its first step; what the container claims with the next one; that it is made, likewise; the end.
+    assert_eq!(after - before - 1, 4);
+    world.control.shut_down().await;
+}
+
+#[tokio::test]
 async fn what_a_container_takes_on_disk_is_measured_shown_and_kept() {
     let world = World::new().await;
     let (metrics, anna) = (&world.control.metrics, anna());

@@ -61,6 +61,9 @@ const CREATING: &[Case] = &[
     case("container.create", &["add source"], "create", ""),
     case("container.create", &["add source"], "create", "start"),
     case("container.create", &["add source"], "create", "apply_network"),
+    // The template is here already, which leaves a step out; so does a container that shall not start.
+    case("container.create", &["add source", "download"], "create", "start"),
+    case("container.create", &["add source", "download"], "create stopped", ""),
 ];
 const RUNS: &[Case] = &[
     case("container.start", STOPPED, "start", ""),

@@ -307,6 +307,51 @@ async fn a_row_is_written_together_with_other_changes_or_not_at_all() {
     rig.tasks.settle().await;
 }
 
+/// A job whose first step goes on to the third with a change of its own, and what its steps saw.
+fn shortcut(rig: &Rig, kind: &'static str, third: Result<(), &'static str>) -> Arc<Mutex<Vec<String>>> {
+    let (seen, facts): (Arc<Mutex<Vec<String>>>, _) = (Arc::default(), rig.facts.clone());
+    let noted = Arc::clone(&seen);
+    rig.teach(
+        kind,
+        act(move |step, context| {
+            let (noted, facts) = (Arc::clone(&noted), facts.clone());
+            async move {
+                if step == 2 {
+                    let claim = facts.get::<String>("name/web").await?.map(|fact| fact.value);
+                    noted.lock().unwrap().push(format!("{step} {claim:?}"));
+                    return third.map_err(Error::failed);
+                }
+                let claim = || facts.change().absent("name/web").put("name/web", &"id");
+                let written = [context.advance(2, claim()).await?.is_some(), context.advance(2, claim()).await?.is_some()];
+                noted.lock().unwrap().push(format!("{step} {written:?}"));
+                Ok(())
+            }
+        }),
+    );
+    seen
+}
+
+#[tokio::test]
+async fn the_last_change_of_a_step_is_written_with_the_row_of_the_next() {
+    let rig = Rig::new();
+    let seen = shortcut(&rig, "test.run", Ok(()));
+    let before = rig.facts.change().put("x", &0).commit().await.unwrap().unwrap();
+    let id = rig.start("test.run").await.id;
+    assert_eq!(rig.end_of(id).await.state, TaskState::Done);
+    assert_eq!(*seen.lock().unwrap(), ["0 [true, false]", "2 Some(\"id\")"], "the second step is left out");
+    let after = rig.facts.change().put("x", &1).commit().await.unwrap().unwrap();
+    assert_eq!(after - before - 1, 3, "the row with its first step, the change with the next, the end");
+}
+
+#[tokio::test]
+async fn a_step_that_was_left_out_is_undone_as_one_that_was_half_done() {
+    let rig = Rig::new();
+    shortcut(&rig, "test.run", Err("no bridge"));
+    let id = rig.start("test.run").await.id;
+    assert_eq!(rig.end_of(id).await.state, TaskState::Failed);
+    assert_eq!(rig.undone(), [2, 1, 0]);
+}
+
 #[tokio::test]
 async fn a_cancelled_task_is_undone() {
     let rig = Rig::new();

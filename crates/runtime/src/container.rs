@@ -20,6 +20,7 @@ use crate::cgroup::counters::Reader;
 use crate::cgroup::{Group, Layout, limits};
 use crate::error::{At, Error, Result};
 use crate::init::host_folder;
+use crate::net::firewall::Tables;
 use crate::net::veth::Nic;
 use crate::room;
 use crate::rootfs::Folders;
@@ -53,6 +54,8 @@ pub struct Runtime {
     /// Start, kill and removal of one container, one at a time.
     busy: Mutex<HashMap<ContainerId, Arc<Mutex<()>>>>,
     host: Mutex<crate::host::Reader>,
+    /// What the last plan of the network left of the filter. Held while a plan is carried out.
+    firewall: Mutex<Option<Tables>>,
     events: Arc<watch::Watch>,
 }
 
@@ -107,6 +110,7 @@ impl Runtime {
             cpus: Mutex::default(),
             busy: Mutex::default(),
             host,
+            firewall: Mutex::default(),
             events,
         })
     }
@@ -544,7 +548,8 @@ impl Runtime {
     /// # Errors
     /// Names the step.
     pub fn apply_network(&self, plan: &NetworkPlan) -> Result<()> {
-        crate::net::apply::apply(&self.config.run_dir, self.instance(), &self.layout, plan)
+        let mut firewall = self.firewall.lock().unwrap_or_else(PoisonError::into_inner);
+        crate::net::apply::apply(&self.config.run_dir, self.instance(), &self.layout, plan, &mut firewall)
     }
 
     /// Removes all of it.

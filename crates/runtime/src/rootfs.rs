@@ -97,12 +97,22 @@ impl Folders {
         // The root directory of the container itself.
         drop(subfolder(&layers, "1", Mode::from_raw_mode(0o755))?);
         drop(subfolder(&own, "work", Mode::RWXU)?);
+        let mut files = Vec::new();
         if *first_boot != FirstBoot::default() {
             let text = serde_json::to_vec(first_boot).map_err(|error| Error::failed(step, error.to_string()))?;
-            write_file(&own, FIRST_BOOT, &text)?;
+            files.push(place_file(&own, FIRST_BOOT, &text)?);
         }
-        self.write_manifest(manifest)?;
-        rustix::fs::fsync(&parent).at(step, "fsync(containers)")
+        files.push(place_file(&own, MANIFEST, &manifest_text(manifest)?)?);
+        // Nobody knows the folder yet, and whoever makes it begins anew after a crash: what is in it need not be whole before
+        // the end. Synced after everything is in its place, the first file's sync commits the journal of ext4 with all of it,
+        // and the others, which other file systems need, find nothing left to write.
+        for file in &files {
+            file.sync_all().at(step, "fsync(file)")?;
+        }
+        for (folder, call) in [(&layers, "fsync(layers)"), (&own, "fsync(folder)"), (&parent, "fsync(containers)")] {
+            rustix::fs::fsync(folder).at(step, call)?;
+        }
+        Ok(())
     }
 
     /// Replaces the manifest at once.
@@ -110,8 +120,7 @@ impl Folders {
     /// # Errors
     /// The disk is full or fails.
     pub fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
-        let text = serde_json::to_vec_pretty(manifest).map_err(|error| Error::failed("write the manifest", error.to_string()))?;
-        write_file(&self.container(manifest.id)?, MANIFEST, &text)
+        write_file(&self.container(manifest.id)?, MANIFEST, &manifest_text(manifest)?)
     }
 
     /// Every manifest that can be read.
@@ -324,16 +333,41 @@ fn subfolder(parent: &OwnedFd, name: &str, mode: Mode) -> Result<OwnedFd> {
     .at(step, &format!("openat({name:?})"))
 }
 
+fn manifest_text(manifest: &Manifest) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(manifest).map_err(|error| Error::failed("write the manifest", error.to_string()))
+}
+
+const WRITE: &str = "write a file of the container's folder";
+
 /// The one durable write: temporary file beside, fsync, rename, fsync of the folder (trust rule D8).
 fn write_file(folder: &OwnedFd, name: &str, text: &[u8]) -> Result<()> {
-    let step = "write a file of the container's folder";
-    let fresh = format!(".{name}.new");
+    write_beside(folder, name, text)?.sync_all().at(WRITE, &format!("fsync({name:?})"))?;
+    move_in(folder, name)?;
+    rustix::fs::fsync(folder).at(WRITE, "fsync(folder)")
+}
+
+/// The same for a folder in the making: nobody sees half of the file, but it is on the disk only when the caller has synced
+/// it and the folder.
+fn place_file(folder: &OwnedFd, name: &str, text: &[u8]) -> Result<File> {
+    let file = write_beside(folder, name, text)?;
+    move_in(folder, name)?;
+    Ok(file)
+}
+
+fn fresh(name: &str) -> String {
+    format!(".{name}.new")
+}
+
+fn write_beside(folder: &OwnedFd, name: &str, text: &[u8]) -> Result<File> {
+    let fresh = fresh(name);
     let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(folder, fresh.as_str(), flags, Mode::from_raw_mode(0o600)).at(step, &format!("openat({fresh:?})"))?);
-    file.write_all(text).at(step, &format!("write({fresh:?})"))?;
-    file.sync_all().at(step, &format!("fsync({fresh:?})"))?;
-    renameat(folder, fresh.as_str(), folder, name).at(step, &format!("renameat({name:?})"))?;
-    rustix::fs::fsync(folder).at(step, "fsync(folder)")
+    let mut file = File::from(openat(folder, fresh.as_str(), flags, Mode::from_raw_mode(0o600)).at(WRITE, &format!("openat({fresh:?})"))?);
+    file.write_all(text).at(WRITE, &format!("write({fresh:?})"))?;
+    Ok(file)
+}
+
+fn move_in(folder: &OwnedFd, name: &str) -> Result<()> {
+    renameat(folder, fresh(name).as_str(), folder, name).at(WRITE, &format!("renameat({name:?})"))
 }
 
 fn read_file(folder: &OwnedFd, name: &str) -> Option<Vec<u8>> {

@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use model::engine::{NetworkNic, NetworkPlan};
@@ -26,6 +27,7 @@ struct Host {
     instance: String,
     layout: Layout,
     plan: NetworkPlan,
+    firewall: Mutex<Option<firewall::Tables>>,
 }
 
 impl Host {
@@ -55,6 +57,7 @@ impl Host {
             instance: format!("test-{}", id),
             layout: Layout::detect().expect("cgroups"),
             plan,
+            firewall: Mutex::default(),
         };
         Some(host)
     }
@@ -64,7 +67,8 @@ impl Host {
     }
 
     fn apply(&self) {
-        apply::apply(self.run_dir(), Some(&self.instance), &self.layout, &self.plan).expect("the network is made");
+        let mut firewall = self.firewall.lock().expect("no test has panicked");
+        apply::apply(self.run_dir(), Some(&self.instance), &self.layout, &self.plan, &mut firewall).expect("the network is made");
     }
 
     fn remove(&self) {
@@ -456,10 +460,12 @@ fn what_listens_on_the_host_is_seen_while_it_does() {
 #[test]
 fn beside_docker_traffic_goes_out_and_everything_is_put_back() {
     let Some(host) = Host::new(0o755) else { return };
+    assert!(!docker::is_here());
     for rule in ["-N DOCKER-USER", "-P FORWARD DROP", "-A FORWARD -j DOCKER-USER"] {
         let words: Vec<&str> = ["-w"].into_iter().chain(rule.split(' ')).collect();
         assert!(Command::new("iptables").args(words).status().is_ok_and(|status| status.success()), "{rule}");
     }
+    assert!(docker::is_here());
     let rules = output("iptables", &["-w", "-S"]);
     let links = output("ip", &["-br", "link"]);
     host.apply();
@@ -559,4 +565,47 @@ fn no_guest_is_a_router_for_its_neighbours() {
     assert_eq!(forged(&web, &db, 1), Vec::<u8>::new());
     firewall::remove(&host.plan.bridge).expect("the filter goes");
     assert_eq!(forged(&web, &db, 2), [134, 137, 136], "it is the filter that drops them");
+}
+
+/// The bridge's tables as nft lists them, with the number that a table keeps for its life, and all words in order: sets have
+/// none.
+fn filter(host: &Host) -> (Vec<String>, Vec<String>) {
+    let table = firewall::table(&host.plan.bridge).expect("a name");
+    let (mut numbers, mut words) = (Vec::new(), Vec::new());
+    for family in ["bridge", "inet"] {
+        let text = output("nft", &["--handle", "list", "table", family, &table]);
+        for line in text.lines() {
+            let (line, number) = line.split_once(" # handle ").unwrap_or((line, ""));
+            numbers.extend(line.starts_with("table").then(|| number.to_owned()));
+            words.extend(line.split([' ', ',', '\t']).filter(|word| !word.is_empty()).map(str::to_owned));
+        }
+    }
+    words.sort_unstable();
+    (numbers, words)
+}
+
+#[test]
+fn a_container_that_comes_is_filtered_as_if_it_had_been_there() {
+    let Some(mut host) = Host::new(0o755) else { return };
+    let late = host.plan.nics.pop().expect("two containers");
+    host.apply();
+    let (first, alone) = filter(&host);
+    host.plan.nics.push(late);
+    host.apply();
+    let (second, added) = filter(&host);
+    assert_eq!(first, second, "the tables stay");
+    assert_ne!(alone, added);
+    // As after a start of the console.
+    *host.firewall.get_mut().expect("no test has panicked") = None;
+    host.apply();
+    let (third, whole) = filter(&host);
+    assert_ne!(second, third, "the tables are new ones");
+    assert_eq!(added, whole);
+    // Somebody flushes the tables, and nobody tells us: what is added to nothing is no filter.
+    host.plan.nics.pop();
+    host.apply();
+    firewall::remove(&host.plan.bridge).expect("the filter goes");
+    host.plan.nics.push(nic("db", 6));
+    host.apply();
+    assert_eq!(filter(&host).1, whole);
 }

@@ -18,14 +18,15 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
 
 use super::exit;
+use super::news::News;
 use crate::failure::Failure;
 
 /// The name that the console answers to on its local socket.
 const AUTHORITY: &str = "localhost";
 /// The largest answer that is taken: a list of many thousand containers.
 const MAX_ANSWER: usize = 256 << 20;
-/// Tasks are asked after first this soon, later less and less often: the wait is at most half as long again as the task. A
-/// start takes some 10 ms, and a look a third of one.
+/// Where the console opens no stream of events for us, tasks are asked after first this soon, later less and less often: the
+/// wait is at most half as long again as the task.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 const LAST_LOOK: Duration = Duration::from_millis(250);
 
@@ -100,9 +101,14 @@ impl Client {
         }
     }
 
-    /// Waits until the task is over; `seen` gets every new picture of it.
+    /// Waits until the task is over and its end is in the store; `seen` gets every new picture of it.
     pub async fn follow(&self, id: TaskId, mut seen: impl FnMut(&Task)) -> Result<Task, Failure> {
         let path = format!("/api/v1/tasks/{id}");
+        // Opened before the first look, so that nothing falls in between. Many may be open already.
+        let mut news = match self.stream("/api/v1/events").await {
+            Ok(stream) => News::of(stream).await,
+            Err(_) => None,
+        };
         let mut pause = FIRST_LOOK;
         loop {
             let task: Task = self.get(&path).await?;
@@ -110,8 +116,14 @@ impl Client {
             if task.state.is_over() {
                 return Ok(task);
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(LAST_LOOK);
+            if let Some(told) = &mut news {
+                if !told.until_over(id, &mut seen).await {
+                    news = None;
+                }
+            } else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 3 / 2).min(LAST_LOOK);
+            }
         }
     }
 

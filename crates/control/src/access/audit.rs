@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use model::Timestamp;
 use model::access::AuditEntry;
@@ -27,6 +28,8 @@ const KEPT_MS: i64 = 365 * 86_400_000;
 const PRUNE_EVERY: usize = 5_000;
 /// Rows in one transaction.
 const AT_ONCE: usize = 64;
+/// A row waits so long for others: written at once it would go to the disk just before what the recorded operation writes.
+const LINGER: Duration = Duration::from_millis(100);
 /// Longest text of a field, in bytes.
 const MAX_TEXT: usize = 2 << 10;
 
@@ -105,10 +108,23 @@ fn one_line(text: &str) -> String {
     out
 }
 
+/// Unless somebody waits for what is there, or there is enough for one transaction.
+async fn wait_for_more(receiver: &mut mpsc::Receiver<Message>, messages: &mut Vec<Message>) {
+    let end = tokio::time::Instant::now() + LINGER;
+    while messages.len() < AT_ONCE && !messages.iter().any(|message| matches!(message, Message::Flush(_))) {
+        let more = receiver.recv_many(messages, AT_ONCE - messages.len());
+        // Nobody is left who could send, or nobody sent any more.
+        if tokio::time::timeout_at(end, more).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+}
+
 async fn write_all(facts: Facts, clock: Clock, mut receiver: mpsc::Receiver<Message>) {
     let mut since_prune = PRUNE_EVERY;
     let mut messages = Vec::new();
     while receiver.recv_many(&mut messages, AT_ONCE).await > 0 {
+        wait_for_more(&mut receiver, &mut messages).await;
         let mut edit = facts.change();
         let mut waiting = Vec::new();
         for message in messages.drain(..) {
@@ -196,6 +212,24 @@ mod tests {
         let actions: Vec<String> = audit.list(None).await.unwrap().into_iter().map(|row| row.action).collect();
         assert_eq!(actions, ["two", "one"]);
         assert_eq!(audit.list(Some(Timestamp::from_ms(KEPT_MS + 1))).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rows_that_come_soon_after_each_other_share_a_write() {
+        let clock = Clock::manual(Timestamp::from_ms(10_000));
+        let facts = Facts(Arc::new(Memory::new(clock.clone())));
+        let audit = Audit::new(facts.clone(), clock);
+        let written = || async { facts.list::<AuditEntry>(PREFIX).await.unwrap().len() };
+        for n in 0..4 {
+            audit.record(entry(n, "x")).await;
+            tokio::time::sleep(LINGER / 4 - Duration::from_millis(1)).await;
+            assert_eq!(written().await, 0, "{n}");
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(written().await, 4);
+        audit.record(entry(9, "x")).await;
+        audit.flush().await;
+        assert_eq!(written().await, 5, "nobody waits for more when somebody asks");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::engine;
 use crate::error::{Error, Result};
 use crate::networks::Assignment;
 use crate::tasks::{AfterCrash, Context, Job};
+use crate::templates::Templates;
 
 /// Rounds of sha512-crypt: four times the default of crypt(3), still far below a second on small machines.
 const HASH_ROUNDS: u32 = 20_000;
@@ -79,7 +80,11 @@ impl Containers {
     /// Asks the policy about an effective configuration.
     pub(super) async fn judge(&self, caller: &Caller, id: ContainerId, spec: &ContainerSpec, password: Option<&str>) -> Result<()> {
         let network = self.parts.networks.default_network().await?;
-        let host = self.parts.host.latest().await?;
+        let host = if policy::depends_on_host(&spec.limits) {
+            Some(self.parts.host.latest().await?)
+        } else {
+            None
+        };
         let config = EffectiveConfig {
             id,
             spec,
@@ -89,7 +94,7 @@ impl Containers {
             closed_ports: self.parts.networks.closed_ports(),
             listeners: &self.listeners(id, &spec.publish).await?,
         };
-        policy::judge(&config, &host, caller)
+        policy::judge(&config, host.as_deref(), caller)
     }
 
     /// Ids of everything in the trash: what those hold may be taken when nothing else is free.
@@ -101,13 +106,6 @@ impl Containers {
     /// Claims everything that a new container needs, in one transaction.
     async fn reserve(&self, params: &Params, context: &Context) -> Result<()> {
         let _one_at_a_time = self.allocating.lock().await;
-        if let Some(fact) = self.parts.facts.get::<ContainerRow>(&key::spec(params.id)).await? {
-            // A crash came right after the transaction: it holds.
-            if self.board.get(params.id).is_none() {
-                self.board.insert(Live::new(fact.value, fact.rev));
-            }
-            return Ok(());
-        }
         for _ in 0..16 {
             let assignment = self.parts.networks.assign(params.id, &params.spec.nics, &[], &self.trashed().await?).await?;
             if let Some(live) = self.try_reserve(params, &assignment, context).await? {
@@ -125,7 +123,8 @@ impl Containers {
     async fn try_reserve(&self, params: &Params, assignment: &Assignment, context: &Context) -> Result<Option<Live>> {
         let id = params.id;
         let (base_id, range_rev) = self.choose_range().await?;
-        let row = ContainerRow {
+        let local = self.parts.templates.local(&params.spec.template).await?;
+        let mut row = ContainerRow {
             id,
             spec: params.spec.clone(),
             digest: None,
@@ -137,6 +136,9 @@ impl Containers {
             made: false,
             provenance: None,
         };
+        if let Some(local) = &local {
+            stand_on(&mut row, local.value.clone());
+        }
         let (name, spec, stat, range) = (key::name(&row.spec.name), key::spec(id), key::stat(id), key::range(base_id));
         let edit = self.parts.facts.change().absent(&name).absent(&spec).absent(&stat).unchanged(&range, range_rev);
         let edit = edit
@@ -144,7 +146,12 @@ impl Containers {
             .put(spec, &row)
             .put(stat, &StatRow::default())
             .put(range, &RangeRow::Owner(id));
-        let rev = assignment.write(id, edit).commit().await?;
+        let edit = assignment.write(id, edit);
+        let (edit, next) = match &local {
+            Some(local) => (Templates::unchanged(edit, local), MAKE),
+            None => (edit, TEMPLATE),
+        };
+        let rev = context.advance(next, edit).await?;
         Ok(rev.map(|rev| {
             let mut live = Live::new(row, rev);
             live.stat_rev = rev;
@@ -170,7 +177,7 @@ impl Containers {
         Ok((base, known.get(&base).map_or(0, |(_, rev)| *rev)))
     }
 
-    /// Makes the template available and writes into the row what the container stands on.
+    /// Makes a template available that was not here and writes into the row what the container stands on.
     async fn stand_on_template(&self, params: &Params, context: &Context) -> Result<()> {
         let templates = &self.parts.templates;
         // From here until the row says so, nothing but this shows that the layers are in use.
@@ -178,18 +185,29 @@ impl Containers {
         // A download takes minutes: it must not keep others from being started.
         let template = context.step_aside(templates.ensure(context, &params.spec.template)).await?;
         let live = self.board.get(params.id).ok_or_else(changed_meanwhile)?;
-        let LocalTemplate { layers, provenance, .. } = template;
         let mut row = ContainerRow::clone(&live.row);
-        (row.digest, row.layers) = (Some(provenance.fingerprint.clone()), layers);
-        row.provenance = Some(provenance);
-        let saved = self.save_row(&live, row).await;
+        stand_on(&mut row, template);
+        let saved = self.save_and_advance(&live, row, MAKE, context).await;
         drop(busy);
         templates.sweep_layers().await;
         saved
     }
 
+    /// Writes the container's row at the end of a step: the first boot's secrets are needed no more once it is made.
+    async fn save_and_advance(&self, live: &Live, row: ContainerRow, next: usize, context: &Context) -> Result<()> {
+        let spec = key::spec(row.id);
+        let edit = self.parts.facts.change().unchanged(&spec, live.rev).put(&spec, &row);
+        let edit = if row.made { edit.delete(key::first(row.id)) } else { edit };
+        let rev = context.advance(next, edit).await?.ok_or_else(changed_meanwhile)?;
+        self.board.change(row.id, |live| {
+            live.row = Arc::new(row);
+            live.rev = rev;
+        });
+        Ok(())
+    }
+
     /// Makes the folder with the first layer of the container's own.
-    async fn make(&self, params: &Params) -> Result<()> {
+    async fn make(&self, params: &Params, context: &Context) -> Result<()> {
         let live = self.board.get(params.id).ok_or_else(changed_meanwhile)?;
         let manifest = live.row.manifest().ok_or_else(|| Error::failed("the container's template is not known"))?;
         let hash = self.parts.facts.get::<String>(&key::first(params.id)).await?;
@@ -198,21 +216,9 @@ impl Containers {
             ssh_keys: params.spec.ssh_keys.clone(),
         };
         engine::call(&self.parts.engine, move |engine| engine.create(&manifest, &first_boot)).await?;
-        let (spec, mut row) = (key::spec(params.id), ContainerRow::clone(&live.row));
+        let mut row = ContainerRow::clone(&live.row);
         row.made = true;
-        let edit = self
-            .parts
-            .facts
-            .change()
-            .unchanged(&spec, live.rev)
-            .put(spec, &row)
-            .delete(key::first(params.id));
-        let rev = edit.commit().await?.ok_or_else(changed_meanwhile)?;
-        self.board.change(params.id, |live| {
-            live.row = Arc::new(row);
-            live.rev = rev;
-        });
-        Ok(())
+        self.save_and_advance(&live, row, NETWORK, context).await
     }
 
     /// Takes back what [`Containers::reserve`] claimed, if it did.
@@ -238,6 +244,12 @@ impl Containers {
         self.tell_names();
         self.apply_network(false).await
     }
+}
+
+fn stand_on(row: &mut ContainerRow, template: LocalTemplate) {
+    row.digest = Some(template.provenance.fingerprint.clone());
+    row.layers = template.layers;
+    row.provenance = Some(template.provenance);
 }
 
 /// One way to write what means the same.
@@ -278,43 +290,49 @@ pub(super) fn job(containers: Arc<Containers>, params: Params) -> Arc<dyn Job> {
 }
 
 const STEPS: [&str; 5] = ["reserve", "template", "make", "network", "start"];
+const RESERVE: usize = 0;
+/// Left out when the template is here already.
+const TEMPLATE: usize = 1;
+const MAKE: usize = 2;
+const NETWORK: usize = 3;
+/// The task has it only if that was asked for.
+const START: usize = 4;
 
 impl Create {
     async fn step(&self, step: usize, context: &Context) -> Result<()> {
         let (containers, id) = (&self.containers, self.params.id);
-        if step != 1 {
-            // The template's own phases are shown in the second step.
-            phase(context, ["create", "template", "create", "network", "start"][step], step, STEPS.len());
+        if step != TEMPLATE {
+            // The template's own phases are shown in that step.
+            phase(context, ["create", "template", "create", "network", "start"][step], step, self.steps().len());
         }
         match step {
-            0 => {
+            RESERVE => {
                 let reserved = containers.reserve(&self.params, context).await;
                 containers.board.fulfil(self.params.spec.name.as_str());
                 reserved
             }
-            1 => containers.stand_on_template(&self.params, context).await,
-            2 => containers.make(&self.params).await,
-            3 => {
+            TEMPLATE => containers.stand_on_template(&self.params, context).await,
+            MAKE => containers.make(&self.params, context).await,
+            NETWORK => {
                 if self.params.start {
                     containers.check_ports(id).await?;
                 }
                 containers.apply_network(false).await
             }
-            _ if self.params.start => containers.start_now(id, context).await,
-            _ => Ok(()),
+            _ => containers.start_now(id, context).await,
         }
     }
 
     async fn take_back(&self, step: usize, context: &Context) -> Result<()> {
         let (containers, id) = (&self.containers, self.params.id);
         match step {
-            4 if containers.board.get(id).is_some_and(|live| is_live(&live)) => {
+            START if containers.board.get(id).is_some_and(|live| is_live(&live)) => {
                 engine::call(&containers.parts.engine, move |engine| engine.signal(id, Signal::Kill)).await?;
                 containers.settle(id).await
             }
-            2 => engine::call(&containers.parts.engine, move |engine| engine.remove(id, Removal::Purge)).await,
-            1 if context.is_cancelled() => containers.parts.templates.abandon(context).await,
-            0 => containers.give_back(&self.params).await,
+            MAKE => engine::call(&containers.parts.engine, move |engine| engine.remove(id, Removal::Purge)).await,
+            TEMPLATE if context.is_cancelled() => containers.parts.templates.abandon(context).await,
+            RESERVE => containers.give_back(&self.params).await,
             // The template stays for the next one; the network follows the rows when they are gone.
             _ => Ok(()),
         }
@@ -323,11 +341,11 @@ impl Create {
 
 impl Job for Create {
     fn steps(&self) -> &'static [&'static str] {
-        &STEPS
+        if self.params.start { &STEPS } else { &STEPS[..START] }
     }
 
     fn act<'a>(&'a self, step: usize, context: &'a Context) -> BoxFuture<'a, Result<()>> {
-        let is_last = step + 1 == STEPS.len();
+        let is_last = step + 1 == self.steps().len();
         Box::pin(self.containers.tracked(self.params.id, context, is_last, self.step(step, context)))
     }
 

@@ -49,12 +49,19 @@ const MAX_SSH_KEYS: usize = 32;
 const MAX_NOTES_BYTES: usize = 32 << 10;
 const MAX_SPEC_BYTES: usize = 56 << 10;
 
-/// Judges a configuration.
+/// Whether [`judge`] has to know the host: a report of it takes tens of milliseconds, because it tries links and tables in
+/// network namespaces of their own.
+#[must_use]
+pub fn depends_on_host(limits: &Limits) -> bool {
+    limits.disk_bytes.is_some() || limits.cpuset.is_some()
+}
+
+/// Judges a configuration; without a host, one that [does not depend on it](depends_on_host).
 ///
 /// # Errors
 /// `NotAllowed` for this caller, `Invalid` with the field, `Conflict` with another container or the console itself,
 /// `Unsupported` when this host or version of Berth cannot do it.
-pub fn judge(config: &EffectiveConfig<'_>, host: &HostReport, caller: &Caller) -> Result<()> {
+pub fn judge(config: &EffectiveConfig<'_>, host: Option<&HostReport>, caller: &Caller) -> Result<()> {
     caller.require(Permission::Containers)?;
     let ContainerSpec {
         name: _,     // checked by its type; unique by the store
@@ -108,8 +115,12 @@ fn judge_hostname(hostname: &str) -> Result<()> {
     Ok(())
 }
 
-fn judge_limits(limits: &Limits, host: &HostReport) -> Result<()> {
+fn judge_limits(limits: &Limits, host: Option<&HostReport>) -> Result<()> {
     limits.check()?;
+    if !depends_on_host(limits) {
+        return Ok(());
+    }
+    let host = host.ok_or_else(|| Error::failed("a limit depends on the host, which nobody looked at"))?;
     if limits.disk_bytes.is_some() && !host.disk_limits {
         return Err(unsupported("disk", "the storage under the state directory cannot enforce a disk limit")
             .hint("leave the disk limit out, or put the state directory on a file system with project quotas"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::event::Event;
 use model::task::{Progress, Task};
 use model::{TaskId, Timestamp};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::log::Log;
@@ -16,7 +16,7 @@ use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::events::Events;
-use crate::store::{Facts, Rev};
+use crate::store::{Edit, Facts, Rev};
 
 /// Progress is announced at most this often (5 times a second) ...
 const ANNOUNCE_EVERY: Duration = Duration::from_millis(200);
@@ -96,23 +96,45 @@ impl Active {
     /// Changes the row in memory and in the store. The memory keeps the change also when the store refuses it. The write
     /// goes on when the future is dropped, so that the revision in memory never falls behind the store's.
     pub(super) async fn save(&self, change: impl FnOnce(&mut Row)) -> Result<()> {
-        let mut rev = Arc::clone(&self.rev).lock_owned().await;
+        let rev = Arc::clone(&self.rev).lock_owned().await;
         let row = {
             let mut row = self.row();
             change(&mut row);
             row.clone()
         };
+        let (written, _) = self.write(rev, row, self.facts.change()).await?;
+        let changed = || Error::failed(format!("`{}` was changed by somebody else", row::key(self.id)));
+        written.map(drop).ok_or_else(changed)
+    }
+
+    /// Changes the row in one transaction with other changes, and in memory once the store has it. `None` when one of the
+    /// edit's compares did not hold: then nothing has changed.
+    pub(super) async fn save_with(&self, edit: Edit, change: impl Fn(&mut Row)) -> Result<Option<Rev>> {
+        let rev = Arc::clone(&self.rev).lock_owned().await;
+        let mut row = self.row().clone();
+        change(&mut row);
+        // Held until the memory has it too: another write would put the old row back.
+        let (written, _rev) = self.write(rev, row, edit).await?;
+        if written.is_some() {
+            change(&mut self.row());
+        }
+        Ok(written)
+    }
+
+    async fn write(&self, mut rev: OwnedMutexGuard<Rev>, row: Row, edit: Edit) -> Result<(Option<Rev>, OwnedMutexGuard<Rev>)> {
         let (facts, key) = (self.facts.clone(), row::key(self.id));
         let write = tokio::spawn(async move {
-            let error = match facts.change().unchanged(&key, *rev).put(&key, &row).commit().await {
+            let written = match edit.unchanged(&key, *rev).put(&key, &row).commit().await {
                 Ok(Some(new)) => {
                     *rev = new;
-                    return Ok(());
+                    Some(new)
                 }
-                Ok(None) => Error::failed(format!("`{key}` was changed by somebody else")),
-                Err(error) => error,
+                refused => match settle(&facts, &key, &row, &mut rev).await {
+                    Some(new) => Some(new),
+                    None => refused?,
+                },
             };
-            settle(&facts, &key, &row, &mut rev, error).await
+            Ok((written, rev))
         });
         write
             .await
@@ -174,12 +196,11 @@ impl Active {
 }
 
 /// A write that failed may have happened all the same (S7): what is in the store decides, and its revision is where the
-/// next write begins.
-async fn settle(facts: &Facts, key: &str, row: &Row, rev: &mut Rev, error: Error) -> Result<()> {
-    let Ok(Some(found)) = facts.get::<serde_json::Value>(key).await else {
-        return Err(error);
-    };
-    *rev = found.rev;
-    let is_written = serde_json::to_value(row).is_ok_and(|wanted| wanted == found.value);
-    if is_written { Ok(()) } else { Err(error) }
+/// next write begins. `None` = it has not happened, or the store does not say.
+async fn settle(facts: &Facts, key: &str, row: &Row, rev: &mut Rev) -> Option<Rev> {
+    let found = facts.get::<serde_json::Value>(key).await.ok()??;
+    // At its old revision it was not written, though it may have said the same before.
+    let is_newer = std::mem::replace(rev, found.rev) != found.rev;
+    let is_written = is_newer && serde_json::to_value(row).is_ok_and(|wanted| wanted == found.value);
+    is_written.then_some(found.rev)
 }

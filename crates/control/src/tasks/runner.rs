@@ -136,7 +136,7 @@ impl Inner {
         let mut row = self.first_row(caller, id, &new, job.as_ref());
         if permit.is_some() {
             // A job that need not wait has its first step in its first row: one durable write less.
-            steps::begin(&mut row, job.as_ref(), 0);
+            steps::begin(&mut row, job.steps(), 0);
         }
         let edit = edit.absent(row::key(id)).put(row::key(id), &row);
         let edit = match key {

@@ -28,12 +28,10 @@ pub(super) struct Run<'a> {
     pub(super) fail_points: &'a FailPoints,
 }
 
-/// Gives the row its first step: written together with the row itself, or when the task leaves the queue.
-pub(super) fn begin(row: &mut Row, job: &dyn Job, step: usize) {
-    let steps = job.steps();
+/// Gives the row a step: the first one is written together with the row itself, or when the task leaves the queue.
+pub(super) fn begin(row: &mut Row, steps: &[&str], step: usize) {
     row.at = Some(step);
     row.task.state = TaskState::Running;
-    row.task.cancellable = job.is_cancellable();
     row.task.progress = Progress {
         done: step as u64,
         total: Some(steps.len() as u64),
@@ -59,13 +57,16 @@ impl Run<'_> {
 
     /// Does the steps that are left. `Err(None)` = cancelled.
     async fn forward(&self) -> std::result::Result<(), Option<Error>> {
-        let steps = self.job.steps();
-        let first = self.active.row().at;
-        for (step, name) in steps.iter().enumerate().skip(first.unwrap_or(0)) {
+        for (step, name) in self.job.steps().iter().enumerate() {
+            let at = self.active.row().at;
+            if at > Some(step) {
+                // Done before a crash, or left out by the one before.
+                continue;
+            }
             if self.active.cancel.is_cancelled() {
                 return Err(None);
             }
-            if first != Some(step) {
+            if at != Some(step) {
                 self.record(step).await.map_err(Some)?;
             }
             self.active.announce();
@@ -78,17 +79,26 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn context(&self) -> Context {
+        Context {
+            active: Arc::clone(self.active),
+            queue: Arc::clone(self.queue),
+            steps: self.job.steps(),
+            fail_points: self.fail_points.clone(),
+        }
+    }
+
     async fn record(&self, step: usize) -> Result<()> {
         let (kind, name) = (&self.active.kind, self.job.steps()[step]);
         self.fail_points.reach(kind, name, "begin", "before");
-        let saved = self.active.save(|row| begin(row, self.job, step)).await;
+        let saved = self.active.save(|row| begin(row, self.job.steps(), step)).await;
         self.fail_points.reach(kind, name, "begin", "after");
         saved
     }
 
     async fn act(&self, step: usize) -> Result<()> {
         let (kind, name) = (&self.active.kind, self.job.steps()[step]);
-        let context = Context::new(Arc::clone(self.active), Arc::clone(self.queue));
+        let context = self.context();
         self.fail_points.reach(kind, name, "act", "before");
         let done = unless_it_panics(self.job.act(step, &context)).await;
         self.fail_points.reach(kind, name, "act", "after");
@@ -123,7 +133,7 @@ impl Run<'_> {
         if self.active.row().at != Some(step) {
             self.save_or_warn(|row| row.at = Some(step)).await;
         }
-        let context = Context::new(Arc::clone(self.active), Arc::clone(self.queue));
+        let context = self.context();
         self.fail_points.reach(kind, name, "undo", "before");
         let undone = unless_it_panics(self.job.undo(step, &context)).await;
         self.fail_points.reach(kind, name, "undo", "after");

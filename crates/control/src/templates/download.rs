@@ -20,6 +20,7 @@ use super::web::{Named, upstream};
 use super::{Templates, row_key};
 use crate::engine;
 use crate::error::{Error, Result};
+use crate::store::Fact;
 use crate::tasks::Context;
 
 /// Under this key a task keeps what it decided to fetch, so that a restart goes on with the same.
@@ -40,7 +41,7 @@ impl Templates {
     /// There is no such template, it cannot be used here, or one of the phases failed.
     pub(crate) async fn ensure(&self, context: &Context, reference: &TemplateRef) -> Result<LocalTemplate> {
         if let Some(local) = self.local(reference).await? {
-            return Ok(local);
+            return Ok(local.value);
         }
         self.bring(context, reference).await
     }
@@ -127,7 +128,7 @@ impl Templates {
             .map_or_else(|| pinned.offer.product.clone(), ToString::to_string);
         let turn = self.under_way.turn(&key, context).await?;
         let _shown = self.under_way.show(&pinned.reference, context.id());
-        if let Some(local) = self.stored(&pinned.reference).await?
+        if let Some(Fact { value: local, .. }) = self.stored(&pinned.reference).await?
             && is_this_build(&local, &pinned.offer)
             && self.has_layers(&local).await?
         {

@@ -89,7 +89,7 @@ impl Templates {
         }
         // Another name for the same.
         let canonical = match self.local(reference).await? {
-            Some(local) => Some(local.reference),
+            Some(local) => Some(local.value.reference),
             None => self.offered_as(reference).await?,
         };
         canonical

@@ -14,13 +14,14 @@ use crate::error::{At, Error, Result};
 
 const STEP: &str = "make the network";
 
-/// Makes the host look as the plan says: filter before link, link before servers.
+/// Makes the host look as the plan says: filter before link, link before servers. `before` is what the last call left of the
+/// filter.
 ///
 /// # Errors
 /// The first step that fails, by its name; what was made before stays, and the next call goes on from there.
-pub fn apply(run_dir: &Path, instance: Option<&str>, layout: &Layout, plan: &NetworkPlan) -> Result<()> {
+pub fn apply(run_dir: &Path, instance: Option<&str>, layout: &Layout, plan: &NetworkPlan, before: &mut Option<firewall::Tables>) -> Result<()> {
     check_interface(&plan.bridge).map_err(|message| Error::invalid(STEP, message))?;
-    firewall::apply(plan)?;
+    firewall::apply(plan, before)?;
     make_bridge(plan)?;
     forwarding::apply(run_dir, &plan.bridge)?;
     docker::apply(&plan.bridge)?;

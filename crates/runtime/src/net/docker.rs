@@ -3,10 +3,31 @@
 
 use std::process::{Command, Output, Stdio};
 
+use super::link;
 use crate::error::{At, Error, Result};
 
 const CHAIN: &str = "DOCKER-USER";
-const PROGRAMS: [&str; 2] = ["iptables", "ip6tables"];
+const FAMILIES: [Family; 2] = [
+    Family {
+        program: "iptables",
+        hooks: 2,
+        legacy: "/proc/thread-self/net/ip_tables_names",
+    },
+    Family {
+        program: "ip6tables",
+        hooks: 10,
+        legacy: "/proc/thread-self/net/ip6_tables_names",
+    },
+];
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, Debug)]
+struct Family {
+    program: &'static str,
+    hooks: u8,
+    /// Where the kernel names the tables of the iptables before nf_tables.
+    legacy: &'static str,
+}
 
 /// Adds what is missing, in both families, where Docker has its chain. Cheap to repeat: Docker may have been restarted.
 ///
@@ -14,10 +35,10 @@ const PROGRAMS: [&str; 2] = ["iptables", "ip6tables"];
 /// iptables refuses.
 pub fn apply(bridge: &str) -> Result<()> {
     let mut first = Ok(());
-    for program in PROGRAMS {
-        let Some(rules) = chain(program)? else { continue };
+    for family in FAMILIES {
+        let Some(rules) = chain(family)? else { continue };
         for direction in ["-i", "-o"].iter().filter(|direction| !has(&rules, bridge, direction)) {
-            first = first.and(change(program, "-I", bridge, direction));
+            first = first.and(change(family.program, "-I", bridge, direction));
         }
     }
     first
@@ -29,12 +50,12 @@ pub fn apply(bridge: &str) -> Result<()> {
 /// iptables refuses.
 pub fn remove(bridge: &str) -> Result<()> {
     let mut first = Ok(());
-    for program in PROGRAMS {
-        let Some(rules) = chain(program)? else { continue };
+    for family in FAMILIES {
+        let Some(rules) = chain(family)? else { continue };
         for direction in ["-i", "-o"] {
             let count = rules.lines().filter(|line| is_ours(line, bridge, direction)).count();
             for _ in 0..count {
-                first = first.and(change(program, "-D", bridge, direction));
+                first = first.and(change(family.program, "-D", bridge, direction));
             }
         }
     }
@@ -44,17 +65,31 @@ pub fn remove(bridge: &str) -> Result<()> {
 /// Whether Docker has its chain here: it needs forwarding too.
 #[must_use]
 pub fn is_here() -> bool {
-    PROGRAMS.into_iter().any(|program| chain(program).is_ok_and(|rules| rules.is_some()))
+    FAMILIES.into_iter().any(|family| chain(family).is_ok_and(|rules| rules.is_some()))
 }
 
 /// The rules of Docker's chain; `None` without iptables or without the chain.
-fn chain(program: &str) -> Result<Option<String>> {
+fn chain(family: Family) -> Result<Option<String>> {
+    if !may_be_there(family) {
+        return Ok(None);
+    }
+    let program = family.program;
     match run(program, &["-S", CHAIN]) {
         Ok(output) if output.status.success() => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
         Ok(_) => Ok(None),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).at("read Docker's chain", &format!("{program} -w -S {CHAIN}")),
     }
+}
+
+/// Asked of the kernel, which takes a hundredth of what iptables takes. Where it does not say, iptables shall.
+fn may_be_there(family: Family) -> bool {
+    let is_in_nf_tables = link::has_chain(family.hooks, "filter", CHAIN).unwrap_or(true);
+    is_in_nf_tables
+        || match std::fs::read_to_string(family.legacy) {
+            Ok(tables) => tables.lines().any(|table| table == "filter"),
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+        }
 }
 
 fn run(program: &str, arguments: &[&str]) -> std::io::Result<Output> {

@@ -18,12 +18,22 @@ use crate::error::{At, Error, Result};
 /// What every table of ours begins with.
 pub const TABLE_PREFIX: &str = "berth_";
 
-/// Makes the host's filter look as the plan says.
+/// Makes the host's filter look as the plan says. `before` is what the last call set: where containers have only come, their
+/// elements are added to the sets. That takes a quarter of the time, because nft waits, after a transaction that removes
+/// anything, until no processor uses it any more.
 ///
 /// # Errors
 /// A name or address of the plan is none, or nft refuses; it names the line.
-pub fn apply(plan: &NetworkPlan) -> Result<()> {
-    nft("set the firewall", &ruleset(plan)?)
+pub fn apply(plan: &NetworkPlan, before: &mut Option<Tables>) -> Result<()> {
+    let tables = Tables::of(plan)?;
+    let additions = before.take().and_then(|before| tables.added_to(&before));
+    // Refused where somebody has flushed our tables meanwhile.
+    let are_added = additions.is_some_and(|additions| nft("add to the firewall", &additions).is_ok());
+    if !are_added {
+        nft("set the firewall", &tables.ruleset())?;
+    }
+    *before = Some(tables);
+    Ok(())
 }
 
 /// Removes the bridge's tables; those that are not there are removed already.
@@ -90,35 +100,104 @@ fn nft(step: &str, text: &str) -> Result<()> {
     written.at(step, call)
 }
 
-/// The whole transaction as nft reads it: the spoof filter first.
-///
-/// # Errors
-/// A name or address of the plan is none: nothing of it reaches nft.
-pub fn ruleset(plan: &NetworkPlan) -> Result<String> {
-    let table = table(&plan.bridge)?;
-    let mut text = String::new();
-    for (family, body) in [("bridge", guard(plan)?), ("inet", host(plan))] {
-        for line in [
-            format!("table {family} {table}"),
-            format!("delete table {family} {table}"),
-            format!("table {family} {table} {{\n{body}}}"),
-        ] {
-            text += &line;
-            text.push('\n');
-        }
-    }
-    Ok(text)
+/// Both tables of one bridge: the spoof filter first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tables {
+    name: String,
+    tables: [Table; 2],
 }
 
-/// Elements of a set or map; an empty list must not be written.
-fn elements(kind: &str, name: &str, types: &str, elements: &BTreeSet<String>) -> String {
-    let listed: Vec<&str> = elements.iter().map(String::as_str).collect();
-    let listed = if listed.is_empty() {
-        String::new()
-    } else {
-        format!("\t\telements = {{ {} }}\n", listed.join(", "))
-    };
-    format!("\t{kind} {name} {{\n\t\t{types}\n{listed}\t}}\n")
+/// Sets, which follow the containers, and rules, which do not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Table {
+    family: &'static str,
+    sets: Vec<Set>,
+    rules: String,
+}
+
+/// A set or map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Set {
+    kind: &'static str,
+    name: &'static str,
+    types: &'static str,
+    elements: BTreeSet<String>,
+}
+
+impl Tables {
+    /// What the plan means.
+    ///
+    /// # Errors
+    /// A name or address of the plan is none: nothing of it reaches nft.
+    pub fn of(plan: &NetworkPlan) -> Result<Self> {
+        Ok(Self {
+            name: table(&plan.bridge)?,
+            tables: [guard(plan)?, host(plan)],
+        })
+    }
+
+    /// The whole transaction as nft reads it.
+    #[must_use]
+    pub fn ruleset(&self) -> String {
+        let name = &self.name;
+        let text = |table: &Table| {
+            let (family, sets) = (table.family, table.sets.iter().map(Set::declaration).collect::<String>());
+            format!(
+                "table {family} {name}\ndelete table {family} {name}\ntable {family} {name} {{\n{sets}{}}}\n",
+                table.rules
+            )
+        };
+        self.tables.iter().map(text).collect()
+    }
+
+    /// A transaction that makes these of those; `None` where that takes more than elements that are added, or nothing at all:
+    /// then somebody wants what may be lost set anew.
+    #[must_use]
+    pub fn added_to(&self, before: &Self) -> Option<String> {
+        let mut text = String::new();
+        for (table, old) in self.tables.iter().zip(&before.tables) {
+            if self.name != before.name || table.rules != old.rules {
+                return None;
+            }
+            for (set, old) in table.sets.iter().zip(&old.sets) {
+                text += &set.added_to(old, &format!("{} {}", table.family, self.name))?;
+            }
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl Set {
+    fn new(kind: &'static str, name: &'static str, types: &'static str, elements: BTreeSet<String>) -> Self {
+        Self { kind, name, types, elements }
+    }
+
+    /// An empty list must not be written.
+    fn declaration(&self) -> String {
+        let Self { kind, name, types, elements } = self;
+        let listed = if elements.is_empty() {
+            String::new()
+        } else {
+            format!("\t\telements = {{ {} }}\n", list(elements))
+        };
+        format!("\t{kind} {name} {{\n\t\t{types}\n{listed}\t}}\n")
+    }
+
+    fn added_to(&self, old: &Self, table: &str) -> Option<String> {
+        if !old.elements.is_subset(&self.elements) {
+            return None;
+        }
+        let new: BTreeSet<String> = self.elements.difference(&old.elements).cloned().collect();
+        if new.is_empty() {
+            return Some(String::new());
+        }
+        // Not a declaration with the new elements only: that would make a table without rules where there is none.
+        Some(format!("add element {table} {} {{ {} }}\n", self.name, list(&new)))
+    }
+}
+
+fn list(elements: &BTreeSet<String>) -> String {
+    elements.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// Per port of the bridge: its MAC, its addresses, and what it may announce.
@@ -168,21 +247,25 @@ fn raw(address: Ipv6Addr) -> String {
 }
 
 /// The bridge table: what comes in by a container's port is its own, or is dropped.
-fn guard(plan: &NetworkPlan) -> Result<String> {
+fn guard(plan: &NetworkPlan) -> Result<Table> {
     let mut ports = Ports::default();
     ports.own(subnet::link_local(subnet::router_mac(&plan.bridge, &plan.ipv6)));
     plan.nics.iter().try_for_each(|nic| ports.add(nic))?;
-    let sets = [
-        elements("set", "ports", "type ifname", &ports.names),
-        elements("set", "without_ipv6", "type ifname", &ports.without_ipv6),
-        elements("set", "macs", "type ifname . ether_addr", &ports.macs),
-        elements("set", "ipv4", "type ifname . ether_addr . ipv4_addr", &ports.ipv4),
-        elements("set", "ipv6", "type ifname . ether_addr . ipv6_addr", &ports.ipv6),
-        elements("set", "announced", "typeof iifname . @th,64,128", &ports.announced),
-        elements("set", "owned", "type ipv6_addr", &ports.owned),
-        elements("set", "owned_raw", "typeof @th,64,128", &ports.owned_raw),
+    let sets = vec![
+        Set::new("set", "ports", "type ifname", ports.names),
+        Set::new("set", "without_ipv6", "type ifname", ports.without_ipv6),
+        Set::new("set", "macs", "type ifname . ether_addr", ports.macs),
+        Set::new("set", "ipv4", "type ifname . ether_addr . ipv4_addr", ports.ipv4),
+        Set::new("set", "ipv6", "type ifname . ether_addr . ipv6_addr", ports.ipv6),
+        Set::new("set", "announced", "typeof iifname . @th,64,128", ports.announced),
+        Set::new("set", "owned", "type ipv6_addr", ports.owned),
+        Set::new("set", "owned_raw", "typeof @th,64,128", ports.owned_raw),
     ];
-    Ok(sets.concat() + GUARD)
+    Ok(Table {
+        family: "bridge",
+        sets,
+        rules: GUARD.to_owned(),
+    })
 }
 
 /// Anything but ARP, IPv4 and IPv6 is dropped: tagged frames would carry past the checks.
@@ -229,19 +312,31 @@ const GUARD: &str = "\tchain speaks_arp {
 ";
 
 /// The inet table: translation, published ports, and what containers may reach of the host.
-fn host(plan: &NetworkPlan) -> String {
+fn host(plan: &NetworkPlan) -> Table {
+    let closed = plan.closed_ports.iter().map(u16::to_string).collect();
+    let mut sets = vec![Set::new("set", "closed", "type inet_service", closed)];
+    sets.extend(published(plan).into_iter().map(|(name, elements)| {
+        let types = if name.ends_with('4') {
+            "type inet_service : ipv4_addr . inet_service"
+        } else {
+            "type inet_service : ipv6_addr . inet_service"
+        };
+        Set::new("map", name, types, elements)
+    }));
+    Table {
+        family: "inet",
+        sets,
+        rules: host_rules(plan),
+    }
+}
+
+fn host_rules(plan: &NetworkPlan) -> String {
     let bridge = &plan.bridge;
     let (ipv4, ipv6) = (plan.ipv4.network(), plan.ipv6.network());
-    let closed: BTreeSet<String> = plan.closed_ports.iter().map(u16::to_string).collect();
-    let mut text = elements("set", "closed", "type inet_service", &closed);
-    for (name, elements_of) in published(plan) {
-        let address = if name.ends_with('4') { "ipv4_addr" } else { "ipv6_addr" };
-        text += &elements("map", &name, &format!("type inet_service : {address} . inet_service"), &elements_of);
-    }
     let publish = "\t\tfib daddr type local dnat ip to tcp dport map @tcp4\n\t\tfib daddr type local dnat ip to udp dport map @udp4\n\
                    \t\tip6 daddr != ::1 fib daddr type local dnat ip6 to tcp dport map @tcp6\n\t\tip6 daddr != ::1 fib daddr type local dnat ip6 to udp dport map @udp6\n";
     let servers = servers(plan);
-    text + &format!(
+    format!(
         "\tchain raw {{
 		type filter hook prerouting priority raw; policy accept;
 		iifname \"{bridge}\" ip saddr 127.0.0.0/8 drop
@@ -291,8 +386,8 @@ fn servers(plan: &NetworkPlan) -> String {
 }
 
 /// Elements of the four maps of published ports; of two containers with the same port the first has it.
-fn published(plan: &NetworkPlan) -> BTreeMap<String, BTreeSet<String>> {
-    let mut ports: BTreeMap<(&str, u16), String> = BTreeMap::new();
+fn published(plan: &NetworkPlan) -> BTreeMap<&'static str, BTreeSet<String>> {
+    let mut ports: BTreeMap<(&'static str, u16), String> = BTreeMap::new();
     for nic in &plan.nics {
         for publish in &nic.publish {
             let (four, six) = match publish.protocol {
@@ -307,9 +402,9 @@ fn published(plan: &NetworkPlan) -> BTreeMap<String, BTreeSet<String>> {
             }
         }
     }
-    let mut maps: BTreeMap<String, BTreeSet<String>> = ["tcp4", "tcp6", "udp4", "udp6"].map(|name| (name.to_owned(), BTreeSet::new())).into();
+    let mut maps: BTreeMap<_, BTreeSet<String>> = ["tcp4", "tcp6", "udp4", "udp6"].map(|name| (name, BTreeSet::new())).into();
     for ((map, port), target) in ports {
-        maps.entry(map.to_owned()).or_default().insert(format!("{port} : {target}"));
+        maps.entry(map).or_default().insert(format!("{port} : {target}"));
     }
     maps
 }
@@ -339,7 +434,7 @@ mod tests {
 
     #[test]
     fn the_spoof_filter_comes_first_and_is_replaced_as_a_whole() {
-        let text = ruleset(&plan()).unwrap();
+        let text = Tables::of(&plan()).unwrap().ruleset();
         assert!(
             text.starts_with("table bridge berth_bt-test\ndelete table bridge berth_bt-test\ntable bridge berth_bt-test {\n"),
             "{text}"
@@ -354,10 +449,33 @@ mod tests {
 
     #[test]
     fn of_two_containers_with_one_port_the_first_has_it() {
-        let text = ruleset(&plan()).unwrap();
+        let text = Tables::of(&plan()).unwrap().ruleset();
         assert!(text.contains("elements = { 8088 : 10.213.0.5 . 80 }"), "{text}");
         assert!(text.contains("elements = { 5353 : fd01:2:3::5 . 53 }"), "{text}");
         assert!(text.contains("elements = { 8080, 8443 }"), "{text}");
+    }
+
+    #[test]
+    fn containers_that_only_came_are_added_to_the_sets() {
+        let (both, mut one) = (plan(), plan());
+        one.nics.pop();
+        let (both, one) = (Tables::of(&both).unwrap(), Tables::of(&one).unwrap());
+        let text = both.added_to(&one).unwrap();
+        assert!(text.contains("add element bridge berth_bt-test ports { \"bt6\" }\n"), "{text}");
+        assert!(text.lines().all(|line| line.starts_with("add element ")), "{text}");
+        assert!(!text.contains("bt5"), "{text}");
+    }
+
+    #[test]
+    fn what_goes_or_is_set_anew_replaces_the_tables() {
+        let (both, mut one, mut moved, mut other) = (plan(), plan(), plan(), plan());
+        one.nics.pop();
+        moved.ipv4 = "10.213.4.1/22".parse().unwrap();
+        other.bridge = "bt-other".into();
+        let [both, one, moved, other] = [both, one, moved, other].map(|plan| Tables::of(&plan).unwrap());
+        for (new, before) in [(&one, &both), (&moved, &both), (&other, &both), (&both, &both)] {
+            assert_eq!(new.added_to(before), None);
+        }
     }
 
     #[test]
@@ -371,7 +489,7 @@ mod tests {
             plan.bridge = bridge.into();
             plan.nics[0].host_name = host_name.into();
             plan.nics[0].mac = mac.into();
-            assert_eq!(ruleset(&plan).unwrap_err().code, model::ErrorCode::Invalid);
+            assert_eq!(Tables::of(&plan).unwrap_err().code, model::ErrorCode::Invalid);
         }
     }
 
@@ -394,7 +512,7 @@ mod tests {
                 .stderr(Stdio::piped())
                 .spawn()
                 .unwrap();
-            child.stdin.take().unwrap().write_all(ruleset(&plan).unwrap().as_bytes()).unwrap();
+            child.stdin.take().unwrap().write_all(Tables::of(&plan).unwrap().ruleset().as_bytes()).unwrap();
             let output = child.wait_with_output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         }

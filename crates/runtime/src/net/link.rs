@@ -289,6 +289,20 @@ pub fn try_nf_tables() -> crate::error::Result<()> {
     asked.at("check the host", "NFT_MSG_GETGEN")
 }
 
+/// Whether nf_tables has a chain; the family is that of the netfilter hooks (2 and 10 are IPv4 and IPv6).
+///
+/// # Errors
+/// The kernel's.
+#[cfg(feature = "engine")]
+pub fn has_chain(family: u8, table: &str, chain: &str) -> io::Result<bool> {
+    // NFT_MSG_GETCHAIN; struct nfgenmsg; NFTA_CHAIN_TABLE and NFTA_CHAIN_NAME.
+    let request = Message::new(10 << 8 | 4, 0).header(&[family, 0, 0, 0]).name(1, table).name(3, chain);
+    match Socket::open_netfilter()?.ask(request) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        answer => answer.map(|()| true),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -78,7 +78,7 @@ fn judged(own: ContainerId, spec: &ContainerSpec, caller: &Caller) -> Result<()>
         closed_ports: &[8443],
         listeners: &listeners(),
     };
-    judge(&config, &host(), caller)
+    judge(&config, depends_on_host(&spec.limits).then(host).as_ref(), caller)
 }
 
 /// Services of the host beside the bridge's own server.
@@ -255,4 +255,25 @@ fn whoever_may_not_change_containers_is_told_that_first() {
     let spec = spec("web", serde_json::json!({ "hostname": "-web" }));
     let refused = judged(id(2), &spec, &Caller::anonymous("test")).expect_err("nobody may");
     assert_eq!(refused.body.code, ErrorCode::SignInRequired);
+}
+
+#[test]
+fn only_what_depends_on_the_host_is_judged_by_it() {
+    let limits = |more: serde_json::Value| spec("web", serde_json::json!({ "limits": more }));
+    let (network, neighbours) = (network(), [neighbour()]);
+    let blind = |spec: &ContainerSpec| {
+        let config = EffectiveConfig {
+            id: id(2),
+            spec,
+            password: None,
+            network: &network,
+            neighbours: &neighbours,
+            closed_ports: &[],
+            listeners: &[],
+        };
+        judge(&config, None, &Caller::socket("anna")).is_ok()
+    };
+    assert!(blind(&limits(serde_json::json!({ "memory_bytes": 64 << 20, "pids": 64 }))));
+    assert!(!blind(&limits(serde_json::json!({ "cpuset": "0" }))));
+    assert!(!blind(&limits(serde_json::json!({ "disk_bytes": 1 << 30 }))));
 }
