@@ -200,7 +200,8 @@ fn apt_install(packages: &[&str]) -> anyhow::Result<()> {
         bail!("installing packages needs root; run `sudo apt-get install {list}`, then run this again");
     }
     run(&mut command("apt-get", ["update", "--quiet", "--quiet"]))?;
-    let install = ["install", "--yes", "--quiet", "--quiet", "--no-install-recommends"];
+    // Without a terminal of its own dpkg counts no percents.
+    let install = ["install", "--yes", "--quiet", "--quiet", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0"];
     run(command("apt-get", install).args(packages).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
