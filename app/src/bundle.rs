@@ -10,7 +10,7 @@ use crate::api::IS_SERVER;
 use crate::components::browser;
 
 /// Pages that share one build of the browser half. A build has those whose cargo features are on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bundle {
     /// The list of containers, and one container.
     Containers,

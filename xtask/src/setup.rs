@@ -259,7 +259,7 @@ pub fn install_library_source() -> anyhow::Result<Compiler> {
     if let Some(compiler) = library_compiler() {
         return Ok(compiler);
     }
-    announce("add the source of Rust's standard library by rustup: pages become a sixth smaller with one made for them (30 s at most)");
+    announce("add the source of Rust's standard library by rustup: a release makes a smaller one of its own for the browser (30 s at most)");
     if !succeeds(&mut command("timeout", ["30", "rustup", "component", "add", "rust-src"])) {
         install_debian_compiler()?;
     }

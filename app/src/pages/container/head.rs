@@ -124,6 +124,7 @@ fn DeleteQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     let delete = move |()| {
         let action = if is_live.get_untracked() { Action::ForceDelete } else { Action::Delete };
         actions.run(&row, action);
+        // Elsewhere the page stays: the way to the list would take the offer to undo along.
         if Bundle::Containers.is_here() {
             navigate("/containers", leptos_router::NavigateOptions::default());
         }
