@@ -145,7 +145,7 @@ pub struct HostCounters {
     pub io_read_bytes: Option<u64>,
     pub io_write_bytes: Option<u64>,
     pub pressure: PressureCounters,
-    /// The file system of the state directory.
+    /// The file system of the state directory: what is used, and that with what containers may still use.
     pub disk_total_bytes: Option<u64>,
     pub disk_used_bytes: Option<u64>,
     pub processes: Option<u64>,

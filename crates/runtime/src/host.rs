@@ -356,8 +356,10 @@ impl Reader {
             io: pressure(io),
         };
         if let Some(disk) = self.state.as_ref().and_then(|state| rustix::fs::fstatvfs(state).ok()) {
-            counters.disk_total_bytes = Some(disk.f_blocks * disk.f_frsize);
-            counters.disk_used_bytes = Some(disk.f_blocks.saturating_sub(disk.f_bfree) * disk.f_frsize);
+            // As df(1) reckons: what is kept back for root is no room for containers.
+            let used = disk.f_blocks.saturating_sub(disk.f_bfree);
+            counters.disk_total_bytes = Some(used.saturating_add(disk.f_bavail) * disk.f_frsize);
+            counters.disk_used_bytes = Some(used * disk.f_frsize);
         }
         self.text = text;
         counters
