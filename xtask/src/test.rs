@@ -112,19 +112,28 @@ fn lint() -> anyhow::Result<()> {
 fn unit(arguments: &[String]) -> anyhow::Result<()> {
     run(cargo()
         .args(["test", "-p", "model", "-p", "control", "-p", "berth-shim", "-p", "xtask", "--"])
+        .args(["--skip", "rootful_"])
         .args(arguments))?;
     run(cargo().args(["test", "-p", "runtime", "--lib", "--"]).args(arguments))?;
     run(cargo().args(["test", "-p", "app", "--features", "ssr", "--"]).args(arguments))
 }
 
+/// Which tests make real containers, as cargo is told; those of `control` are called `rootful_...`.
+pub const ROOTFUL: &[&[&str]] = &[&["-p", "runtime", "--tests"], &["-p", "control", "--test", "series"]];
+
 fn rootful(arguments: &[String]) -> anyhow::Result<()> {
     let (shim, images) = (build::shim()?, images::tree()?);
-    // One after the other: the tests look for leftovers of the whole host.
-    run(cargo()
-        .args(["test", "-p", "runtime", "--tests", "--", "--test-threads=1"])
-        .args(arguments)
-        .env("BERTH_SHIM_PATH", shim)
-        .env("BERTH_TEST_IMAGES", images))
+    for tests in ROOTFUL {
+        // One after the other: the tests look for leftovers of the whole host.
+        run(cargo()
+            .arg("test")
+            .args(*tests)
+            .args(["--", "--test-threads=1"])
+            .args(arguments)
+            .env("BERTH_SHIM_PATH", &shim)
+            .env("BERTH_TEST_IMAGES", &images))?;
+    }
+    Ok(())
 }
 
 fn http(arguments: &[String]) -> anyhow::Result<()> {

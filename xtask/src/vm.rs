@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 
 use crate::shell::{announce, cargo, command, run};
+use crate::test::ROOTFUL;
 use crate::{build, images};
 
 /// Kept between runs; the recipe's version stands in the name, so that a changed recipe makes a new one.
@@ -115,19 +116,22 @@ fn make_disk(image: &Path, content: &Path, size: &str) -> anyhow::Result<()> {
 
 /// Builds the rootful test programs and gives the paths of all programs that they start.
 fn test_programs(shim: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let build = ["test", "-p", "runtime", "--tests", "--no-run", "--message-format=json-render-diagnostics"];
-    let mut child = cargo().args(build).env("BERTH_SHIM_PATH", shim).stdout(Stdio::piped()).spawn()?;
-    let output = child.stdout.take().context("cargo's output is piped")?;
     let mut programs = Vec::new();
-    for line in BufReader::new(output).lines() {
-        let message: serde_json::Value = serde_json::from_str(&line?)?;
-        let is_ours = message["package_id"].as_str().is_some_and(|id| id.contains("/crates/runtime"));
-        if let (true, Some(path)) = (is_ours, message["executable"].as_str()) {
-            programs.push(PathBuf::from(path));
+    for tests in ROOTFUL {
+        let mut build = cargo();
+        build.arg("test").args(*tests).args(["--no-run", "--message-format=json-render-diagnostics"]);
+        let mut child = build.env("BERTH_SHIM_PATH", shim).stdout(Stdio::piped()).spawn()?;
+        let output = child.stdout.take().context("cargo's output is piped")?;
+        for line in BufReader::new(output).lines() {
+            let message: serde_json::Value = serde_json::from_str(&line?)?;
+            let is_ours = message["package_id"].as_str().is_some_and(|id| id.contains("/crates/"));
+            if let (true, Some(path)) = (is_ours, message["executable"].as_str()) {
+                programs.push(PathBuf::from(path));
+            }
         }
-    }
-    if !child.wait()?.success() {
-        bail!("the rootful tests do not build");
+        if !child.wait()?.success() {
+            bail!("the rootful tests do not build");
+        }
     }
     Ok(programs)
 }

@@ -1,5 +1,11 @@
 //! What a guest's root is refused by the kernel, tried from inside a real guest with plain system calls.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::Command;
+
 use model::Limits;
 
 use crate::command;
@@ -50,6 +56,101 @@ fn each_refused_call_answers_its_errno_and_the_needed_ones_work() {
     assert!(own.trim().parse::<i64>().is_ok_and(|serial| serial > 0), "{own}");
     let keys = host.run(id, &command(&["sh", "-c", "cat /proc/keys 2>/dev/null | wc -l"])).1;
     assert_eq!(keys.trim(), "0", "the host's keys are hidden");
+}
+
+/// One system call of a 32-bit program: its number on i386, its first three arguments and the errno that it must give.
+struct Call32 {
+    name: &'static str,
+    number: u32,
+    arguments: [u32; 3],
+    errno: i32,
+    /// The kernel by itself answers something else: then the errno can only be the filter's.
+    is_filters_own: bool,
+}
+
+const fn call32(name: &'static str, number: u32, arguments: [u32; 3], errno: i32, is_filters_own: bool) -> Call32 {
+    Call32 {
+        name,
+        number,
+        arguments,
+        errno,
+        is_filters_own,
+    }
+}
+
+const GETPID_32: u32 = 20;
+const CALLS_32: &[Call32] = &[
+    call32("kexec_load", 283, [0; 3], libc::EPERM, false),
+    call32("init_module", 128, [0; 3], libc::EPERM, false),
+    call32("finit_module", 350, [u32::MAX, 0, 0], libc::EPERM, false),
+    call32("delete_module", 129, [0; 3], libc::EPERM, false),
+    call32("open_by_handle_at", 342, [u32::MAX, 0, 0], libc::EPERM, false),
+    call32("umount2", 52, [0, 1, 0], libc::EPERM, true),
+    call32("socket", 359, [40, 1, 0], libc::EAFNOSUPPORT, false),
+    call32("socket", 359, [38, 5, 0], libc::EAFNOSUPPORT, false),
+    call32("socket", 359, [16, 3, 9], libc::EAFNOSUPPORT, true),
+    call32("socketcall", 102, [0; 3], libc::ENOSYS, true),
+];
+
+/// A static 64-bit program that makes one call by `int 0x80`, which is the kernel's 32-bit entry with i386 numbers, and
+/// exits with the low byte of the negated result: an errno, or the complement of what a call that succeeds returns.
+fn write_call32(path: &Path, number: u32, [first, second, third]: [u32; 3]) {
+    const BASE: u64 = 0x40_0000;
+    const HEADERS: u64 = 64 + 56;
+    let mut code = Vec::new();
+    // mov eax, ebx, ecx, edx; int 0x80; neg eax; mov edi, eax; mov eax, 60 (exit); syscall
+    for (register, value) in [(0xB8, number), (0xBB, first), (0xB9, second), (0xBA, third)] {
+        code.push(register);
+        code.extend(value.to_le_bytes());
+    }
+    code.extend(*b"\xCD\x80\xF7\xD8\x89\xC7\xB8\x3C\0\0\0\x0F\x05");
+    let mut program = b"\x7FELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3E\0\x01\0\0\0".to_vec();
+    // elf(5): entry, program headers, sections; flags, then sizes and numbers of headers.
+    program.extend([BASE + HEADERS, 64, 0].iter().flat_map(|word| word.to_le_bytes()));
+    program.extend([0, 0, 64, 56, 1, 0, 0, 0_u16].iter().flat_map(|word| word.to_le_bytes()));
+    // One segment, readable and executable: the whole file.
+    program.extend([1, 5_u32].iter().flat_map(|word| word.to_le_bytes()));
+    let size = HEADERS + code.len() as u64;
+    program.extend([0, BASE, BASE, size, size, 4096].iter().flat_map(|word| word.to_le_bytes()));
+    program.extend(code);
+    std::fs::write(path, program).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn calls_of_32_bit_programs_are_refused_alike() {
+    let outside = tempfile::tempdir().unwrap();
+    let program = |name: &str| outside.path().join(name);
+    write_call32(&program("getpid"), GETPID_32, [0; 3]);
+    if Command::new(program("getpid")).status().unwrap().signal() == Some(libc::SIGSEGV) {
+        eprintln!("not shown: this kernel has no 32-bit system calls (CONFIG_IA32_EMULATION, or ia32_emulation=0)");
+        return;
+    }
+    let names: BTreeSet<&str> = CALLS_32.iter().map(|call| call.name).collect();
+    // The one call of the list that i386 does not have.
+    let refused: BTreeSet<&str> = runtime::init::seccomp::refused().filter(|name| *name != "kexec_file_load").collect();
+    assert_eq!(names, refused);
+    let host = Host::new(as_root(), "calls32");
+    let id = host.container("calls32", |root| {
+        busybox_root(root);
+        write_call32(&root.join("root/getpid"), GETPID_32, [0; 3]);
+        for (index, call) in CALLS_32.iter().enumerate() {
+            write_call32(&root.join(format!("root/call-{index}")), call.number, call.arguments);
+        }
+    });
+    host.start(id, Limits::default()).expect("it starts");
+    for (index, call) in CALLS_32.iter().enumerate() {
+        let (code, _) = host.run(id, &command(&[&format!("/root/call-{index}")]));
+        assert_eq!(code, call.errno, "{} {:?}", call.name, call.arguments);
+        if call.is_filters_own {
+            write_call32(&program("call"), call.number, call.arguments);
+            let answer = Command::new(program("call")).status().unwrap().code();
+            assert!(answer.is_some_and(|answer| answer != call.errno), "{} outside: {answer:?}", call.name);
+        }
+    }
+    let (code, pid) = host.sh(id, "echo $$; exec /root/getpid");
+    let pid: i32 = pid.trim().parse().unwrap();
+    assert_eq!(code, (-pid).rem_euclid(256), "getpid of {pid}");
 }
 
 #[test]
