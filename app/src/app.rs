@@ -11,6 +11,7 @@ use crate::bundle::{self, Bundle, page_of};
 use crate::components::announcer::Announcer;
 use crate::components::frame::Frame;
 use crate::components::toast::Toasts;
+use crate::forms::sign_in::sign_in_for;
 use crate::i18n::Lang;
 use crate::i18n::frame::{RELOAD, SOMETHING_BROKE};
 use crate::live::{Live, stream};
@@ -140,25 +141,9 @@ fn signed_in(page: impl FnOnce() -> AnyView) -> AnyView {
         "/setup".to_owned()
     } else {
         let location = use_location();
-        let (path, query) = (location.pathname.get_untracked(), location.search.get_untracked());
-        let asked = if query.is_empty() { path } else { format!("{path}?{query}") };
-        if asked == "/" {
-            "/sign-in".to_owned()
-        } else {
-            format!("/sign-in?next={}", escape(&asked))
-        }
+        sign_in_for(&location.pathname.get_untracked(), &location.search.get_untracked())
     };
     view! { <Redirect path=target/> }.into_any()
-}
-
-/// Percent-encodes what would end a query value.
-fn escape(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => char::from(byte).to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }
 
 /// Effects run in the browser alone: opens the event stream and tells the server the visitor's zone.
@@ -177,14 +162,4 @@ fn start_in_browser(page: &PageContext, live: Live) {
 fn remember_zone() {
     let minutes = -js_sys::Date::new_0().get_timezone_offset();
     crate::components::browser::set_cookie(ZONE_COOKIE, &model::number::fixed(minutes, 0));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escape;
-
-    #[test]
-    fn the_asked_page_survives_as_a_query_value() {
-        assert_eq!(escape("/containers?q=a&b"), "/containers%3Fq%3Da%26b");
-    }
 }

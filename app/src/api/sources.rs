@@ -19,10 +19,10 @@ pub async fn list() -> ApiResult<Vec<Source>> {
     Ok(control.templates.sources(&caller).await?)
 }
 
-/// Tries the address and saves the source.
+/// Saves the source and begins to read it; whether the address answers is told by that refresh.
 ///
 /// # Errors
-/// `Invalid` names the field; `Conflict` when the name is taken; `Upstream` when the address does not answer.
+/// `Invalid` names the field; `Conflict` when the name is taken.
 #[server(name = AddSourceFn, prefix = "/fn", endpoint = "sources/add", protocol = Form)]
 pub async fn add(name: String, kind: String, url: String) -> ApiResult<Source> {
     let (control, caller) = request::request()?;

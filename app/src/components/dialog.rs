@@ -2,6 +2,7 @@
 
 use leptos::html;
 use leptos::prelude::*;
+use wasm_bindgen::JsCast as _;
 
 use super::button::{Button, Tone};
 use crate::format::use_locale;
@@ -36,8 +37,23 @@ pub fn Dialog(
         open.set(false);
         on_confirm.run(());
     };
+    // Enter in a line of text presses the button, as it would in a form.
+    let enter = move |event: web_sys::KeyboardEvent| {
+        let is_line = || {
+            event
+                .target()
+                .and_then(|target| target.dyn_into::<web_sys::HtmlInputElement>().ok())
+                .is_some_and(|input| input.type_() == "text")
+        };
+        if event.key() == "Enter" && !event.is_composing() && is_line() {
+            event.prevent_default();
+            if off.with_untracked(Option::is_none) {
+                accept(());
+            }
+        }
+    };
     view! {
-        <dialog class="dialog" node_ref=element on:close=move |_| open.set(false) aria-label=move || title.get()>
+        <dialog class="dialog" node_ref=element on:keydown=enter on:close=move |_| open.set(false) aria-label=move || title.get()>
             <Show when=move || open.get()>
                 <h2>{move || title.get()}</h2>
                 <div class="dialog__body">{children.with_value(|children| children())}</div>

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
+use leptos_router::location::Location;
 use model::Role;
 
 use super::announcer::LiveRegion;
@@ -12,7 +13,9 @@ use super::menu::Fold;
 use super::toast::{ToastList, use_toasts};
 use crate::api::session::{SIGN_OUT_PATH, sign_out};
 use crate::format::use_locale;
+use crate::forms::sign_in::sign_in_for;
 use crate::i18n::Text;
+use crate::i18n::account::SIGN_IN;
 use crate::i18n::frame as text;
 use crate::live::{Badge, use_live};
 use crate::page_context::use_page;
@@ -184,14 +187,25 @@ fn Banners() -> impl IntoView {
     let locale = use_locale();
     let live = use_live();
     let is_long_lost = Memo::new(move |_| matches!(live.badge.get(), Badge::Reconnecting(tries) if tries >= 3));
+    let Location { pathname, search, .. } = use_location();
     let banner = move |text: Text, is_danger: bool| {
         let class = if is_danger { "banner banner--danger" } else { "banner" };
         view! { <div class=class role="status"><span>{locale.t(text)}</span><Button label=locale.t(text::RELOAD).to_owned() on_press=move |()| browser::reload()/></div> }
     };
+    // The page still knows who was signed in, so the way to sign in is not the router's.
+    let sign_in = move || {
+        let href = sign_in_for(&pathname.get(), &search.get());
+        view! {
+            <div class="banner banner--danger" role="status">
+                <span>{locale.t(text::SIGNED_OUT_ELSEWHERE)}</span>
+                <a class="button" href=href rel="external">{locale.t(SIGN_IN)}</a>
+            </div>
+        }
+    };
     view! {
         {move || live.is_outdated.get().then(|| banner(text::NEW_VERSION, false))}
         {move || is_long_lost.get().then(|| banner(text::LOST, true))}
-        {move || (live.badge.get() == Badge::SignedOut).then(|| banner(text::SIGNED_OUT_ELSEWHERE, true))}
+        {move || (live.badge.get() == Badge::SignedOut).then(sign_in)}
     }
 }
 

@@ -34,10 +34,11 @@ pub fn TerminalPane(#[prop(into)] socket: String, #[prop(into)] label: String, s
         let Some(host) = host.get() else { return };
         load_script(&assets.file("terminal.js"));
         if let Some(element) = make_element(&assets, &socket, &label) {
-            // The pane is empty until now, and an element can always be appended to a div.
-            drop(host.append_child(&element));
+            listen(&element, session, pasted, is_asking);
+            // A pane for another session is drawn into the same div, where Leptos knows of no child: the one of the session
+            // before goes, and its listeners with it.
+            host.replace_children_with_node_1(&element);
         }
-        listen(&host, session, pasted, is_asking);
     });
     view! {
         <div class="terminal" node_ref=host></div>
@@ -75,7 +76,7 @@ fn make_element(assets: &Assets, socket: &str, label: &str) -> Option<web_sys::E
     Some(element)
 }
 
-fn listen(host: &web_sys::HtmlElement, session: RwSignal<Session>, pasted: RwSignal<String>, is_asking: RwSignal<bool>) {
+fn listen(element: &web_sys::Element, session: RwSignal<Session>, pasted: RwSignal<String>, is_asking: RwSignal<bool>) {
     let on_state = Closure::<dyn FnMut(web_sys::CustomEvent)>::new(move |event: web_sys::CustomEvent| {
         session.try_set(state_of(&event.detail()));
     });
@@ -84,8 +85,8 @@ fn listen(host: &web_sys::HtmlElement, session: RwSignal<Session>, pasted: RwSig
         is_asking.try_set(true);
     });
     // Event names and listeners of the right kind cannot be refused.
-    drop(host.add_event_listener_with_callback("terminal-state", on_state.as_ref().unchecked_ref()));
-    drop(host.add_event_listener_with_callback("terminal-paste", on_paste.as_ref().unchecked_ref()));
+    drop(element.add_event_listener_with_callback("terminal-state", on_state.as_ref().unchecked_ref()));
+    drop(element.add_event_listener_with_callback("terminal-paste", on_paste.as_ref().unchecked_ref()));
     on_state.forget();
     on_paste.forget();
 }

@@ -9,7 +9,7 @@ use crate::api::ApiError;
 use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::frame::{DISMISS, NOTIFICATIONS, RETRY_FAILED, UNDO};
-use crate::i18n::reasons::said;
+use crate::i18n::reasons::answer;
 
 /// How long a message with "Undo" stays (ui.md rule 7: at least 10 s).
 const UNDO_MS: u64 = 12_000;
@@ -65,9 +65,8 @@ impl Toasts {
 
     /// A refusal with its hint.
     pub fn refused(self, error: &ApiError) {
-        let body = error.body();
-        let why = said(self.locale, body.code, &body.message);
-        self.failed(match body.hint {
+        let why = answer(self.locale, error);
+        self.failed(match error.body().hint {
             Some(hint) => format!("{why}; {hint}"),
             None => why,
         });

@@ -14,6 +14,26 @@ pub fn safe_next(asked: Option<&str>) -> String {
     asked.filter(is_own).unwrap_or("/").to_owned()
 }
 
+/// The address of the sign-in that leads back to a page.
+#[must_use]
+pub fn sign_in_for(path: &str, query: &str) -> String {
+    match (path, query) {
+        ("/", "") => "/sign-in".to_owned(),
+        (path, "") => format!("/sign-in?next={}", escape(path)),
+        _ => format!("/sign-in?next={}", escape(&format!("{path}?{query}"))),
+    }
+}
+
+/// Percent-encodes what would end a query value.
+fn escape(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
 /// The seconds named in a hint such as `try again in 12 s`.
 #[must_use]
 pub fn seconds_in(hint: &str) -> Option<u32> {
@@ -38,6 +58,13 @@ mod tests {
         }
         assert_eq!(safe_next(Some("/containers?q=a")), "/containers?q=a");
         assert_eq!(safe_next(None), "/");
+    }
+
+    #[test]
+    fn the_asked_page_survives_as_a_query_value() {
+        assert_eq!(sign_in_for("/containers", "q=a&b"), "/sign-in?next=/containers%3Fq%3Da%26b");
+        assert_eq!(sign_in_for("/containers/web", ""), "/sign-in?next=/containers/web");
+        assert_eq!(sign_in_for("/", ""), "/sign-in");
     }
 
     #[test]

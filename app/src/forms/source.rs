@@ -5,7 +5,7 @@ use model::template::{NewSource, SourceKind};
 
 use super::problems::Problems;
 
-/// Reads the form; whether the address answers is tried by the server before anything is saved.
+/// Reads the form; whether the address answers is seen when the server reads it, after it was saved.
 ///
 /// # Errors
 /// What is wrong, by field.

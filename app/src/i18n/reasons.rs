@@ -4,7 +4,9 @@
 use model::ErrorCode;
 use model::container::Refusal;
 
+use super::frame::{CONSOLE_UNREACHABLE, UNREACHABLE_HINT};
 use super::{Lang, Text};
+use crate::api::ApiError;
 use crate::format::Locale;
 use crate::texts;
 
@@ -84,6 +86,16 @@ pub fn said(locale: Locale, code: ErrorCode, message: &str) -> String {
     match locale.lang {
         Lang::En => message.to_owned(),
         Lang::Fr => locale.fill(WITH_DETAIL, &[("what", locale.t(headline(code))), ("detail", message)]),
+    }
+}
+
+/// Why something that was asked for is not done, in one line. What a browser says of a console that does not answer is in
+/// words of its own, which help nobody.
+#[must_use]
+pub fn answer(locale: Locale, error: &ApiError) -> String {
+    match error {
+        ApiError::Refused(body) => said(locale, body.code, &body.message),
+        ApiError::Unreachable(_) => format!("{}. {}", locale.t(CONSOLE_UNREACHABLE), locale.t(UNREACHABLE_HINT)),
     }
 }
 

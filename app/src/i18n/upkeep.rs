@@ -80,11 +80,11 @@ texts! {
     REFRESHED_NAMED = "{name} was refreshed", "{name} est actualisée";
     ADD_SOURCE = "Add a source", "Ajouter une source";
     ADD = "Add", "Ajouter";
-    ADDING = "Trying the address", "Essai de l’adresse";
+    ADDING = "Adding the source", "Ajout de la source";
     NOT_ADDED = "The source was not added", "La source n’a pas été ajoutée";
     ADDED = "{name} was added", "{name} est ajoutée";
     SOURCE_NAME_HINT = "Short, such as images; it stands before every template: images:debian/13.", "Court, par exemple images\u{202f}; il précède chaque modèle\u{202f}: images:debian/13.";
-    SOURCE_URL_HINT = "It is tried before it is saved. With http:// nothing is encrypted.", "Elle est essayée avant d’être enregistrée. Avec http://, rien n’est chiffré.";
+    SOURCE_URL_HINT = "It is read at once; a failure is shown beside the source. With http:// nothing is encrypted.", "Elle est lue aussitôt\u{202f}; un échec s’affiche à côté de la source. Avec http://, rien n’est chiffré.";
     KIND_SIMPLESTREAMS = "Simplestreams index", "Index Simplestreams";
     KIND_MIRROR = "Debian or Ubuntu mirror", "Miroir Debian ou Ubuntu";
     KIND_APLINFO = "Appliance index (aplinfo)", "Index d’appliances (aplinfo)";

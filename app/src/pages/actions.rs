@@ -17,7 +17,7 @@ use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::containers as text;
 use crate::i18n::frame::CANCELLED;
-use crate::i18n::reasons::{self, said};
+use crate::i18n::reasons::{self, answer, said};
 use crate::live::{Live, Row, use_live};
 
 mod batch;
@@ -128,7 +128,7 @@ impl Actions {
             spawn_local(async move {
                 match press(&row, action, before).await {
                     Ok(task) => self.await_end(task, batch, row, action),
-                    Err(error) => self.report(&batch, &row, action, Some(said(self.locale, error.code(), &error.to_string()))),
+                    Err(error) => self.report(&batch, &row, action, Some(answer(self.locale, &error))),
                 }
             });
         }
@@ -208,10 +208,7 @@ impl Actions {
 
     fn refusal(self, row: &Row, error: &ApiError) -> String {
         let name = row.summary.with_untracked(|summary| summary.name.to_string());
-        self.locale.fill(
-            text::FAILED_ACTION,
-            &[("name", &name), ("why", &said(self.locale, error.code(), &error.to_string()))],
-        )
+        self.locale.fill(text::FAILED_ACTION, &[("name", &name), ("why", &answer(self.locale, error))])
     }
 }
 

@@ -241,7 +241,28 @@ fn Tabs(name: String, tab: Memo<Option<Tab>>) -> impl IntoView {
         view! { <a href=href.trim_end_matches('/').to_owned() aria-current=current>{locale.t(choice.label())}</a> }
     };
     let tabs: Vec<_> = Tab::ALL.into_iter().filter(|tab| use_may(tab.is_for())).map(link).collect();
-    view! { <nav class="tabs" aria-label=name.clone()>{tabs}</nav> }
+    let bar = NodeRef::<leptos::html::Nav>::new();
+    Effect::new(move || {
+        tab.track();
+        // Which link is the current one is written beside this, so it is looked for in the next picture.
+        drop(request_animation_frame(move || {
+            if let Some(bar) = bar.try_get_untracked().flatten() {
+                show_current(&bar);
+            }
+        }));
+    });
+    view! { <nav class="tabs" aria-label=name.clone() node_ref=bar>{tabs}</nav> }
+}
+
+/// Scrolls the current tab into the middle of a bar that is too narrow for all; the page itself stays where it is.
+#[expect(clippy::cast_possible_truncation, reason = "a distance on the screen")]
+fn show_current(bar: &web_sys::HtmlElement) {
+    let Some(current) = bar.query_selector("[aria-current]").ok().flatten() else {
+        return;
+    };
+    let (outer, inner) = (bar.get_bounding_client_rect(), current.get_bounding_client_rect());
+    let off_middle = inner.x() + inner.width() / 2.0 - outer.x() - outer.width() / 2.0;
+    bar.set_scroll_left(bar.scroll_left() + off_middle as i32);
 }
 
 fn panel(tab: Option<Tab>, subject: Subject) -> AnyView {

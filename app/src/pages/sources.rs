@@ -15,7 +15,7 @@ use crate::components::toast::{Toasts, use_toasts};
 use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::frame::SOURCES;
-use crate::i18n::reasons::said;
+use crate::i18n::reasons::{answer, said};
 use crate::i18n::upkeep as text;
 use crate::live::{Live, use_live};
 use crate::page_context::use_may;
@@ -58,7 +58,7 @@ impl Shelf {
                         }),
                     );
                 }
-                Err(error) => self.refreshed(&name, Some(said(self.locale, error.code(), &error.to_string()))),
+                Err(error) => self.refreshed(&name, Some(answer(self.locale, &error))),
             }
         });
     }

@@ -13,7 +13,7 @@ use crate::components::dialog::Dialog;
 use crate::components::field::Field;
 use crate::format::{Locale, use_locale};
 use crate::forms::problems::broken;
-use crate::i18n::reasons::said;
+use crate::i18n::reasons::answer;
 use crate::i18n::{containers as text, rules};
 use crate::live::{Row, use_live};
 
@@ -24,6 +24,7 @@ pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     let name = row.summary.with_untracked(|summary| summary.name.to_string());
     let (typed, refused) = (RwSignal::new(name.clone()), RwSignal::new(None::<String>));
     let go = use_go();
+    begin_anew(open, typed, refused, name.clone());
     let ruled = Memo::new(move |_| {
         let problem = typed.with(|typed| typed.trim().parse::<ContainerName>().err());
         problem.map(|error| broken(locale, rules::NAME, &error.to_string()))
@@ -58,12 +59,25 @@ pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     }
 }
 
+/// A refusal opens the dialog again with what was typed; who closed it and comes back finds the present name.
+fn begin_anew(open: RwSignal<bool>, typed: RwSignal<String>, refused: RwSignal<Option<String>>, name: String) {
+    Effect::new(move |was_open: Option<bool>| {
+        let is_open = open.get();
+        if !is_open {
+            refused.set(None);
+        } else if was_open == Some(false) && refused.with_untracked(Option::is_none) {
+            typed.set(name.clone());
+        }
+        is_open
+    });
+}
+
 /// Why it was not renamed: because of the name, or of something else.
 fn why(locale: Locale, error: &ApiError) -> String {
     let body = error.body();
     match body.field {
         Some(_) if body.code == ErrorCode::Conflict => broken(locale, rules::TAKEN, &body.message),
         Some(_) => broken(locale, rules::NAME, &body.message),
-        None => said(locale, body.code, &body.message),
+        None => answer(locale, error),
     }
 }

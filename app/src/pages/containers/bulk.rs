@@ -28,14 +28,17 @@ pub fn BulkBar(selection: Selection) -> impl IntoView {
     let count = Memo::new(move |_| selection.ids.with(|ids| ids.len() as u64));
     let startable = Memo::new(move |_| able(Action::Start).len() as u64);
     let stoppable = Memo::new(move |_| able(Action::Stop).len() as u64);
-    let off = move |count: Memo<u64>| Signal::derive(move || (count.get() == 0).then(|| locale.t(text::NONE).to_owned()));
     let run = move |action: Action| move |()| actions.run_all(able(action), action);
     view! {
         <Show when=move || count.get() != 0>
             <div class="bulk-bar" role="region" aria-label=move || locale.count(SELECTED, count.get())>
                 <strong>{move || locale.count(SELECTED, count.get())}</strong>
-                <Button label=Signal::derive(move || locale.count(text::START_N, startable.get())) icon=Icon::Play off=off(startable) on_press=run(Action::Start)/>
-                <Button label=Signal::derive(move || locale.count(text::STOP_N, stoppable.get())) icon=Icon::Stop off=off(stoppable) on_press=run(Action::Stop)/>
+                <Show when=move || startable.get() != 0>
+                    <Button label=Signal::derive(move || locale.count(text::START_N, startable.get())) icon=Icon::Play on_press=run(Action::Start)/>
+                </Show>
+                <Show when=move || stoppable.get() != 0>
+                    <Button label=Signal::derive(move || locale.count(text::STOP_N, stoppable.get())) icon=Icon::Stop on_press=run(Action::Stop)/>
+                </Show>
                 <Button label=locale.t(text::CLEAR_SELECTION).to_owned() tone=Tone::Quiet on_press=move |()| selection.ids.set(Default::default())/>
             </div>
         </Show>

@@ -1,5 +1,5 @@
-//! The form for a new source. The address is tried by the server before anything is saved; without script it is posted
-//! as it is.
+//! The form for a new source. The server saves it and reads the address at once; a failure stands in the row of the
+//! source. Without script the form is posted as it is.
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;

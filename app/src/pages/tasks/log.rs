@@ -9,7 +9,7 @@ use crate::api::tasks as functions;
 use crate::components::field::Tick;
 use crate::components::page_frame::{Empty, Loaded};
 use crate::format::use_locale;
-use crate::i18n::reasons::said;
+use crate::i18n::reasons::answer;
 use crate::i18n::upkeep as text;
 use crate::live::use_live;
 
@@ -79,7 +79,7 @@ fn read_again(id: TaskId, is_over: Memo<bool>, log: RwSignal<String>, stale: RwS
                         log.try_set(fresh);
                     }
                     Err(error) => {
-                        stale.try_set(Some(said(locale, error.code(), &error.to_string())));
+                        stale.try_set(Some(answer(locale, &error)));
                     }
                 }
                 is_reading.try_set_value(false);

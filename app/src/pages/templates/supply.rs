@@ -12,7 +12,7 @@ use crate::components::icon::{Glyph, Icon};
 use crate::components::page_frame::drawn_once;
 use crate::format::use_locale;
 use crate::i18n::frame::{PHASE_WORK, SOURCES};
-use crate::i18n::reasons::said;
+use crate::i18n::reasons::{answer, said};
 use crate::i18n::{supply as text, upkeep};
 use crate::page_context::use_may;
 
@@ -40,7 +40,7 @@ fn refresh(shelf: Shelf) {
                 };
                 shelf.live.when_over(id, Callback::new(over));
             }
-            Err(error) => ended(Some(said(shelf.locale, error.code(), &error.to_string()))),
+            Err(error) => ended(Some(answer(shelf.locale, &error))),
         }
     });
 }
