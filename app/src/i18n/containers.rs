@@ -143,6 +143,7 @@ texts! {
     APPLIES_NEXT = "at next start", "au prochain démarrage";
     APPLY = "Apply", "Appliquer";
     APPLIED = "Applied", "Appliqué";
+    NOT_APPLIED = "This was not applied", "Modification refusée";
     NO_CHANGE = "Nothing changed", "Rien n’a changé";
     STALE_TITLE = "Somebody changed this container meanwhile", "Ce conteneur a été modifié entre-temps";
     STALE_HINT = "The fields now show the newest values; your own stay where you typed. Apply again if you still want them.", "Les champs montrent les valeurs récentes\u{202f}; les vôtres restent là où vous avez saisi. Appliquez à nouveau si vous les voulez encore.";

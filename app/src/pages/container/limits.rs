@@ -1,5 +1,5 @@
-//! The limits, editable while it runs. Each field says what is used now; what was typed stays when somebody else changed
-//! the container meanwhile.
+//! The limits, editable while it runs. Each field says what is used now; when somebody else changed the container
+//! meanwhile, what was typed stays and the other fields take the newest values.
 
 use leptos::prelude::*;
 use model::container::UpdateRequest;
@@ -14,7 +14,7 @@ use crate::components::error_note::ErrorNote;
 use crate::components::field::Field;
 use crate::components::toast::use_toasts;
 use crate::format::use_locale;
-use crate::forms::limits::{KEYS, changes, error_of, placeholder, text_of};
+use crate::forms::limits::{KEYS, changes, error_of, placeholder, text_of, value_of};
 use crate::forms::problems;
 use crate::i18n::Text;
 use crate::i18n::containers as text;
@@ -28,6 +28,8 @@ use crate::page_context::use_may;
 #[derive(Clone, Copy)]
 struct Form {
     typed: StoredValue<Map<&'static str, RwSignal<String>>>,
+    /// What the fields were filled from: a field that differs from it was touched.
+    filled: StoredValue<model::Limits>,
     /// What the server said about a field.
     refused: RwSignal<Option<(String, String)>>,
     /// Somebody else was faster.
@@ -40,6 +42,7 @@ impl Form {
         let field = |key: &&'static str| (*key, RwSignal::new(text_of(limits, key)));
         Self {
             typed: StoredValue::new(KEYS.iter().map(field).collect()),
+            filled: StoredValue::new(limits.clone()),
             refused: RwSignal::new(None),
             is_stale: RwSignal::new(false),
             failed: RwSignal::new(None),
@@ -48,6 +51,32 @@ impl Form {
 
     fn field(self, key: &str) -> RwSignal<String> {
         self.typed.with_value(|typed| typed.get(key).copied()).unwrap_or_default()
+    }
+
+    /// Fills the fields that nobody touched from newer limits; else they would be taken for changes.
+    fn follow(self, limits: &model::Limits) {
+        for key in KEYS {
+            let (field, filled) = (self.field(key), self.filled.with_value(|filled| text_of(filled, key)));
+            let newest = text_of(limits, key);
+            if filled != newest && field.with_untracked(|typed| typed.trim() == filled) {
+                field.set(newest);
+            }
+        }
+        self.filled.set_value(limits.clone());
+    }
+
+    /// Fields that were applied show their value as it is kept, unless they were typed into meanwhile.
+    fn settle(self, set: &[(String, String)], limits: &model::Limits) {
+        // The tab may have been left meanwhile.
+        let fields = self.typed.try_with_value(Clone::clone).unwrap_or_default();
+        for (key, sent) in set {
+            let field = fields
+                .get(key.as_str())
+                .filter(|field| field.try_with_untracked(|typed| value_of(typed) == *sent) == Some(true));
+            if let Some(field) = field {
+                field.try_set(text_of(limits, key));
+            }
+        }
     }
 }
 
@@ -58,6 +87,7 @@ pub fn LimitsTab(subject: Subject) -> impl IntoView {
     let may = use_may(Permission::Containers);
     let form = Form::new(&subject.detail.with_untracked(|detail| detail.summary.limits.clone()));
     let feed = live.feed(&subject.name);
+    Effect::new(move || form.follow(&subject.detail.with(|detail| detail.summary.limits.clone())));
     let changed = Memo::new(move |_| subject.detail.with(|detail| changes(&detail.summary.limits, |key| form.field(key).get())));
     let has_error = move || changed.with(|changed| changed.iter().any(|(key, _)| error_of(key, &form.field(key).get()).is_some()));
     let apply = Action::new(move |set: &Vec<(String, String)>| apply(live, subject.name.clone(), subject.detail, form, set.clone()));
@@ -103,11 +133,12 @@ async fn apply(live: Live, name: String, detail: RwSignal<model::container::Cont
     form.failed.set(None);
     form.is_stale.set(false);
     let etag = detail.with_untracked(|detail| detail.etag.clone());
-    let answer = functions::update(name.clone(), UpdateRequest { set }, etag).await;
+    let answer = functions::update(name.clone(), UpdateRequest { set: set.clone() }, etag).await;
     let (code, body) = match answer {
         Ok(Detail(fresh)) => {
             // The event stream brings the same a moment later; the page need not wait for it.
             live.seed_container(fresh.summary.clone());
+            form.settle(&set, &fresh.summary.limits);
             detail.try_set(fresh);
             return true;
         }
@@ -139,7 +170,7 @@ fn Problems(form: Form) -> impl IntoView {
                 <p>{locale.t(text::STALE_HINT)}</p>
             </div>
         })}
-        {move || form.failed.get().map(|error| view! { <ErrorNote error=error/> })}
+        {move || form.failed.get().map(|error| view! { <ErrorNote error=error title=text::NOT_APPLIED/> })}
     }
 }
 

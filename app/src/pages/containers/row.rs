@@ -28,7 +28,11 @@ pub fn ContainerRow(
 ) -> impl IntoView {
     let locale = use_locale();
     let summary = row.summary.clone();
-    let name = summary.with_untracked(|summary| summary.name.to_string());
+    // It may be renamed while the row stays.
+    let name = {
+        let summary = summary.clone();
+        Memo::new(move |_| summary.with(|summary| summary.name.to_string()))
+    };
     let (id, may) = (row.id, use_may(model::Permission::Containers));
     let is_selected = Memo::new(move |_| selection.ids.with(|ids| ids.contains(&id)));
     let state = {
@@ -44,11 +48,11 @@ pub fn ContainerRow(
             <td class="cell-select">
                 {may.then(|| view! {
                     <input type="checkbox" prop:checked=move || is_selected.get() on:change=move |_| selection.toggle(id)
-                        aria-label=locale.fill(text::SELECT, &[("name", &name)])/>
+                        aria-label=move || name.with(|name| locale.fill(text::SELECT, &[("name", name)]))/>
                 })}
             </td>
             <td class="cell-state"><StateBadge state=state degraded=degraded/></td>
-            <th scope="row" class="cell-name"><a href=format!("/containers/{name}")><bdi>{name.clone()}</bdi></a></th>
+            <th scope="row" class="cell-name"><a href=move || name.with(|name| format!("/containers/{name}"))><bdi>{move || name.get()}</bdi></a></th>
             <Values row=row.clone()/>
             <Facts row=row.clone()/>
             <td class="cell-actions">
