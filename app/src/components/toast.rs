@@ -12,8 +12,8 @@ use crate::i18n::frame::{DISMISS, NOTIFICATIONS, RETRY_FAILED, UNDO};
 use crate::i18n::reasons::said;
 
 /// How long a message with "Undo" stays (ui.md rule 7: at least 10 s).
-const UNDO_MS: u64 = 12_000;
-const DONE_MS: u64 = 5000;
+const UNDO_MS: i32 = 12_000;
+const DONE_MS: i32 = 5000;
 
 #[derive(Clone, Debug)]
 struct Toast {
@@ -73,7 +73,7 @@ impl Toasts {
         });
     }
 
-    fn put(self, text: String, is_failure: bool, answer: Option<(Text, Callback<()>)>, stays_ms: Option<u64>) {
+    fn put(self, text: String, is_failure: bool, answer: Option<(Text, Callback<()>)>, stays_ms: Option<i32>) {
         let id = self.next.try_update_value(|next| {
             *next += 1;
             *next
@@ -81,7 +81,8 @@ impl Toasts {
         let Some(id) = id else { return };
         self.list.update(|list| list.push(Toast { id, text, is_failure, answer }));
         if let Some(ms) = stays_ms {
-            browser::after(ms, move || self.drop_one(id));
+            // What was done on a page is often told on the next one.
+            browser::after_on_any_page(ms, move || self.drop_one(id));
         }
     }
 
