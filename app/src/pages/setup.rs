@@ -43,6 +43,16 @@ fn SetupForm() -> impl IntoView {
         let found = token_of(&browser::fragment());
         shows_token.set(found.is_empty());
         token.set(found);
+        // The printed link, opened while this page is, changes the fragment alone.
+        let heard = window_event_listener(leptos::ev::hashchange, move |_| {
+            let found = token_of(&browser::fragment());
+            if !found.is_empty() {
+                shows_token.set(false);
+                said.set(None);
+                token.set(found);
+            }
+        });
+        on_cleanup(move || heard.remove());
     });
     let of_field = move |field: &'static str| {
         let body = said.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field));
