@@ -136,7 +136,9 @@ impl<'a> Functions<'a> {
             stays[same[index]] = true;
         }
         let mut order: Vec<usize> = (0..same.len()).filter(|index| stays[*index]).collect();
-        order.sort_by_key(|index| (self.types[*index], &self.shapes[*index]));
+        order.sort_by_key(|index| self.types[*index]);
+        let alike = order.chunk_by(|one, next| self.types[*one] == self.types[*next]);
+        let order: Vec<usize> = alike.flat_map(|group| by_likeness(group, &self.shapes)).collect();
         let mut numbers: Vec<u32> = (0..u32::try_from(self.imports + self.bodies.len())?).collect();
         for (new, old) in order.iter().enumerate() {
             numbers[self.imports + old] = u32::try_from(self.imports + new)?;
@@ -175,6 +177,63 @@ impl<'a> Functions<'a> {
             same = next;
         }
     }
+}
+
+/// Operators that are compared as one.
+const RUN: usize = 4;
+/// Samples by which functions are compared, and how many of them two that are alike share at least.
+const SAMPLES: u64 = 24;
+const SHARED: usize = 2;
+
+/// Puts next to each function of a group the one that shares most with it, beginning with the longest. How much two share
+/// is told by samples of their runs of operators (MinHash).
+fn by_likeness(group: &[usize], shapes: &[Vec<u8>]) -> Vec<usize> {
+    let samples: Vec<Vec<u64>> = group.iter().map(|index| samples(&shapes[*index])).collect();
+    let mut holders: HashMap<(usize, u64), Vec<usize>> = HashMap::new();
+    for (place, samples) in samples.iter().enumerate() {
+        for key in samples.iter().copied().enumerate() {
+            holders.entry(key).or_default().push(place);
+        }
+    }
+    let length = |place: &usize| shapes[group[*place]].len();
+    let mut longest: Vec<usize> = (0..group.len()).collect();
+    longest.sort_by_key(|place| std::cmp::Reverse(length(place)));
+    let mut is_placed = vec![false; group.len()];
+    let mut order = Vec::with_capacity(group.len());
+    for first in longest {
+        let mut next = (!is_placed[first]).then_some(first);
+        while let Some(place) = next {
+            is_placed[place] = true;
+            order.push(group[place]);
+            let mut shared: HashMap<usize, usize> = HashMap::new();
+            for key in samples[place].iter().copied().enumerate() {
+                let others = holders.entry(key).or_default();
+                others.retain(|other| !is_placed[*other]);
+                others.iter().for_each(|other| *shared.entry(*other).or_default() += 1);
+            }
+            let alike = shared.into_iter().filter(|(_, count)| *count >= SHARED);
+            // The same order in every build, whatever the map's.
+            let nearest = alike.max_by_key(|(other, count)| (*count, std::cmp::Reverse(length(other).abs_diff(length(&place))), *other));
+            next = nearest.map(|(other, _)| other);
+        }
+    }
+    order
+}
+
+fn samples(shape: &[u8]) -> Vec<u64> {
+    let least = |seed: u64| shape.windows(RUN.min(shape.len().max(1))).map(|run| mixed(run, seed)).min().unwrap_or_default();
+    (0..SAMPLES).map(least).collect()
+}
+
+/// A hash of a run; each seed makes another one (the finaliser of SplitMix64).
+fn mixed(run: &[u8], seed: u64) -> u64 {
+    let mut value = run
+        .iter()
+        .fold(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), |value, byte| value.rotate_left(8) ^ u64::from(*byte));
+    for multiplier in [0xbf58_476d_1ce4_e5b9_u64, 0x94d0_49bb_1331_11eb] {
+        value = (value ^ (value >> 30)).wrapping_mul(multiplier);
+    }
+    value ^ (value >> 31)
 }
 
 /// The operators of a body, and the functions that it names.
@@ -388,6 +447,15 @@ const IdleFinalization = (typeof FinalizationRegistry === 'undefined')
     fn classes_that_are_made_stay() {
         let script = SCRIPT.replace("new Used", "new Idle");
         assert!(without_idle_classes(&script).contains("class Idle {"));
+    }
+
+    #[test]
+    fn what_is_alike_stands_together() {
+        let long: Vec<u8> = (0..60).collect();
+        let other: Vec<u8> = (100..140).collect();
+        let like_long: Vec<u8> = (2..58).collect();
+        let shapes = [other, long, Vec::new(), like_long];
+        assert_eq!(super::by_likeness(&[0, 1, 2, 3], &shapes), [1, 3, 0, 2]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub fn after(ms: u64, then: impl FnOnce() + 'static) {
 
 /// As [`after`], also when the page that asked was left: a timer of the framework ends with its owner.
 pub fn after_on_any_page(ms: i32, then: impl FnOnce() + 'static) {
-    let then = Closure::once_into_js(then);
+    let then = Closure::<dyn FnMut()>::once_into_js(then);
     // Only a missing function can be refused.
     drop(window().set_timeout_with_callback_and_timeout_and_arguments_0(then.unchecked_ref(), ms));
 }

@@ -67,7 +67,9 @@ fn Legend(graph: Graph) -> impl IntoView {
     let locale = use_locale();
     let index = Memo::new(move |_| {
         let cursor = graph.cursor.get();
-        graph.shown.with(|data| cursor.map_or_else(|| data.last(), |at| data.nearest(at)))
+        graph
+            .shown
+            .with(|data| cursor.map_or_else(|| data.last().filter(|_| !data.is_off), |at| data.nearest(at)))
     });
     let value = move |series: usize| {
         graph.shown.with(|data| {

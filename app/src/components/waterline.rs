@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use crate::format::use_locale;
-use crate::i18n::frame::{NO_LIMIT, OF_PERCENT, RECLAIMABLE, UNKNOWN_YET};
+use crate::i18n::frame::{NO_LIMIT, NOT_RUNNING, OF_PERCENT, RECLAIMABLE, UNKNOWN_YET};
 use model::number::fixed;
 
 /// How its numbers are written.
@@ -21,12 +21,14 @@ pub struct Level {
     pub limit: Option<f64>,
     /// What could be given back at once, on top of `used`.
     pub reclaimable: Option<f64>,
+    /// What is measured does not run: its last values are not those of now.
+    pub is_off: bool,
 }
 
 impl Level {
     fn share(self, value: Option<f64>) -> f64 {
         match (value, self.limit) {
-            (Some(value), Some(limit)) if limit > 0.0 => (value / limit).clamp(0.0, 1.0),
+            (Some(value), Some(limit)) if limit > 0.0 && !self.is_off => (value / limit).clamp(0.0, 1.0),
             _ => 0.0,
         }
     }
@@ -44,6 +46,7 @@ pub fn Waterline(#[prop(into)] label: String, quantity: Quantity, #[prop(into)] 
     let text = Memo::new(move |_| {
         let level = level.get();
         match (level.used, level.limit) {
+            _ if level.is_off => locale.t(NOT_RUNNING).to_owned(),
             (None, _) => locale.t(UNKNOWN_YET).to_owned(),
             (Some(used), None) => locale.fill(NO_LIMIT, &[("used", &write(used))]),
             (Some(used), Some(limit)) => {
@@ -56,7 +59,7 @@ pub fn Waterline(#[prop(into)] label: String, quantity: Quantity, #[prop(into)] 
         level.with(|level| {
             level
                 .reclaimable
-                .filter(|bytes| *bytes >= 1.0)
+                .filter(|bytes| *bytes >= 1.0 && !level.is_off)
                 .map(|bytes| locale.fill(RECLAIMABLE, &[("value", &write(bytes))]))
         })
     });

@@ -57,6 +57,7 @@ texts! {
     AGO = "{time} ago", "il y a {time}";
     IN = "in {time}", "dans {time}";
     JUST_NOW = "just now", "à l’instant";
+    NOT_RUNNING = "not running", "à l’arrêt";
     UNKNOWN_YET = "Not known yet", "Pas encore connu";
     OF = "{used} of {limit}", "{used} sur {limit}";
     OF_PERCENT = "{used} of {limit}, {percent}", "{used} sur {limit}, {percent}";

@@ -137,6 +137,9 @@ pub fn Graphs(
     /// Limit lines of the graph whose first series is named so.
     #[prop(into)]
     limits: Callback<(String,), Vec<LimitLine>>,
+    /// Whether it does not run.
+    #[prop(optional, into)]
+    is_off: Signal<bool>,
 ) -> impl IntoView {
     let range = use_range();
     provide_context(Cursor(RwSignal::new(None)));
@@ -145,7 +148,7 @@ pub fn Graphs(
     let first = Fetched::new(move || name.clone(), move |name| fetch(name, specs, range.get_untracked()));
     let draw = move |curves: Curves| {
         let source = Source::new(subject.clone(), specs, range, feed.clone(), curves);
-        specs.iter().map(|spec| source.graph(spec, limits)).collect_view().into_any()
+        specs.iter().map(|spec| source.graph(spec, limits, is_off)).collect_view().into_any()
     };
     view! {
         <RangePicker range=range/>
@@ -232,7 +235,7 @@ impl Source {
         });
     }
 
-    fn graph(&self, spec: &'static Spec, limits: Callback<(String,), Vec<LimitLine>>) -> AnyView {
+    fn graph(&self, spec: &'static Spec, limits: Callback<(String,), Vec<LimitLine>>, is_off: Signal<bool>) -> AnyView {
         let locale = use_locale();
         let (source, live) = (self.clone(), use_live());
         let data = Memo::new(move |_| {
@@ -244,6 +247,7 @@ impl Source {
             if let Some((name, _)) = spec.series.first() {
                 data.limits = limits.run(((*name).to_owned(),));
             }
+            data.is_off = is_off.get();
             let marks = live.marks.get().into_iter().filter(|mark| mark.container == source.subject);
             data.marks = marks.map(|mark| event_mark(locale, &mark)).collect();
             data

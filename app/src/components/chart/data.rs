@@ -95,6 +95,8 @@ pub struct ChartData {
     pub series: Vec<Points>,
     pub limits: Vec<LimitLine>,
     pub marks: Vec<EventMark>,
+    /// What is measured does not run: its last value is not its value now.
+    pub is_off: bool,
 }
 
 /// A limit is drawn while it is at most so many times the data; else its place is only told.

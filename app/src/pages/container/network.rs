@@ -23,6 +23,7 @@ fn graph() -> &'static [Spec] {
 pub fn NetworkTab(subject: Subject) -> impl IntoView {
     let locale = use_locale();
     let feed = use_live().feed(&subject.name);
+    let is_off = super::summary::is_off(&subject.row);
     let nics = Memo::new(move |_| subject.detail.with(|detail| detail.nics.clone()));
     let publish = subject.detail.with_untracked(|detail| detail.spec.publish.clone());
     let head = move |label| view! { <th scope="col">{locale.t(label)}</th> };
@@ -44,7 +45,7 @@ pub fn NetworkTab(subject: Subject) -> impl IntoView {
             </div>
         </Show>
         <Published publish=publish/>
-        <Graphs subject=subject.name specs=graph() limits=Callback::new(|_| Vec::new())/>
+        <Graphs subject=subject.name specs=graph() limits=Callback::new(|_| Vec::new()) is_off=is_off/>
     }
 }
 

@@ -23,6 +23,7 @@ const PIDS: usize = 6;
 #[component]
 pub fn SummaryTab(subject: Subject) -> impl IntoView {
     let summary = subject.row.summary.clone();
+    let is_off = is_off(&subject.row);
     let limits = Callback::new(move |(series,): (String,)| summary.with(|summary| limit_lines(&summary.limits, &series)));
     view! {
         <div class="summary">
@@ -30,9 +31,16 @@ pub fn SummaryTab(subject: Subject) -> impl IntoView {
                 <Levels row=subject.row.clone()/>
                 <Facts subject=subject.clone()/>
             </aside>
-            <section class="summary__graphs"><Graphs subject=subject.name specs=COMMON limits=limits/></section>
+            <section class="summary__graphs"><Graphs subject=subject.name specs=COMMON limits=limits is_off=is_off/></section>
         </div>
     }
+}
+
+/// Whether nothing of it runs, so that there are no values now.
+#[must_use]
+pub fn is_off(row: &Row) -> Memo<bool> {
+    let summary = row.summary.clone();
+    Memo::new(move |_| summary.with(|summary| !summary.state.is_live()))
 }
 
 /// Cores that may really be used: the lesser of quota and CPU list; a weight is no limit.
@@ -74,9 +82,11 @@ fn limit_lines(limits: &model::Limits, series: &str) -> Vec<LimitLine> {
 #[component]
 fn Levels(row: Row) -> impl IntoView {
     let locale = use_locale();
+    let is_off = is_off(&row);
     let level = move |column: usize, limit: fn(&model::Limits) -> Option<f64>| {
         let (meters, summary) = (row.meters.clone(), row.summary.clone());
         Signal::derive(move || Level {
+            is_off: is_off.get(),
             used: meters.with(|meters| meters.value(column)),
             limit: summary.with(|summary| limit(&summary.limits)),
             reclaimable: meters.with(|meters| (column == MEMORY).then(|| cache(meters))?),
