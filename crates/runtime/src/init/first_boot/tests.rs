@@ -1,3 +1,5 @@
+//! What a first boot changes in a guest, and what it leaves alone.
+
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
