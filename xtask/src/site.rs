@@ -23,7 +23,8 @@ const WASM: &str = "wasm32-unknown-unknown";
 /// inlined before the whole program is known. `erase_components` stands here again because these flags replace those of
 /// .cargo/config.toml.
 const SMALL: &str = "--cfg erase_components -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none -Zfmt-debug=none -Zinline-mir=no";
-const SMALL_LIBRARY: [&str; 2] = ["-Zbuild-std=std,panic_abort", "-Zbuild-std-features=optimize_for_size"];
+const OWN_LIBRARY: &str = "-Zbuild-std=std,panic_abort";
+const SMALL_LIBRARY: &str = "-Zbuild-std-features=optimize_for_size";
 
 /// One build of the browser half: its module and its script.
 struct Code {
@@ -111,7 +112,7 @@ fn all_pages() -> anyhow::Result<Code> {
     let compiler = setup::wasm_compiler().ok_or_else(|| anyhow!("no compiler for wasm32; run `cargo xtask setup`"))?;
     let mut build = cargo_for_wasm(compiler, "wasm-dev", ALL_PAGES);
     if compiler == Compiler::Debian {
-        build.arg(SMALL_LIBRARY[0]);
+        build.arg(OWN_LIBRARY);
     }
     run(&mut build)?;
     bind("wasm-dev")
@@ -120,7 +121,7 @@ fn all_pages() -> anyhow::Result<Code> {
 /// The pages of one bundle, made small.
 fn small(bundle: &str, compiler: Compiler) -> anyhow::Result<Code> {
     let mut build = cargo_for_wasm(compiler, "wasm-release", bundle);
-    build.args(SMALL_LIBRARY);
+    build.args([OWN_LIBRARY, SMALL_LIBRARY]);
     build.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", SMALL);
     run(&mut build)?;
     let code = bind("wasm-release")?;

@@ -334,7 +334,7 @@ fn claims(id: ContainerId, needed: BTreeMap<String, Option<(ContainerId, Rev)>>,
     Ok(claims)
 }
 
-fn addresses(nic: &NicPlan) -> impl Iterator<Item = IpAddr> {
+pub(crate) fn addresses(nic: &NicPlan) -> impl Iterator<Item = IpAddr> {
     let v4 = nic.ipv4.map(|(address, _)| IpAddr::V4(address));
     v4.into_iter().chain(nic.ipv6.map(|(address, _)| IpAddr::V6(address)))
 }

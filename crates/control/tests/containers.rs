@@ -300,13 +300,19 @@ async fn a_terminal_is_attached_again_with_its_scrollback() {
     assert_eq!(execs.attach(&other, "web", exec).await.unwrap_err().code(), ErrorCode::NotFound);
 }
 
+/// An operator who comes in by a token of the name `job`.
+async fn job(world: &World) -> Caller {
+    let access = &world.control.access;
+    let token = access.create_token(&anna(), "job", Role::Operator, None).await.unwrap().token;
+    access.caller_of_token(&token, "test").await.unwrap()
+}
+
 #[tokio::test]
 async fn a_command_that_reads_nothing_is_still_told_and_let_go() {
     let world = World::new().await;
     world.create("web", true).await;
     let (execs, access) = (&world.control.exec, &world.control.access);
-    let token = access.create_token(&anna(), "job", Role::Operator, None).await.unwrap().token;
-    let caller = access.caller_of_token(&token, "test").await.unwrap();
+    let caller = job(&world).await;
     let stuck = async || {
         let request = ExecRequest {
             command: vec!["sleep".into()],
@@ -385,8 +391,7 @@ async fn what_does_not_mind_its_hang_up_is_killed_and_counts_until_then() {
     let world = World::new().await;
     world.create("web", true).await;
     let (execs, access) = (&world.control.exec, &world.control.access);
-    let token = access.create_token(&anna(), "job", Role::Operator, None).await.unwrap().token;
-    let caller = access.caller_of_token(&token, "test").await.unwrap();
+    let caller = job(&world).await;
     let mut deaf = command(&["nohup", "sleep"]);
     deaf.tty = false;
     for _ in 0..20 {

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::parse_bits;
 
+/// Where the bridge's own servers listen (DNS, DHCP, DHCPv6). Containers reach these of the host, and no published port
+/// takes them at the bridge's addresses.
+pub const BRIDGE_PORTS: [u16; 3] = [53, 67, 547];
+
 /// An address with its prefix length, such as `10.213.0.1/22` (the host bits are kept).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -1,6 +1,6 @@
-//! Who did what, when, from where: rows that are only ever added, none of them kept longer than a year (as [`Age`] counts). What was done has
-//! room for 100,000 rows and what was refused for 20,000, so that a flood of refusals, which anybody can bring about, pushes
-//! out nothing that was done.
+//! Who did what, when, from where: rows that are only ever added, none of them kept longer than a year (as [`Age`]
+//! counts). What was done has room for 100,000 rows and what was refused for 20,000, so that a flood of refusals, which
+//! anybody can bring about, pushes out nothing that was done.
 //!
 //! Rows are written by one task in the background, many at once, so that no operation waits for a disk because of them;
 //! reading waits until what was recorded before is there.

@@ -5,15 +5,12 @@ use std::net::IpAddr;
 
 use model::ContainerId;
 use model::engine::Listener;
-use model::network::{Protocol, Publish};
+use model::network::{BRIDGE_PORTS, Protocol, Publish};
 
 use super::{Containers, changed_meanwhile, is_live};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::networks::plan::NetRow;
-
-/// Where the bridge's own servers listen. No published port takes these at the bridge's addresses.
-const OF_THE_BRIDGE: [u16; 3] = [53, 67, 547];
 
 impl Containers {
     /// Sockets of the host on the ports of this list that the container has not published so far.
@@ -76,7 +73,7 @@ fn is_out_of_reach(listener: &Listener, network: &NetRow) -> bool {
         IpAddr::V6(address) if address.is_unicast_link_local() => true,
         address => address == network.ipv4.addr || address == network.ipv6.addr,
     };
-    listener.address == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST) || is_own && OF_THE_BRIDGE.contains(&listener.port)
+    listener.address == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST) || is_own && BRIDGE_PORTS.contains(&listener.port)
 }
 
 /// A port as people read it: `53/udp`.

@@ -62,7 +62,7 @@ impl Rescue {
                 id,
                 trashed: is_trashed,
                 name: judged.as_ref().ok().map(|row| row.spec.name.to_string()),
-                addresses: judged.as_ref().map(|row| addresses(&row.nics)).unwrap_or_default(),
+                addresses: judged.iter().flat_map(|row| &row.nics).flat_map(networks::addresses).collect(),
                 problem: judged.as_ref().err().cloned(),
             });
             rows.extend(judged.ok().map(|row| (row, is_trashed)));
@@ -173,11 +173,6 @@ fn put_row(edit: Edit, row: &ContainerRow, is_trashed: bool, now: Timestamp) -> 
         problem: None,
     };
     edit.put(key::trash(id), &trashed)
-}
-
-fn addresses(nics: &[NicPlan]) -> Vec<IpAddr> {
-    let of_nic = |nic: &NicPlan| [nic.ipv4.map(|(v4, _)| IpAddr::V4(v4)), nic.ipv6.map(|(v6, _)| IpAddr::V6(v6))];
-    nics.iter().flat_map(of_nic).flatten().collect()
 }
 
 /// The bridges as containers know them: where nobody chose a gateway, it is the bridge's own address.

@@ -10,7 +10,7 @@ use std::net::Ipv6Addr;
 use std::process::{Command, Stdio};
 
 use model::engine::{NetworkNic, NetworkPlan};
-use model::network::{Protocol, check_interface};
+use model::network::{BRIDGE_PORTS, Protocol, check_interface};
 
 use super::subnet;
 use crate::error::{At, Error, Result};
@@ -335,7 +335,7 @@ fn host_rules(plan: &NetworkPlan) -> String {
     let (ipv4, ipv6) = (plan.ipv4.network(), plan.ipv6.network());
     let publish = "\t\tfib daddr type local dnat ip to tcp dport map @tcp4\n\t\tfib daddr type local dnat ip to udp dport map @udp4\n\
                    \t\tip6 daddr != ::1 fib daddr type local dnat ip6 to tcp dport map @tcp6\n\t\tip6 daddr != ::1 fib daddr type local dnat ip6 to udp dport map @udp6\n";
-    let servers = servers(plan);
+    let (servers, served) = (servers(plan), served());
     format!(
         "\tchain raw {{
 		type filter hook prerouting priority raw; policy accept;
@@ -357,7 +357,7 @@ fn host_rules(plan: &NetworkPlan) -> String {
 	}}
 	chain container {{
 		tcp dport @closed drop
-		udp dport {{ 53, 67, 547 }} accept
+		udp dport {{ {served} }} accept
 		tcp dport 53 accept
 		meta l4proto {{ 1, 58 }} accept comment \"ICMP and ICMPv6 by number: not every host has a list of names\"
 	}}
@@ -381,8 +381,12 @@ fn servers(plan: &NetworkPlan) -> String {
         format!("ip daddr {}", plan.ipv4.addr),
         format!("ip6 daddr {{ {}, {link_local} }}", plan.ipv6.addr),
     ]
-    .map(|own| format!("\t\t{own} udp dport {{ 53, 67, 547 }} accept\n\t\t{own} tcp dport 53 accept\n"))
+    .map(|own| format!("\t\t{own} udp dport {{ {} }} accept\n\t\t{own} tcp dport 53 accept\n", served()))
     .concat()
+}
+
+fn served() -> String {
+    BRIDGE_PORTS.map(|port| port.to_string()).join(", ")
 }
 
 /// Elements of the four maps of published ports; of two containers with the same port the first has it.
