@@ -1,7 +1,7 @@
 // A real console with state, run folder, bridge and port of its own, beside whatever else runs on this host.
 
 import { type ChildProcess, execFile, execFileSync, spawn } from "node:child_process";
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -24,6 +24,7 @@ export class Console {
   readonly log: string[] = [];
   private child: ChildProcess | undefined;
   private port = 0;
+  private hasOwnDisk = false;
 
   constructor(private readonly binary = BINARY) {}
 
@@ -41,6 +42,26 @@ export class Console {
 
   get pid(): number {
     return this.child?.pid ?? 0;
+  }
+
+  /** Gives the state folder a disk of its own of so many MiB, before the first start. */
+  ownDisk(mebibytes: number): void {
+    const image = join(this.folder, "disk");
+    mkdirSync(this.stateDir, { recursive: true });
+    execFileSync("truncate", [`--size=${mebibytes}M`, image]);
+    execFileSync("mkfs.ext4", ["-q", image]);
+    execFileSync("mount", ["-o", "loop", image, this.stateDir]);
+    this.hasOwnDisk = true;
+  }
+
+  /** Takes all of that disk that others than root may have, but so many MiB; what was taken before is given back first. */
+  leaveFree(mebibytes: number): void {
+    const filler = join(this.stateDir, "filler");
+    rmSync(filler, { force: true });
+    const { bavail, bsize } = statfsSync(this.stateDir);
+    const bytes = bavail * bsize - mebibytes * 1024 * 1024;
+    // The part of the disk that only root may take finds room for the last blocks.
+    if (bytes > 0) execFileSync("fallocate", ["--length", String(bytes), filler]);
   }
 
   /** Starts `berth serve` and waits until it listens; again after a stop or kill, at the same port. */
@@ -120,13 +141,16 @@ export class Console {
 
   /** Deletes every container for good, ends the console and removes its folder. */
   async remove(): Promise<void> {
-    if (this.child !== undefined) {
+    if (this.port !== 0) {
+      // A test may have failed while it was down.
+      if (this.child === undefined) await this.start();
       for (const container of await this.berthJson<{ name: string }[]>("list")) {
         await this.berth("delete", "--force", "--purge", container.name);
       }
       await this.berth("trash", "empty");
       await this.end();
     }
+    if (this.hasOwnDisk) execFileSync("umount", [this.stateDir]);
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

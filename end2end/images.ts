@@ -15,6 +15,7 @@ export class ImageServer {
   /** What was asked for, with its Range. */
   readonly requests: { path: string; range: string | undefined }[] = [];
   private readonly server: Server;
+  private port = 0;
 
   private constructor(private readonly root: string) {
     this.server = createServer((request, response) => this.answer(request, response));
@@ -22,17 +23,23 @@ export class ImageServer {
 
   static async start(root: string): Promise<ImageServer> {
     const images = new ImageServer(root);
-    await new Promise<void>((resolve) => images.server.listen(0, "127.0.0.1", resolve));
+    await images.open();
     return images;
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** Listens; after a stop at the same port again. */
+  async open(): Promise<void> {
+    await new Promise<void>((resolve) => this.server.listen(this.port, "127.0.0.1", resolve));
+    this.port = (this.server.address() as AddressInfo).port;
   }
 
   async stop(): Promise<void> {
     this.server.closeAllConnections();
-    await new Promise((resolve) => this.server.close(resolve));
+    if (this.server.listening) await new Promise((resolve) => this.server.close(resolve));
   }
 
   private answer(request: IncomingMessage, response: ServerResponse): void {

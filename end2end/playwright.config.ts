@@ -11,7 +11,7 @@ export default defineConfig({
   expect: { timeout: 15_000 },
   reporter: [["list"]],
   // A worker serves one project only: each file has a console of its own.
-  projects: ["journey", "plain", "scale", "survive"].map((name) => ({ name, testMatch: `${name}.spec.ts` })),
+  projects: ["journey", "plain", "faults", "scale", "survive"].map((name) => ({ name, testMatch: `${name}.spec.ts` })),
   use: {
     launchOptions: {
       executablePath: process.env.BERTH_CHROMIUM ?? "/usr/bin/chromium",
