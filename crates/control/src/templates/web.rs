@@ -63,8 +63,9 @@ impl Web {
                 .read_timeout(SILENCE)
                 .no_proxy()
         };
-        let failed =
-            |error: reqwest::Error| Error::failed(format!("the HTTP client cannot be set up ({})", chain(&error))).hint("install the package ca-certificates");
+        let failed = |error: reqwest::Error| {
+            Error::failed(format!("the HTTP client cannot be set up ({})", chain(&error).join(": "))).hint("install the package ca-certificates")
+        };
         Ok(Self {
             anywhere: builder().build().map_err(failed)?,
             public: builder().dns_resolver(Arc::new(PublicOnly)).build().map_err(failed)?,
@@ -259,24 +260,27 @@ pub(super) fn shown(url: &Url) -> String {
     format!("{}://{host}{port}{}{query}", url.scheme(), url.path())
 }
 
-/// No answer, with the whole chain of causes: the outermost says only "error sending request".
+/// No answer, with the innermost cause: the outer ones say "error sending request" and "client error".
 pub(super) fn no_answer(url: &Url, error: reqwest::Error) -> Error {
-    let text = chain(&error.without_url());
-    if text.contains("which Berth does not fetch from") {
-        return refused(url.host_str().unwrap_or_default());
+    let host = url.host_str().unwrap_or_default();
+    let is_late = error.is_timeout();
+    let causes = chain(&error.without_url());
+    if causes.iter().any(|cause| cause.contains("which Berth does not fetch from")) {
+        return refused(host);
     }
-    upstream(format!("{} cannot be read: {text}", shown(url))).hint("check the address and the host's connection to the internet, then try again")
+    let why = match causes.last() {
+        // The resolver's own words differ from libc to libc and name no host.
+        _ if causes.iter().any(|cause| cause == "dns error") => format!("the name {host} cannot be resolved"),
+        _ if is_late => "no answer in time".to_owned(),
+        Some(cause) => cause.split(" (os error").next().unwrap_or(cause).to_owned(),
+        None => "no answer".to_owned(),
+    };
+    upstream(format!("{} cannot be read: {why}", shown(url))).hint("check the address and the host's connection to the internet, then try again")
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    causes.dedup();
-    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
+/// The words of an error and of what caused it, the innermost last.
+fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
 
 #[cfg(test)]
@@ -310,6 +314,22 @@ mod tests {
         }
         for good in ["1.1.1.1", "151.101.2.132", "2606:4700::1111", "2a04:4e42::644", "64:ff9b::101:101"] {
             assert!(is_public(good.parse().unwrap()), "{good}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_be_reached_is_told_by_its_innermost_cause() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        for (url, why) in [
+            (format!("http://127.0.0.1:{free}/x"), "Connection refused"),
+            ("http://nobody.invalid/x".to_owned(), "the name nobody.invalid cannot be resolved"),
+        ] {
+            let url = Url::parse(&url).unwrap();
+            let error = Web::new().unwrap().get(&url, &Named::of([url.as_str()]), HeaderMap::new()).await.unwrap_err();
+            assert_eq!(
+                (error.code(), error.body.message),
+                (ErrorCode::Upstream, format!("{url} cannot be read: {why}"))
+            );
         }
     }
 
