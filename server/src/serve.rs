@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use control::clock::Clock;
 use control::engine::Engine;
@@ -20,7 +21,8 @@ use crate::failure::Failure;
 use crate::listen::{Acceptor, bind_socket};
 use crate::middleware::rate_limit::RateLimit;
 use crate::routes::events::Streams;
-use crate::{assets, lifecycle, routes, telemetry, tls};
+use crate::tls::{self, Identity};
+use crate::{assets, lifecycle, routes, telemetry};
 
 /// Serves until a signal ends it.
 #[must_use]
@@ -70,7 +72,10 @@ async fn serve(config: ServeConfig) -> Result<(), Failure> {
         let encrypted = identity.as_ref().filter(|_| console.config.tls.covers(*address));
         acceptor.listen(listener, encrypted.map(|identity| TlsAcceptor::from(Arc::clone(&identity.server))));
     }
-    announce(&console, identity.as_ref().map(|identity| identity.fingerprint.as_str())).await?;
+    announce(&console, identity.as_ref().map(Identity::fingerprint)).await?;
+    if let Some(identity) = identity {
+        tokio::spawn(shutdown.clone().run_until_cancelled_owned(keep_fresh(identity, console.clone())));
+    }
     shutdown.cancelled().await;
     acceptor.drain().await;
     control.shut_down().await;
@@ -125,8 +130,21 @@ fn control_config(config: &ServeConfig, addresses: &[SocketAddr]) -> control::Co
     }
 }
 
+/// Looks for a newer certificate every hour.
+async fn keep_fresh(identity: Identity, console: Console) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let renewed = tokio::task::block_in_place(|| identity.renew(&console.config));
+        match renewed {
+            Ok(true) => tracing::info!(fingerprint = identity.fingerprint(), "the certificate was renewed"),
+            Ok(false) => {}
+            Err(failure) => tracing::warn!(%failure, "the certificate could not be read again; the one before stays in use"),
+        }
+    }
+}
+
 /// Says on standard output where the console listens, and how the first account is made.
-async fn announce(console: &Console, fingerprint: Option<&str>) -> Result<(), Failure> {
+async fn announce(console: &Console, fingerprint: Option<String>) -> Result<(), Failure> {
     // Made before readiness is told: whoever waits for that finds the token's file.
     let token = if console.control.access.needs_setup().await? {
         Some(console.control.access.setup_token(&Caller::berth()).await?)

@@ -1,25 +1,63 @@
 //! Certificates: files of the administrator's, or one of our own, kept in `<state-dir>/tls` and made anew before it ends
-//! or when it stands for other names than are needed now.
+//! or when it stands for other names than are needed now. Both are looked at again every hour: whoever renews the files
+//! needs no restart.
 
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use sha2::{Digest, Sha256};
 
 use crate::config::{ServeConfig, Tls};
 use crate::failure::Failure;
 
-/// What a listener needs, and the fingerprint that a person compares when the browser warns.
+/// What the listeners need.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub server: Arc<ServerConfig>,
-    pub fingerprint: String,
+    current: Arc<Current>,
+}
+
+impl Identity {
+    /// What a person compares when the browser warns.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.current.key().end_entity_cert().map(fingerprint).unwrap_or_default()
+    }
+
+    /// Takes the certificate anew, for connections from now on; whether it is another one.
+    ///
+    /// # Errors
+    /// As [`open`]; the one before stays.
+    pub fn renew(&self, config: &ServeConfig) -> Result<bool, Failure> {
+        let fresh = certificate(config)?;
+        let is_other = fresh.cert != self.current.key().cert;
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        Ok(is_other)
+    }
+}
+
+/// The certificate that is shown now.
+#[derive(Debug)]
+struct Current(RwLock<Arc<CertifiedKey>>);
+
+impl Current {
+    fn key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ResolvesServerCert for Current {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.key())
+    }
 }
 
 /// The identity for the encrypted listeners; `None` when there are none.
@@ -30,8 +68,22 @@ pub fn open(config: &ServeConfig) -> Result<Option<Identity>, Failure> {
     if !config.listen.iter().any(|address| config.tls.covers(*address)) {
         return Ok(None);
     }
+    let current = Arc::new(Current(RwLock::new(Arc::new(certificate(config)?))));
+    let mut server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::failed(format!("TLS cannot be set up ({error})")))?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(&current) as Arc<dyn ResolvesServerCert>);
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Some(Identity {
+        server: Arc::new(server),
+        current,
+    }))
+}
+
+fn certificate(config: &ServeConfig) -> Result<CertifiedKey, Failure> {
     match &config.tls {
-        Tls::Files { cert, key } => identity(cert, key).map(Some),
+        Tls::Files { cert, key } => read(cert, key),
         _ => {
             let own = Own::at(&config.state_dir.join("tls"));
             let names = names(config);
@@ -39,31 +91,21 @@ pub fn open(config: &ServeConfig) -> Result<Option<Identity>, Failure> {
                 own.make(&names, SystemTime::now())
                     .map_err(|error| Failure::failed(format!("no certificate could be made in {} ({error})", own.folder.display())))?;
             }
-            identity(&own.cert, &own.key).map(Some)
+            read(&own.cert, &own.key)
         }
     }
 }
 
-fn identity(cert: &Path, key: &Path) -> Result<Identity, Failure> {
+fn read(cert: &Path, key: &Path) -> Result<CertifiedKey, Failure> {
     let refuse = |name: &str, path: &Path, why: String| Failure::usage(format!("{name} is wrong ({}: {why}; give a PEM file)", path.display()));
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect)
         .map_err(|error| refuse("tls-cert", cert, error.to_string()))?;
-    let first = chain.first().ok_or_else(|| refuse("tls-cert", cert, "it holds no certificate".into()))?;
-    let fingerprint = fingerprint(first);
+    if chain.is_empty() {
+        return Err(refuse("tls-cert", cert, "it holds no certificate".into()));
+    }
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| refuse("tls-key", key, error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut server = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| refuse("tls", cert, error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|error| refuse("tls-key", key, error.to_string()))?;
-    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Identity {
-        server: Arc::new(server),
-        fingerprint,
-    })
+    CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()).map_err(|error| refuse("tls-key", key, error.to_string()))
 }
 
 fn fingerprint(certificate: &CertificateDer<'_>) -> String {
@@ -191,7 +233,7 @@ mod tests {
         let names = words(&["2001:db8::1", "localhost"]);
         assert!(own.is_due(&names, now), "there is none");
         own.make(&names, now).unwrap();
-        let first = identity(&own.cert, &own.key).unwrap().fingerprint;
+        let first = read(&own.cert, &own.key).unwrap().cert;
         assert!(!own.is_due(&names, now));
         assert!(!own.is_due(&names, now + LIFE - MARGIN - Duration::from_secs(60)));
         assert!(own.is_due(&names, now + LIFE - MARGIN));
@@ -199,9 +241,34 @@ mod tests {
         assert!(own.is_due(&other, now));
         own.make(&other, now).unwrap();
         assert!(!own.is_due(&other, now));
-        assert_ne!(identity(&own.cert, &own.key).unwrap().fingerprint, first);
+        assert_ne!(read(&own.cert, &own.key).unwrap().cert, first);
         std::fs::remove_file(&own.note).unwrap();
         assert!(own.is_due(&other, now), "one of ours from before there were notes");
+    }
+
+    #[test]
+    fn files_that_were_renewed_are_shown_and_broken_ones_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = Own::at(folder.path());
+        own.make(&words(&["localhost"]), SystemTime::now()).unwrap();
+        let file = |path: &Path| Some(path.to_string_lossy().into_owned());
+        let args = crate::config::ServeArgs {
+            listen: vec!["192.0.2.1:8420".to_owned()],
+            tls_cert: file(&own.cert),
+            tls_key: file(&own.key),
+            ..Default::default()
+        };
+        let config = ServeConfig::read(&args, None).unwrap();
+        let identity = open(&config).unwrap().expect("it is encrypted");
+        let first = identity.fingerprint();
+        assert!(!identity.renew(&config).unwrap());
+        own.make(&words(&["localhost"]), SystemTime::now()).unwrap();
+        assert!(identity.renew(&config).unwrap());
+        let second = identity.fingerprint();
+        assert_ne!(second, first);
+        std::fs::write(&own.cert, "half a file").unwrap();
+        assert!(identity.renew(&config).is_err());
+        assert_eq!(identity.fingerprint(), second, "the one before stays");
     }
 
     #[test]
