@@ -267,6 +267,22 @@ async fn who_is_signed_in_goes_on_from_the_sign_in_page() {
 }
 
 #[tokio::test]
+async fn a_source_that_could_not_be_read_needs_attention_until_it_can() {
+    let world = World::new().await;
+    let told = "The last refresh of the source “images” failed.";
+    let mut sources = world.control.templates.sources(&world.admin.caller).await.unwrap();
+    let images = sources.iter_mut().find(|source| source.name.as_str() == "images").unwrap();
+    for (error, is_told) in [(None, false), (Some("no route to host"), true), (None, false)] {
+        images.last_error = error.map(str::to_owned);
+        world.control.facts.change().put("source/images", &*images).commit().await.unwrap().unwrap();
+        let (_, html) = world.page(&world.admin, "/", "en").await;
+        let html = body(&html);
+        let way = html.split_once(told).map(|(_, rest)| rest.split("</li>").next().unwrap_or_default());
+        assert_eq!(way.is_some_and(|way| way.contains("href=\"/sources\"")), is_told, "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_first_answer_holds_the_newest_values() {
     let world = World::new().await;
     world.create("web").await;

@@ -61,11 +61,10 @@ fn Overview(start: Start) -> impl IntoView {
     live.want_list(Some(ListWant::All));
     on_cleanup(move || live.want_list(None));
     let is_new = Memo::new(move |_| live.rows.with(crate::map::Map::is_empty));
-    let report = Fetched::new(|| (), |()| host::host_report());
     view! {
         <Show when=move || is_new.get()><first_run::FirstRun/></Show>
         <div class="overview">
-            <attention::Attention report=report/>
+            <attention::Attention/>
             <running::RunningTasks/>
             <top::Top/>
         </div>
