@@ -363,6 +363,22 @@ async fn after_a_time_out_it_is_still_stopping_until_it_ends() {
 }
 
 #[tokio::test]
+async fn what_the_state_does_not_allow_is_refused_in_one_sentence() {
+    let world = World::new(WIDE).await;
+    world.create("web", false).await;
+    let containers = &world.control.containers;
+    let told = |refused: control::Error| (refused.code(), refused.body.message, refused.body.hint);
+    let conflict = |message: &str, hint: Option<&str>| (ErrorCode::Conflict, message.to_owned(), hint.map(str::to_owned));
+    let stop = containers.stop(&anna(), "web", SHORT, false, None).await.unwrap_err();
+    assert_eq!(told(stop), conflict("`web` is stopped already", None));
+    let freeze = containers.freeze(&anna(), "web", None).await.unwrap_err();
+    assert_eq!(told(freeze), conflict("`web` is stopped", Some("start it first")));
+    world.end(containers.start(&anna(), "web", None).await).await;
+    let start = containers.start(&anna(), "web", None).await.unwrap_err();
+    assert_eq!(told(start), conflict("`web` runs already", None));
+}
+
+#[tokio::test]
 async fn a_stop_ends_when_somebody_kills_meanwhile() {
     let world = World::new(WIDE).await;
     let id = world.deaf("web").await;
