@@ -48,6 +48,7 @@ texts! {
     CHECK_DNSMASQ = "dnsmasq (addresses and names)", "dnsmasq (adresses et noms)";
     CHECK_LIMITS = "Limits of containers", "Limites des conteneurs";
     CHECK_MMDEBSTRAP = "mmdebstrap (building from a mirror)", "mmdebstrap (construction depuis un miroir)";
+    CHECK_GPGV = "gpgv (signatures of a mirror)", "gpgv (signatures d’un miroir)";
 
     END_CONTAINER = "the container ended", "le conteneur s’est arrêté";
     END_SESSION = "your session ended, or your rights were withdrawn", "votre session a pris fin, ou vos droits ont été retirés";
@@ -130,6 +131,7 @@ pub fn check(name: &str) -> Option<Text> {
         "dnsmasq" => CHECK_DNSMASQ,
         "limits" => CHECK_LIMITS,
         "mmdebstrap" => CHECK_MMDEBSTRAP,
+        "gpgv" => CHECK_GPGV,
         _ => return None,
     })
 }
