@@ -283,6 +283,20 @@ async fn a_source_that_could_not_be_read_needs_attention_until_it_can() {
 }
 
 #[tokio::test]
+async fn graphs_of_what_does_not_run_promise_no_values() {
+    let world = World::new().await;
+    world.create("web").await;
+    for (language, told, promise) in [
+        ("en", "Values come when it runs", "First values in 2 s"),
+        ("fr", "Les valeurs viennent quand il tourne", "Premières valeurs dans 2 s"),
+    ] {
+        let (_, html) = world.page(&world.admin, "/containers/web", language).await;
+        let html = body(&html);
+        assert!(html.contains(told) && !html.contains(promise), "{html}");
+    }
+}
+
+#[tokio::test]
 async fn the_first_answer_holds_the_newest_values() {
     let world = World::new().await;
     world.create("web").await;

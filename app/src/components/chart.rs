@@ -103,14 +103,17 @@ fn Plot(graph: Graph) -> impl IntoView {
         [0.0, 0.5, 1.0].map(|share| locale.axis_time(Timestamp::from_ms(window.moment(share)), span))
     });
     let time = move |at: usize| times.with(|labels| labels.get(at).cloned().unwrap_or_default());
-    let is_empty = move || graph.shown.with(|data| data.last().is_none());
+    let nothing = move || {
+        let is_off = graph.shown.with(|data| data.last().is_none().then_some(data.is_off))?;
+        Some(locale.t(if is_off { text::VALUES_WHEN_RUNNING } else { text::FIRST_VALUES }))
+    };
     view! {
         <div class="chart__plot">
             <div class="chart__axis-y number" aria-hidden="true">
                 <span>{move || label(0)}</span><span>{move || label(1)}</span><span>{move || label(2)}</span>
             </div>
             <Drawing graph=graph/>
-            {move || is_empty().then(|| view! { <p class="chart__nothing muted">{locale.t(text::FIRST_VALUES)}</p> })}
+            {move || nothing().map(|words| view! { <p class="chart__nothing muted">{words}</p> })}
             <div class="chart__axis-x number" aria-hidden="true">
                 <span>{move || time(0)}</span><span>{move || time(1)}</span><span>{move || time(2)}</span>
             </div>
