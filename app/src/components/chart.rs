@@ -122,7 +122,7 @@ fn Plot(graph: Graph) -> impl IntoView {
     }
 }
 
-/// What stands at the cursor, and where limits are that do not fit.
+/// What stands at the cursor, else what the newest marks are; and where limits are that do not fit.
 #[component]
 fn Readout(graph: Graph) -> impl IntoView {
     let locale = use_locale();
@@ -133,6 +133,7 @@ fn Readout(graph: Graph) -> impl IntoView {
             Some(format!("{} {}: {values}", data.moment(locale, index), locale.zone()))
         })
     };
+    let marks = move || graph.shown.with(|data| data.newest_marks(locale, graph.window.get()));
     let limits = move || {
         let top = graph.window.get().top;
         graph.shown.with(|data| {
@@ -150,7 +151,7 @@ fn Readout(graph: Graph) -> impl IntoView {
     };
     view! {
         <p class="chart__readout number">
-            <span>{move || words().unwrap_or_default()}</span>
+            <span>{move || words().unwrap_or_else(marks)}</span>
             <span class="chart__limits">{limits}</span>
         </p>
     }
@@ -238,10 +239,9 @@ fn limit_path(graph: Graph, is_soft: bool) -> String {
 
 fn mark_path(graph: Graph) -> String {
     let window = graph.window.get();
-    graph.shown.with(|data| {
-        let inside = data.marks.iter().filter(|mark| mark.at_ms >= window.from_ms && mark.at_ms <= window.to_ms);
-        inside.map(|mark| geometry::upright(window.x(mark.at_ms))).collect()
-    })
+    graph
+        .shown
+        .with(|data| data.marks_in(window).map(|mark| geometry::upright(window.x(mark.at_ms))).collect())
 }
 
 fn cursor_path(graph: Graph) -> String {

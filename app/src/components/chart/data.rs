@@ -102,6 +102,9 @@ pub struct ChartData {
 /// A limit is drawn while it is at most so many times the data; else its place is only told.
 const LIMIT_REACH: f64 = 10.0;
 
+/// As many marks are named beneath a graph.
+const MARKS_TOLD: usize = 2;
+
 impl ChartData {
     /// The drawing's window; `before` is the axis it had.
     #[must_use]
@@ -154,6 +157,19 @@ impl ChartData {
             })
             .collect();
         parts.join(" · ")
+    }
+
+    /// The marks that are drawn.
+    pub fn marks_in(&self, window: Window) -> impl DoubleEndedIterator<Item = &EventMark> {
+        self.marks.iter().filter(move |mark| mark.at_ms >= window.from_ms && mark.at_ms <= window.to_ms)
+    }
+
+    /// `┊ 12:04:55 started`: the newest of the marks that are drawn; the table has them all.
+    #[must_use]
+    pub fn newest_marks(&self, locale: Locale, window: Window) -> String {
+        let newest = self.marks_in(window).rev().take(MARKS_TOLD);
+        let words = newest.map(|mark| format!("┊ {} {}", locale.time(Timestamp::from_ms(mark.at_ms)), mark.label));
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// The graph in one sentence, for those who do not see it.
@@ -226,6 +242,19 @@ mod tests {
     fn the_summary_tells_now_average_and_highest() {
         let data = data(vec![Some(1.0), Some(3.0), None]);
         assert_eq!(data.summary(Locale::default(), Unit::Cores, "CPU"), "CPU: now 3.00, average 2.00, highest 3.00");
+    }
+
+    #[test]
+    fn the_newest_marks_inside_the_window_are_named() {
+        let mut data = data(vec![Some(1.0)]);
+        let mark = |at_ms: i64, label: &str| EventMark {
+            at_ms,
+            label: label.to_owned(),
+        };
+        assert_eq!(data.newest_marks(Locale::default(), data.window(Unit::Cores, None)), "");
+        data.marks = vec![mark(1000, "started"), mark(2000, "frozen"), mark(3000, "stopped"), mark(99_000, "later")];
+        let words = data.newest_marks(Locale::default(), data.window(Unit::Cores, None));
+        assert_eq!(words, "┊ 00:00:03 stopped ┊ 00:00:02 frozen");
     }
 
     #[test]
