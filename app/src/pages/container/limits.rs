@@ -8,6 +8,7 @@ use model::{ErrorCode, Permission};
 use super::Subject;
 use crate::api::containers as functions;
 use crate::api::detail::Detail;
+use crate::components::browser;
 use crate::components::button::Tone;
 use crate::components::chart::data::Unit;
 use crate::components::error_note::ErrorNote;
@@ -103,6 +104,7 @@ pub fn LimitsTab(subject: Subject) -> impl IntoView {
             apply.dispatch(set);
         }
     };
+    browser::ask_before_leaving(move || changed.with_untracked(|changed| !changed.is_empty()));
     let is_off = move || changed.with(Vec::is_empty) || has_error() || apply.pending().get();
     let note = move || changed.with(Vec::is_empty).then(|| locale.t(text::NO_CHANGE));
     view! {
