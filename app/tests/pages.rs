@@ -267,6 +267,22 @@ async fn who_is_signed_in_goes_on_from_the_sign_in_page() {
 }
 
 #[tokio::test]
+async fn who_cannot_sign_in_yet_is_told_how_the_first_account_is_made() {
+    let world = World::new().await;
+    for (needs_setup, language, is_told) in [(true, "en", true), (true, "fr", true), (false, "en", false)] {
+        let (_, html) = world.stranger(needs_setup, "/sign-in", language).await;
+        check_rules("/sign-in", &html);
+        let html = body(&html);
+        assert_eq!(
+            html.contains("`berth setup-link`") && html.contains("href=\"/setup\""),
+            is_told,
+            "{needs_setup} {language}"
+        );
+    }
+    assert_eq!(world.redirect(&world.admin, "/setup").await.as_deref(), Some("/"));
+}
+
+#[tokio::test]
 async fn a_source_that_could_not_be_read_needs_attention_until_it_can() {
     let world = World::new().await;
     let told = "The last refresh of the source “images” failed.";
