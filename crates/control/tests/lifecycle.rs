@@ -168,6 +168,24 @@ async fn the_trash_is_kept_for_seven_days_to_the_millisecond() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_taken_is_what_a_restore_is_refused_for() {
+    let world = World::new(WIDE).await;
+    for name in ["web", "db"] {
+        world.create(name, false).await;
+    }
+    let id = world.delete("web").await;
+    world.create("web", false).await;
+    for as_name in [None, Some("web"), Some("db")] {
+        let refused = world.control.containers.restore(&anna(), id, as_name, None).await.unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.body.field.as_deref()),
+            (ErrorCode::Conflict, Some("name")),
+            "{as_name:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_expired_while_the_console_was_down_goes_at_the_next_start() {
     let mut world = World::new(WIDE).await;
     world.create("old", false).await;
