@@ -134,21 +134,7 @@ fn Readout(graph: Graph) -> impl IntoView {
         })
     };
     let marks = move || graph.shown.with(|data| data.newest_marks(locale, graph.window.get()));
-    let limits = move || {
-        let top = graph.window.get().top;
-        graph.shown.with(|data| {
-            let word = |limit: &data::LimitLine| {
-                let text = match (limit.value > top, limit.is_soft) {
-                    (true, _) => text::LIMIT_ABOVE,
-                    (false, true) => text::HIGH,
-                    (false, false) => text::LIMIT,
-                };
-                let arrow = if limit.value > top { "↑ " } else { "" };
-                format!("{arrow}{}", locale.fill(text, &[("value", &graph.unit.write(locale, limit.value))]))
-            };
-            data.limits.iter().map(word).collect::<Vec<_>>().join(" · ")
-        })
-    };
+    let limits = move || graph.shown.with(|data| data.limit_words(locale, graph.unit, graph.window.get().top));
     view! {
         <p class="chart__readout number">
             <span>{move || words().unwrap_or_else(marks)}</span>

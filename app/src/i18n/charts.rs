@@ -33,6 +33,7 @@ texts! {
     CORES_OF = "{used} of {limit} cores", "{used} sur {limit} cœurs";
     LIMIT = "limit {value}", "limite {value}";
     LIMIT_ABOVE = "limit {value}, above this scale", "limite {value}, au-dessus de l’échelle";
+    OF_SERIES = "{series}: ", "{series}\u{202f}: ";
     HIGH = "slow-down at {value}", "ralentissement à {value}";
     SUMMARY = "{title}: now {now}, average {avg}, highest {max}", "{title}\u{202f}: actuellement {now}, moyenne {avg}, maximum {max}";
     SUMMARY_NONE = "{title}: no values yet", "{title}\u{202f}: pas encore de valeur";

@@ -84,7 +84,7 @@ fn HostGraphs() -> impl IntoView {
             _ => return Vec::new(),
         };
         let value = feed.with(|feed| feed.newest(name));
-        value.map(|value| LimitLine { value, is_soft: false }).into_iter().collect()
+        value.map(LimitLine::hard).into_iter().collect()
     });
     view! {
         <section aria-label=locale.t(text::HOST)>

@@ -5,7 +5,7 @@ use model::Timestamp;
 
 use super::geometry::{Window, axis_top};
 use crate::format::{ByteUnit, Locale};
-use crate::i18n::charts as text;
+use crate::i18n::{Text, charts as text};
 
 /// What a value measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,20 @@ pub struct LimitLine {
     pub value: f64,
     /// A second, softer limit (`memory.high`).
     pub is_soft: bool,
+    /// The series it holds for, where it is not all of them.
+    pub of: Option<Text>,
+}
+
+impl LimitLine {
+    /// One that nothing gets past, for all series.
+    #[must_use]
+    pub fn hard(value: f64) -> Self {
+        Self {
+            value,
+            is_soft: false,
+            of: None,
+        }
+    }
 }
 
 /// A mark at a moment.
@@ -159,6 +173,21 @@ impl ChartData {
         parts.join(" · ")
     }
 
+    /// What the lines of limits are: `read: limit 1 MiB/s`. One above the window is told by an arrow.
+    #[must_use]
+    pub fn limit_words(&self, locale: Locale, unit: Unit, top: f64) -> String {
+        let word = |limit: &LimitLine| {
+            let (arrow, text) = match (limit.value > top, limit.is_soft) {
+                (true, _) => ("↑ ", text::LIMIT_ABOVE),
+                (false, true) => ("", text::HIGH),
+                (false, false) => ("", text::LIMIT),
+            };
+            let of = limit.of.map(|of| locale.fill(text::OF_SERIES, &[("series", locale.t(of))])).unwrap_or_default();
+            format!("{arrow}{of}{}", locale.fill(text, &[("value", &unit.write(locale, limit.value))]))
+        };
+        self.limits.iter().map(word).collect::<Vec<_>>().join(" · ")
+    }
+
     /// The marks that are drawn.
     pub fn marks_in(&self, window: Window) -> impl DoubleEndedIterator<Item = &EventMark> {
         self.marks.iter().filter(move |mark| mark.at_ms >= window.from_ms && mark.at_ms <= window.to_ms)
@@ -224,11 +253,27 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_different_series_are_told_apart() {
+        let mut data = data(vec![Some(0.5)]);
+        let limit = |value, of| LimitLine {
+            of: Some(of),
+            ..LimitLine::hard(value)
+        };
+        data.limits = vec![limit(2.0, text::READ), limit(9.0, text::WRITTEN)];
+        assert_eq!(
+            data.limit_words(Locale::default(), Unit::Cores, 4.0),
+            "read: limit 2.00 · ↑ written: limit 9.00, above this scale"
+        );
+        data.limits = vec![LimitLine::hard(2.0)];
+        assert_eq!(data.limit_words(Locale::default(), Unit::Cores, 4.0), "limit 2.00");
+    }
+
+    #[test]
     fn a_near_limit_is_on_the_axis_and_a_far_one_is_not() {
         let mut data = data(vec![Some(0.5)]);
-        data.limits = vec![LimitLine { value: 2.0, is_soft: false }];
+        data.limits = vec![LimitLine::hard(2.0)];
         assert!(data.window(Unit::Cores, None).top >= 2.0);
-        data.limits = vec![LimitLine { value: 64.0, is_soft: false }];
+        data.limits = vec![LimitLine::hard(64.0)];
         assert!(data.window(Unit::Cores, None).top < 2.0);
     }
 
