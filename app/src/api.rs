@@ -49,6 +49,7 @@ pub const PERMISSIONS: &[(&str, Option<Permission>)] = &[
     ("/fn/containers/log", Some(Permission::View)),
     ("/fn/containers/open_terminal", Some(Permission::Terminal)),
     ("/fn/containers/terminals", Some(Permission::Terminal)),
+    ("/fn/host/findings", Some(Permission::View)),
     ("/fn/host/report", Some(Permission::View)),
     ("/fn/host/recommended", Some(Permission::View)),
     ("/fn/host/values", Some(Permission::View)),

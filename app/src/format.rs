@@ -115,30 +115,33 @@ impl Locale {
         format!("{}/s", self.bytes_f64(bytes_per_second))
     }
 
-    /// A span such as `3 min 12 s`: its two largest units.
+    /// A span such as `3 min 12 s`: its two largest units, the smaller one rounded.
     #[must_use]
     pub fn duration(self, ms: i64) -> String {
-        let seconds = ms.max(0) / 1000;
-        let (days, hours, minutes, rest) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-        let day = if self.lang == Lang::Fr { "j" } else { "d" };
-        match (days, hours, minutes) {
-            (0, 0, 0) => format!("{rest}\u{a0}s"),
-            (0, 0, _) => format!("{minutes}\u{a0}min {rest}\u{a0}s"),
-            (0, _, _) => format!("{hours}\u{a0}h {minutes}\u{a0}min"),
-            _ => format!("{days}\u{a0}{day} {hours}\u{a0}h"),
+        let (seconds, minutes, hours) = (nearest(ms, 1000), nearest(ms, 60_000), nearest(ms, 3_600_000));
+        match seconds {
+            0..60 => format!("{seconds}\u{a0}s"),
+            60..3600 => format!("{}\u{a0}min {}\u{a0}s", seconds / 60, seconds % 60),
+            _ if minutes < 1440 => format!("{}\u{a0}h {}\u{a0}min", minutes / 60, minutes % 60),
+            _ => format!("{}\u{a0}{} {}\u{a0}h", hours / 24, self.day_unit(), hours % 24),
         }
     }
 
-    /// The largest unit of a span alone, for "5 min ago".
+    /// The largest unit of a span alone, rounded, for "5 min ago". Of a few days the hours count too.
     #[must_use]
     pub fn rough_duration(self, ms: i64) -> String {
-        let seconds = ms.max(0) / 1000;
-        match seconds {
-            0..60 => format!("{seconds}\u{a0}s"),
-            60..3600 => format!("{}\u{a0}min", seconds / 60),
-            3600..86_400 => format!("{}\u{a0}h", seconds / 3600),
-            _ => format!("{}\u{a0}{}", seconds / 86_400, if self.lang == Lang::Fr { "j" } else { "d" }),
+        let (seconds, minutes, hours) = (nearest(ms, 1000), nearest(ms, 60_000), nearest(ms, 3_600_000));
+        match hours {
+            _ if seconds < 60 => format!("{seconds}\u{a0}s"),
+            _ if minutes < 60 => format!("{minutes}\u{a0}min"),
+            0..24 => format!("{hours}\u{a0}h"),
+            24..240 if hours % 24 > 0 => self.duration(ms),
+            _ => format!("{}\u{a0}{}", nearest(ms, 86_400_000), self.day_unit()),
         }
+    }
+
+    fn day_unit(self) -> &'static str {
+        if self.lang == Lang::Fr { "j" } else { "d" }
     }
 
     /// `12:04:55`.
@@ -189,6 +192,11 @@ impl Locale {
             (hours, minutes) => format!("UTC{sign}{hours}:{minutes:02}"),
         }
     }
+}
+
+/// How many whole units a span is nearest to.
+fn nearest(ms: i64, unit_ms: i64) -> i64 {
+    ms.max(0).saturating_add(unit_ms / 2) / unit_ms
 }
 
 /// In lower case; the browser has its own tables for that.
@@ -314,5 +322,28 @@ mod tests {
     fn durations_show_two_units() {
         assert_eq!(locale(Lang::En).duration(192_000), "3\u{a0}min 12\u{a0}s");
         assert_eq!(locale(Lang::Fr).duration(90_000_000), "1\u{a0}j 1\u{a0}h");
+        assert_eq!(locale(Lang::En).duration(59_900), "1\u{a0}min 0\u{a0}s");
+        assert_eq!(locale(Lang::En).duration(3_600_000 * 3 - 20_000), "3\u{a0}h 0\u{a0}min");
+        assert_eq!(locale(Lang::En).duration(-5), "0\u{a0}s");
+    }
+
+    #[test]
+    fn rough_durations_are_the_nearest_and_tell_the_hours_of_a_few_days() {
+        let (minute, hour, day) = (60_000, 3_600_000, 86_400_000);
+        for (ms, words) in [
+            (29_600, "30\u{a0}s"),
+            (59_700, "1\u{a0}min"),
+            (5 * minute - 1, "5\u{a0}min"),
+            (hour - 1, "1\u{a0}h"),
+            (100 * minute, "2\u{a0}h"),
+            (day - 1, "1\u{a0}d"),
+            (7 * day - 1, "7\u{a0}d"),
+            (7 * day - hour, "6\u{a0}d 23\u{a0}h"),
+            (10 * day - 1, "10\u{a0}d"),
+            (29 * day + 13 * hour, "30\u{a0}d"),
+        ] {
+            assert_eq!(locale(Lang::En).rough_duration(ms), words, "{ms}");
+        }
+        assert_eq!(locale(Lang::Fr).rough_duration(2 * day), "2\u{a0}j");
     }
 }

@@ -267,6 +267,52 @@ async fn who_is_signed_in_goes_on_from_the_sign_in_page() {
 }
 
 #[tokio::test]
+async fn who_cannot_sign_in_yet_is_told_how_the_first_account_is_made() {
+    let world = World::new().await;
+    for (needs_setup, language, is_told) in [(true, "en", true), (true, "fr", true), (false, "en", false)] {
+        let (_, html) = world.stranger(needs_setup, "/sign-in", language).await;
+        check_rules("/sign-in", &html);
+        let html = body(&html);
+        assert_eq!(
+            html.contains("`berth setup-link`") && html.contains("href=\"/setup\""),
+            is_told,
+            "{needs_setup} {language}"
+        );
+    }
+    assert_eq!(world.redirect(&world.admin, "/setup").await.as_deref(), Some("/"));
+}
+
+#[tokio::test]
+async fn a_source_that_could_not_be_read_needs_attention_until_it_can() {
+    let world = World::new().await;
+    let told = "The last refresh of the source “images” failed.";
+    let mut sources = world.control.templates.sources(&world.admin.caller).await.unwrap();
+    let images = sources.iter_mut().find(|source| source.name.as_str() == "images").unwrap();
+    for (error, is_told) in [(None, false), (Some("no route to host"), true), (None, false)] {
+        images.last_error = error.map(str::to_owned);
+        world.control.facts.change().put("source/images", &*images).commit().await.unwrap().unwrap();
+        let (_, html) = world.page(&world.admin, "/", "en").await;
+        let html = body(&html);
+        let way = html.split_once(told).map(|(_, rest)| rest.split("</li>").next().unwrap_or_default());
+        assert_eq!(way.is_some_and(|way| way.contains("href=\"/sources\"")), is_told, "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn graphs_of_what_does_not_run_promise_no_values() {
+    let world = World::new().await;
+    world.create("web").await;
+    for (language, told, promise) in [
+        ("en", "Values come when it runs", "First values in 2 s"),
+        ("fr", "Les valeurs viennent quand il tourne", "Premières valeurs dans 2 s"),
+    ] {
+        let (_, html) = world.page(&world.admin, "/containers/web", language).await;
+        let html = body(&html);
+        assert!(html.contains(told) && !html.contains(promise), "{html}");
+    }
+}
+
+#[tokio::test]
 async fn the_first_answer_holds_the_newest_values() {
     let world = World::new().await;
     world.create("web").await;

@@ -2,7 +2,9 @@
 
 use leptos::prelude::*;
 use model::Timestamp;
-use model::engine::HostReport;
+#[cfg(feature = "ssr")]
+use model::engine::CheckLevel;
+use model::engine::{HostCheck, HostReport};
 #[cfg(feature = "ssr")]
 use model::metrics::{HOST, SERIES};
 use model::template::Template;
@@ -22,6 +24,34 @@ use crate::map::Map;
 pub async fn host_report() -> ApiResult<HostReport> {
     let (control, caller) = request::request()?;
     Ok(control.host.report(&caller).await?)
+}
+
+/// What the overview tells of the host and its sources.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Findings {
+    /// Those that found something lacking.
+    pub checks: Vec<HostCheck>,
+    /// Sources whose last refresh failed.
+    pub failed_sources: Vec<String>,
+}
+
+/// What needs attention beside containers.
+///
+/// # Errors
+/// Not allowed.
+#[server(name = FindingsFn, prefix = "/fn", endpoint = "host/findings", protocol = Form)]
+pub async fn findings() -> ApiResult<Findings> {
+    let (control, caller) = request::request()?;
+    let checks = control.host.report(&caller).await?.checks;
+    let sources = control.templates.sources(&caller).await?;
+    Ok(Findings {
+        checks: checks.into_iter().filter(|check| check.level != CheckLevel::Good).collect(),
+        failed_sources: sources
+            .into_iter()
+            .filter(|source| source.last_error.is_some())
+            .map(|source| source.name.to_string())
+            .collect(),
+    })
 }
 
 /// The newest values of the host: series by name.

@@ -58,6 +58,18 @@ pub fn reload() {
     drop(window().location().reload());
 }
 
+/// The browser asks whether to leave a page for another that is loaded, while something typed would be lost.
+pub fn ask_before_leaving(has_typed: impl Fn() -> bool + Copy + 'static) {
+    Effect::new(move || {
+        let heard = window_event_listener(leptos::ev::beforeunload, move |event| {
+            if has_typed() {
+                event.prevent_default();
+            }
+        });
+        on_cleanup(move || heard.remove());
+    });
+}
+
 /// Writes text to the clipboard. Without a secure context there is none, so a selection is copied instead.
 pub fn copy_text(text: &str) {
     let has_clipboard = js_sys::Reflect::get(&window().navigator(), &"clipboard".into()).is_ok_and(|value| value.is_object());

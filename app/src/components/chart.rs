@@ -103,14 +103,17 @@ fn Plot(graph: Graph) -> impl IntoView {
         [0.0, 0.5, 1.0].map(|share| locale.axis_time(Timestamp::from_ms(window.moment(share)), span))
     });
     let time = move |at: usize| times.with(|labels| labels.get(at).cloned().unwrap_or_default());
-    let is_empty = move || graph.shown.with(|data| data.last().is_none());
+    let nothing = move || {
+        let is_off = graph.shown.with(|data| data.last().is_none().then_some(data.is_off))?;
+        Some(locale.t(if is_off { text::VALUES_WHEN_RUNNING } else { text::FIRST_VALUES }))
+    };
     view! {
         <div class="chart__plot">
             <div class="chart__axis-y number" aria-hidden="true">
                 <span>{move || label(0)}</span><span>{move || label(1)}</span><span>{move || label(2)}</span>
             </div>
             <Drawing graph=graph/>
-            {move || is_empty().then(|| view! { <p class="chart__nothing muted">{locale.t(text::FIRST_VALUES)}</p> })}
+            {move || nothing().map(|words| view! { <p class="chart__nothing muted">{words}</p> })}
             <div class="chart__axis-x number" aria-hidden="true">
                 <span>{move || time(0)}</span><span>{move || time(1)}</span><span>{move || time(2)}</span>
             </div>
@@ -119,7 +122,7 @@ fn Plot(graph: Graph) -> impl IntoView {
     }
 }
 
-/// What stands at the cursor, and where limits are that do not fit.
+/// What stands at the cursor, else what the newest marks are; and where limits are that do not fit.
 #[component]
 fn Readout(graph: Graph) -> impl IntoView {
     let locale = use_locale();
@@ -130,24 +133,11 @@ fn Readout(graph: Graph) -> impl IntoView {
             Some(format!("{} {}: {values}", data.moment(locale, index), locale.zone()))
         })
     };
-    let limits = move || {
-        let top = graph.window.get().top;
-        graph.shown.with(|data| {
-            let word = |limit: &data::LimitLine| {
-                let text = match (limit.value > top, limit.is_soft) {
-                    (true, _) => text::LIMIT_ABOVE,
-                    (false, true) => text::HIGH,
-                    (false, false) => text::LIMIT,
-                };
-                let arrow = if limit.value > top { "↑ " } else { "" };
-                format!("{arrow}{}", locale.fill(text, &[("value", &graph.unit.write(locale, limit.value))]))
-            };
-            data.limits.iter().map(word).collect::<Vec<_>>().join(" · ")
-        })
-    };
+    let marks = move || graph.shown.with(|data| data.newest_marks(locale, graph.window.get()));
+    let limits = move || graph.shown.with(|data| data.limit_words(locale, graph.unit, graph.window.get().top));
     view! {
         <p class="chart__readout number">
-            <span>{move || words().unwrap_or_default()}</span>
+            <span>{move || words().unwrap_or_else(marks)}</span>
             <span class="chart__limits">{limits}</span>
         </p>
     }
@@ -235,10 +225,9 @@ fn limit_path(graph: Graph, is_soft: bool) -> String {
 
 fn mark_path(graph: Graph) -> String {
     let window = graph.window.get();
-    graph.shown.with(|data| {
-        let inside = data.marks.iter().filter(|mark| mark.at_ms >= window.from_ms && mark.at_ms <= window.to_ms);
-        inside.map(|mark| geometry::upright(window.x(mark.at_ms))).collect()
-    })
+    graph
+        .shown
+        .with(|data| data.marks_in(window).map(|mark| geometry::upright(window.x(mark.at_ms))).collect())
 }
 
 fn cursor_path(graph: Graph) -> String {

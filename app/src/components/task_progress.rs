@@ -78,10 +78,10 @@ pub fn amounts(locale: Locale, progress: &Progress) -> String {
             )
         });
     }
-    let mut parts = vec![match progress.total {
-        Some(total) => locale.fill(text::PROGRESS_OF, &[("done", &locale.bytes(progress.done)), ("total", &locale.bytes(total))]),
-        None => locale.bytes(progress.done),
-    }];
+    let of = |total| locale.fill(text::PROGRESS_OF, &[("done", &locale.bytes(progress.done)), ("total", &locale.bytes(total))]);
+    // A step that counts no bytes, such as a build, has done none.
+    let done = || (progress.done > 0).then(|| locale.bytes(progress.done));
+    let mut parts: Vec<String> = progress.total.map(of).or_else(done).into_iter().collect();
     parts.extend(progress.rate.map(|rate| locale.rate(rate)));
     let left = progress.eta_ms.and_then(|ms| i64::try_from(ms).ok());
     parts.extend(left.map(|ms| locale.fill(text::LEFT, &[("time", &locale.rough_duration(ms))])));
@@ -155,4 +155,23 @@ pub fn TaskRow(id: model::TaskId) -> impl IntoView {
             </li>
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_counts_no_bytes_tells_none() {
+        let at = |done, total| Progress {
+            unit: "bytes".into(),
+            done,
+            total,
+            ..Progress::default()
+        };
+        let words = |progress| amounts(Locale::default(), &progress);
+        assert_eq!(words(at(0, None)), "");
+        assert_eq!(words(at(1024, None)), Locale::default().bytes(1024));
+        assert_eq!(words(at(0, Some(2048))), "0\u{a0}B of 2\u{a0}KiB");
+    }
 }

@@ -33,10 +33,12 @@ texts! {
     CORES_OF = "{used} of {limit} cores", "{used} sur {limit} cœurs";
     LIMIT = "limit {value}", "limite {value}";
     LIMIT_ABOVE = "limit {value}, above this scale", "limite {value}, au-dessus de l’échelle";
+    OF_SERIES = "{series}: ", "{series}\u{202f}: ";
     HIGH = "slow-down at {value}", "ralentissement à {value}";
     SUMMARY = "{title}: now {now}, average {avg}, highest {max}", "{title}\u{202f}: actuellement {now}, moyenne {avg}, maximum {max}";
     SUMMARY_NONE = "{title}: no values yet", "{title}\u{202f}: pas encore de valeur";
     FIRST_VALUES = "First values in 2 s", "Premières valeurs dans 2 s";
+    VALUES_WHEN_RUNNING = "Values come when it runs", "Les valeurs viennent quand il tourne";
     NOT_COUNTED = "This host does not count this", "Cet hôte ne compte pas cette grandeur";
     TABLE = "Show as a table", "Afficher en tableau";
     TIME = "Time", "Heure";

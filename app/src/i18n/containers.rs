@@ -178,6 +178,7 @@ texts! {
     NOTHING_RUNS = "No task is running", "Aucune tâche en cours";
     ATTENTION = "Needs attention", "À surveiller";
     ALL_WELL = "Nothing needs attention", "Rien à signaler";
+    SOURCE_FAILED = "The last refresh of the source “{name}” failed.", "La dernière actualisation de la source «\u{202f}{name}\u{202f}» a échoué.";
     CHECKS = "Host checks", "Contrôles de l’hôte";
     NONE_RUNNING = "No container is running", "Aucun conteneur en marche";
     DISK_FULL = "The disk of the state directory is {percent} full", "Le disque du répertoire d’état est plein à {percent}";

@@ -48,10 +48,11 @@ texts! {
     CHECK_DNSMASQ = "dnsmasq (addresses and names)", "dnsmasq (adresses et noms)";
     CHECK_LIMITS = "Limits of containers", "Limites des conteneurs";
     CHECK_MMDEBSTRAP = "mmdebstrap (building from a mirror)", "mmdebstrap (construction depuis un miroir)";
+    CHECK_GPGV = "gpgv (signatures of a mirror)", "gpgv (signatures d’un miroir)";
 
     END_CONTAINER = "the container ended", "le conteneur s’est arrêté";
     END_SESSION = "your session ended, or your rights were withdrawn", "votre session a pris fin, ou vos droits ont été retirés";
-    END_GONE = "the session is no longer there", "la session n’existe plus";
+    END_GONE = "the shell is gone: it ended, or the console was started anew", "le shell n’existe plus\u{202f}: il s’est terminé, ou la console a redémarré";
     END_STATE = "the container is not in a state for this", "l’état du conteneur ne le permet pas";
     END_LOST = "the console does not answer", "la console ne répond pas";
     WITH_DETAIL = "{what}: {detail}", "{what}\u{202f}: {detail}";
@@ -130,6 +131,7 @@ pub fn check(name: &str) -> Option<Text> {
         "dnsmasq" => CHECK_DNSMASQ,
         "limits" => CHECK_LIMITS,
         "mmdebstrap" => CHECK_MMDEBSTRAP,
+        "gpgv" => CHECK_GPGV,
         _ => return None,
     })
 }

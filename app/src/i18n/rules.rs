@@ -6,7 +6,7 @@ texts! {
     NAME = "1 to 63 of a-z, 0-9 and -, starting with a letter, not ending with -.", "De 1 à 63 caractères parmi a-z, 0-9 et -, avec une lettre au début et sans - à la fin.";
     TEMPLATE = "Choose a template.", "Choisissez un modèle.";
     HOSTNAME = "Letters, digits and -, parts joined by a point.", "Lettres, chiffres et -, parties séparées par un point.";
-    CPUS = "A number of cores from 0.01 to 8192, such as 2 or 0.5.", "Un nombre de cœurs de 0.01 à 8192, par exemple 2 ou 0.5.";
+    CPUS = "A number of cores from 0.01 to all of the host, such as 2 or 0.5.", "Un nombre de cœurs de 0.01 jusqu’à tous ceux de l’hôte, par exemple 2 ou 0.5.";
     CPU_WEIGHT = "A weight from 1 to 10000; 100 is normal.", "Un poids de 1 à 10000\u{202f}; 100 est normal.";
     CPUSET = "A list of CPUs such as 0,2-3.", "Une liste de processeurs, par exemple 0,2-3.";
     MEMORY = "At least 16M, such as 512M or 2G.", "Au moins 16M, par exemple 512M ou 2G.";

@@ -9,6 +9,7 @@ use model::{Permission, Timestamp};
 
 use crate::api::fetched::Fetched;
 use crate::api::{ApiResult, containers, host, templates};
+use crate::components::browser;
 use crate::components::field::Field;
 use crate::components::page_frame::{Loaded, NotPermitted, PageFrame};
 use crate::format::use_locale;
@@ -68,12 +69,13 @@ fn Whole(start: Start) -> impl IntoView {
     });
     let form = Form::new(&start, chosen, is_again);
     let (templates, host) = (StoredValue::new(start.templates), StoredValue::new(start.host));
+    browser::ask_before_leaving(move || form.is_typed.get_value());
     let submit = move |event: web_sys::SubmitEvent| {
         event.prevent_default();
         form.send(true);
     };
     view! {
-        <form class="create" method="post" on:submit=submit novalidate>
+        <form class="create" method="post" on:submit=submit on:input=move |_| form.is_typed.set_value(true) novalidate>
             <div class="create__fields">
                 <section class="card"><picker::Picker form=form templates=templates/></section>
                 <section class="card">

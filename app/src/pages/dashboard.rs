@@ -61,11 +61,10 @@ fn Overview(start: Start) -> impl IntoView {
     live.want_list(Some(ListWant::All));
     on_cleanup(move || live.want_list(None));
     let is_new = Memo::new(move |_| live.rows.with(crate::map::Map::is_empty));
-    let report = Fetched::new(|| (), |()| host::host_report());
     view! {
         <Show when=move || is_new.get()><first_run::FirstRun/></Show>
         <div class="overview">
-            <attention::Attention report=report/>
+            <attention::Attention/>
             <running::RunningTasks/>
             <top::Top/>
         </div>
@@ -85,7 +84,7 @@ fn HostGraphs() -> impl IntoView {
             _ => return Vec::new(),
         };
         let value = feed.with(|feed| feed.newest(name));
-        value.map(|value| LimitLine { value, is_soft: false }).into_iter().collect()
+        value.map(LimitLine::hard).into_iter().collect()
     });
     view! {
         <section aria-label=locale.t(text::HOST)>

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
+use leptos_router::components::Redirect;
 use model::access::check_password;
 
 use super::account::is_whole;
@@ -17,11 +18,15 @@ use crate::forms::sign_in::token_of;
 use crate::i18n::account as text;
 use crate::i18n::frame::CONSOLE_UNREACHABLE;
 use crate::i18n::reasons::said;
+use crate::page_context::use_page;
 
-/// The page: the same before and after, so that nobody learns from it whether an account exists.
+/// The page: to strangers the same before and after, so that nobody learns from it whether an account exists.
 #[component]
 pub fn SetupPage() -> impl IntoView {
     let locale = use_locale();
+    if use_page().who.is_some() {
+        return view! { <Redirect path="/"/> }.into_any();
+    }
     view! {
         <div class="gate">
             <PageFrame title=locale.t(text::SET_UP).to_owned()>
@@ -29,6 +34,7 @@ pub fn SetupPage() -> impl IntoView {
             </PageFrame>
         </div>
     }
+    .into_any()
 }
 
 #[component]

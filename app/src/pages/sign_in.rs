@@ -58,6 +58,7 @@ pub fn SignInPage() -> impl IntoView {
     view! {
         <div class="gate">
             <PageFrame title=locale.t(text::SIGN_IN).to_owned()>
+                {use_page().needs_setup.then(|| view! { <NoAccountYet/> })}
                 <section class="card">
                     <form class="form" method="post" action=POST on:submit=submit novalidate>
                         {move || said.get().map(|error| view! { <Refusal error=error/> })}
@@ -72,6 +73,18 @@ pub fn SignInPage() -> impl IntoView {
         </div>
     }
     .into_any()
+}
+
+/// Nobody can sign in before the first account is made.
+#[component]
+fn NoAccountYet() -> impl IntoView {
+    let locale = use_locale();
+    view! {
+        <div class="notice" data-tone="progress">
+            <p><strong>{locale.t(text::NO_ACCOUNT_YET)}</strong></p>
+            <p>{locale.t(text::NO_ACCOUNT_YET_HINT)}" "<a href="/setup">{locale.t(text::SET_UP)}</a></p>
+        </div>
+    }
 }
 
 /// Language and theme before anybody is signed in: kept in cookies, which the server reads.

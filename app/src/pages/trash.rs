@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use model::storage::TrashEntry;
 use model::task::Task;
-use model::{ContainerId, Permission};
+use model::{ContainerId, ErrorBody, Permission};
 
 use crate::api::fetched::Fetched;
 use crate::api::trash as functions;
@@ -38,13 +38,15 @@ pub struct Bin {
     is_purging: RwSignal<bool>,
     is_renaming: RwSignal<bool>,
     is_emptying: RwSignal<bool>,
+    /// What the server said of the other name.
+    refused: RwSignal<Option<ErrorBody>>,
     toasts: Toasts,
     locale: Locale,
     live: Live,
 }
 
 impl Bin {
-    /// Brings one back; a name that is taken leads to the question for another.
+    /// Brings one back; a name that cannot be had leads to the question for another, as often as need be.
     fn restore(self, entry: TrashEntry, as_name: Option<String>) {
         let name = as_name.clone().unwrap_or_else(|| entry.name.clone());
         self.hold(entry.id);
@@ -53,8 +55,8 @@ impl Bin {
                 Ok(task) => self.follow(task, Some(entry.id), name, text::RESTORED),
                 Err(error) => {
                     self.release(entry.id);
-                    let is_taken = error.code() == model::ErrorCode::Conflict && as_name.is_none() && self.is_taken(&entry.name);
-                    if is_taken {
+                    if error.body().field.as_deref() == Some("name") {
+                        self.refused.try_set(Some(error.body()).filter(|_| as_name.is_some()));
                         self.asked.try_set(Some(entry));
                         self.is_renaming.try_set(true);
                     } else {
@@ -63,14 +65,6 @@ impl Bin {
                 }
             }
         });
-    }
-
-    /// Whether a container of this name exists, as far as this tab knows; without the list it is assumed.
-    fn is_taken(self, name: &str) -> bool {
-        self.live
-            .rows
-            .try_with_untracked(|rows| rows.is_empty() || rows.values().any(|row| row.summary.with_untracked(|summary| summary.name.as_str() == name)))
-            .unwrap_or(true)
     }
 
     fn purge(self, entry: TrashEntry) {
@@ -147,6 +141,7 @@ pub fn TrashPage() -> impl IntoView {
         is_purging: RwSignal::new(false),
         is_renaming: RwSignal::new(false),
         is_emptying: RwSignal::new(false),
+        refused: RwSignal::new(None),
         toasts,
         locale,
         live,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use model::access::Permission;
-use model::container::{Action, ContainerDetail, ContainerSummary};
+use model::container::{Action, ContainerDetail, ContainerSummary, Refusal};
 use model::error::ErrorCode;
 use model::task::{Progress, Task};
 use model::{ContainerId, ContainerName, ContainerState, Timestamp};
@@ -226,7 +226,7 @@ impl Containers {
     /// Finds a container in which the action is legal now.
     fn find_for(&self, name: &str, action: Action) -> Result<Live> {
         let live = self.find(name)?;
-        live.state().allows(action).map_err(|reason| refuse(&live, reason.as_str()))?;
+        live.state().allows(action).map_err(|reason| not_allowed_now(&live, action, reason))?;
         Ok(live)
     }
 
@@ -335,6 +335,17 @@ fn exclusive(id: ContainerId) -> String {
 
 fn refuse(live: &Live, reason: &str) -> Error {
     Error::conflict(format!("`{}` is {}: {reason}", live.row.spec.name, live.state().as_str()))
+}
+
+/// Why an action is not legal now, in a sentence about this container.
+fn not_allowed_now(live: &Live, action: Action, reason: Refusal) -> Error {
+    let name = format!("`{}`", live.row.spec.name);
+    match (reason, action) {
+        (Refusal::Stopped, Action::Stop | Action::Kill) => Error::conflict(format!("{name} is stopped already")),
+        (Refusal::Stopped, Action::Restart | Action::Freeze | Action::Exec) => Error::conflict(format!("{name} is stopped")).hint("start it first"),
+        (Refusal::OtherState, _) => Error::conflict(format!("{name} is {}, which does not allow this", live.state().as_str())).hint("wait until that is over"),
+        _ => Error::conflict(reason.as_str().replace("the container", &name)),
+    }
 }
 
 fn changed_meanwhile() -> Error {

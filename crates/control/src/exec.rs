@@ -189,7 +189,14 @@ impl Execs {
             .get(&exec)
             .filter(|session| session.container == id && session.owner == caller.identity() && !session.is_ending())
             .map(Arc::clone);
-        let session = found.ok_or_else(|| Error::not_found("terminal", exec))?;
+        // Whose tab has seen the console end is told what became of the shell.
+        let gone = || {
+            Error::new(
+                model::ErrorCode::NotFound,
+                format!("the shell {exec} is gone: it ended, or the console was started anew"),
+            )
+        };
+        let session = found.ok_or_else(gone)?;
         Ok(session.attach(caller, &self.engine, self.access.ended(), self.clock.boot()))
     }
 

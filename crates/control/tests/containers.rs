@@ -379,6 +379,7 @@ async fn a_terminal_ends_with_the_last_sign_in_that_used_it() {
     let namesake = sign_in().await;
     let foreign = execs.attach(&namesake, "web", shared).await.unwrap_err();
     assert_eq!(foreign.code(), ErrorCode::NotFound);
+    assert!(foreign.body.message.contains("or the console was started anew"), "{foreign}");
     assert!(execs.list(&namesake, "web").await.unwrap().is_empty());
     assert_eq!(
         execs.list(&anna(), "web").await.unwrap().first().map(|info| (info.id, info.exit)),

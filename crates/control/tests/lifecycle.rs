@@ -168,6 +168,24 @@ async fn the_trash_is_kept_for_seven_days_to_the_millisecond() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_taken_is_what_a_restore_is_refused_for() {
+    let world = World::new(WIDE).await;
+    for name in ["web", "db"] {
+        world.create(name, false).await;
+    }
+    let id = world.delete("web").await;
+    world.create("web", false).await;
+    for as_name in [None, Some("web"), Some("db")] {
+        let refused = world.control.containers.restore(&anna(), id, as_name, None).await.unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.body.field.as_deref()),
+            (ErrorCode::Conflict, Some("name")),
+            "{as_name:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_expired_while_the_console_was_down_goes_at_the_next_start() {
     let mut world = World::new(WIDE).await;
     world.create("old", false).await;
@@ -360,6 +378,22 @@ async fn after_a_time_out_it_is_still_stopping_until_it_ends() {
     let start = world.end(world.control.containers.start(&anna(), "web", None).await).await;
     assert_eq!(start.state, TaskState::Done, "{:?}", start.error);
     assert_eq!(world.state("web").await, ContainerState::Running);
+}
+
+#[tokio::test]
+async fn what_the_state_does_not_allow_is_refused_in_one_sentence() {
+    let world = World::new(WIDE).await;
+    world.create("web", false).await;
+    let containers = &world.control.containers;
+    let told = |refused: control::Error| (refused.code(), refused.body.message, refused.body.hint);
+    let conflict = |message: &str, hint: Option<&str>| (ErrorCode::Conflict, message.to_owned(), hint.map(str::to_owned));
+    let stop = containers.stop(&anna(), "web", SHORT, false, None).await.unwrap_err();
+    assert_eq!(told(stop), conflict("`web` is stopped already", None));
+    let freeze = containers.freeze(&anna(), "web", None).await.unwrap_err();
+    assert_eq!(told(freeze), conflict("`web` is stopped", Some("start it first")));
+    world.end(containers.start(&anna(), "web", None).await).await;
+    let start = containers.start(&anna(), "web", None).await.unwrap_err();
+    assert_eq!(told(start), conflict("`web` runs already", None));
 }
 
 #[tokio::test]

@@ -406,18 +406,17 @@ impl Runtime {
         }
     }
 
-    /// With the last container deleted: ends lxcfs and removes the group of the shims.
+    /// With the last container deleted: ends lxcfs and removes the group of the shims, and the instance's own with it. No
+    /// container may start meanwhile.
     ///
     /// # Errors
     /// Something lives on, or cannot be removed.
     pub fn retire(&self) -> Result<()> {
         let ended = crate::lxcfs::retire(&self.config.run_dir, &self.layout, self.instance());
-        ended.and(crate::companion::remove_groups(
-            &self.layout,
-            self.instance(),
-            SHIMS,
-            std::time::Duration::from_secs(3),
-        ))
+        let within = std::time::Duration::from_secs(3);
+        let removed = crate::companion::remove_groups(&self.layout, self.instance(), SHIMS, within);
+        self.layout.remove_instance(self.instance());
+        ended.and(removed)
     }
 
     /// Runs a command inside.

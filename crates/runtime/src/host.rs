@@ -57,6 +57,7 @@ pub fn report(state: &Path) -> HostReport {
             "apt-get install lxcfs",
         ),
         program("mmdebstrap", "/usr/bin/mmdebstrap", CheckLevel::Limited, "apt-get install mmdebstrap"),
+        program("gpgv", "/usr/bin/gpgv", CheckLevel::Limited, "apt-get install gpgv"),
         limit("fs.inotify.max_user_instances", 1024),
         limit("kernel.keys.maxkeys", 2000),
         limit("kernel.pid_max", 65_536),
@@ -480,6 +481,19 @@ mod tests {
             assert_eq!(found.map(|check| check.level), Some(CheckLevel::Good), "{name}: {found:?}");
         }
         assert!(!crate::net::bridge::exists(TRIED), "what was tried is gone");
+    }
+
+    #[test]
+    fn every_program_that_a_mirror_needs_is_looked_for() {
+        let state = tempfile::tempdir().unwrap();
+        let checks = report(state.path()).checks;
+        for name in ["mmdebstrap", "gpgv"] {
+            let found = checks.iter().find(|check| check.name == name).unwrap();
+            assert!(
+                found.level == CheckLevel::Good || found.fix.as_ref().is_some_and(|fix| fix.contains(name)),
+                "{found:?}"
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use model::Timestamp;
 
 use super::geometry::{Window, axis_top};
 use crate::format::{ByteUnit, Locale};
-use crate::i18n::charts as text;
+use crate::i18n::{Text, charts as text};
 
 /// What a value measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,20 @@ pub struct LimitLine {
     pub value: f64,
     /// A second, softer limit (`memory.high`).
     pub is_soft: bool,
+    /// The series it holds for, where it is not all of them.
+    pub of: Option<Text>,
+}
+
+impl LimitLine {
+    /// One that nothing gets past, for all series.
+    #[must_use]
+    pub fn hard(value: f64) -> Self {
+        Self {
+            value,
+            is_soft: false,
+            of: None,
+        }
+    }
 }
 
 /// A mark at a moment.
@@ -101,6 +115,9 @@ pub struct ChartData {
 
 /// A limit is drawn while it is at most so many times the data; else its place is only told.
 const LIMIT_REACH: f64 = 10.0;
+
+/// As many marks are named beneath a graph.
+const MARKS_TOLD: usize = 2;
 
 impl ChartData {
     /// The drawing's window; `before` is the axis it had.
@@ -156,6 +173,34 @@ impl ChartData {
         parts.join(" · ")
     }
 
+    /// What the lines of limits are: `read: limit 1 MiB/s`. One above the window is told by an arrow.
+    #[must_use]
+    pub fn limit_words(&self, locale: Locale, unit: Unit, top: f64) -> String {
+        let word = |limit: &LimitLine| {
+            let (arrow, text) = match (limit.value > top, limit.is_soft) {
+                (true, _) => ("↑ ", text::LIMIT_ABOVE),
+                (false, true) => ("", text::HIGH),
+                (false, false) => ("", text::LIMIT),
+            };
+            let of = limit.of.map(|of| locale.fill(text::OF_SERIES, &[("series", locale.t(of))])).unwrap_or_default();
+            format!("{arrow}{of}{}", locale.fill(text, &[("value", &unit.write(locale, limit.value))]))
+        };
+        self.limits.iter().map(word).collect::<Vec<_>>().join(" · ")
+    }
+
+    /// The marks that are drawn.
+    pub fn marks_in(&self, window: Window) -> impl DoubleEndedIterator<Item = &EventMark> {
+        self.marks.iter().filter(move |mark| mark.at_ms >= window.from_ms && mark.at_ms <= window.to_ms)
+    }
+
+    /// `┊ 12:04:55 started`: the newest of the marks that are drawn; the table has them all.
+    #[must_use]
+    pub fn newest_marks(&self, locale: Locale, window: Window) -> String {
+        let newest = self.marks_in(window).rev().take(MARKS_TOLD);
+        let words = newest.map(|mark| format!("┊ {} {}", locale.time(Timestamp::from_ms(mark.at_ms)), mark.label));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
     /// The graph in one sentence, for those who do not see it.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a mean of some hundred values")]
@@ -208,11 +253,27 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_different_series_are_told_apart() {
+        let mut data = data(vec![Some(0.5)]);
+        let limit = |value, of| LimitLine {
+            of: Some(of),
+            ..LimitLine::hard(value)
+        };
+        data.limits = vec![limit(2.0, text::READ), limit(9.0, text::WRITTEN)];
+        assert_eq!(
+            data.limit_words(Locale::default(), Unit::Cores, 4.0),
+            "read: limit 2.00 · ↑ written: limit 9.00, above this scale"
+        );
+        data.limits = vec![LimitLine::hard(2.0)];
+        assert_eq!(data.limit_words(Locale::default(), Unit::Cores, 4.0), "limit 2.00");
+    }
+
+    #[test]
     fn a_near_limit_is_on_the_axis_and_a_far_one_is_not() {
         let mut data = data(vec![Some(0.5)]);
-        data.limits = vec![LimitLine { value: 2.0, is_soft: false }];
+        data.limits = vec![LimitLine::hard(2.0)];
         assert!(data.window(Unit::Cores, None).top >= 2.0);
-        data.limits = vec![LimitLine { value: 64.0, is_soft: false }];
+        data.limits = vec![LimitLine::hard(64.0)];
         assert!(data.window(Unit::Cores, None).top < 2.0);
     }
 
@@ -226,6 +287,19 @@ mod tests {
     fn the_summary_tells_now_average_and_highest() {
         let data = data(vec![Some(1.0), Some(3.0), None]);
         assert_eq!(data.summary(Locale::default(), Unit::Cores, "CPU"), "CPU: now 3.00, average 2.00, highest 3.00");
+    }
+
+    #[test]
+    fn the_newest_marks_inside_the_window_are_named() {
+        let mut data = data(vec![Some(1.0)]);
+        let mark = |at_ms: i64, label: &str| EventMark {
+            at_ms,
+            label: label.to_owned(),
+        };
+        assert_eq!(data.newest_marks(Locale::default(), data.window(Unit::Cores, None)), "");
+        data.marks = vec![mark(1000, "started"), mark(2000, "frozen"), mark(3000, "stopped"), mark(99_000, "later")];
+        let words = data.newest_marks(Locale::default(), data.window(Unit::Cores, None));
+        assert_eq!(words, "┊ 00:00:03 stopped ┊ 00:00:02 frozen");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The limits, editable while it runs. Each field says what is used now; when somebody else changed the container
+//! The limits, editable while it runs. Each field says what is used now, if it runs; when somebody else changed the container
 //! meanwhile, what was typed stays and the other fields take the newest values.
 
 use leptos::prelude::*;
@@ -8,6 +8,7 @@ use model::{ErrorCode, Permission};
 use super::Subject;
 use crate::api::containers as functions;
 use crate::api::detail::Detail;
+use crate::components::browser;
 use crate::components::button::Tone;
 use crate::components::chart::data::Unit;
 use crate::components::error_note::ErrorNote;
@@ -19,7 +20,7 @@ use crate::forms::problems;
 use crate::i18n::Text;
 use crate::i18n::containers as text;
 use crate::i18n::frame::NOT_ALLOWED;
-use crate::live::metrics::Feed;
+use crate::live::metrics::{Feed, FeedData};
 use crate::live::{Live, use_live};
 use crate::map::Map;
 use crate::page_context::use_may;
@@ -86,7 +87,7 @@ pub fn LimitsTab(subject: Subject) -> impl IntoView {
     let (locale, toasts, live) = (use_locale(), use_toasts(), use_live());
     let may = use_may(Permission::Containers);
     let form = Form::new(&subject.detail.with_untracked(|detail| detail.summary.limits.clone()));
-    let feed = live.feed(&subject.name);
+    let (feed, is_stopped) = (live.feed(&subject.name), super::summary::is_off(&subject.row));
     Effect::new(move || form.follow(&subject.detail.with(|detail| detail.summary.limits.clone())));
     let changed = Memo::new(move |_| subject.detail.with(|detail| changes(&detail.summary.limits, |key| form.field(key).get())));
     let has_error = move || changed.with(|changed| changed.iter().any(|(key, _)| error_of(key, &form.field(key).get()).is_some()));
@@ -103,6 +104,7 @@ pub fn LimitsTab(subject: Subject) -> impl IntoView {
             apply.dispatch(set);
         }
     };
+    browser::ask_before_leaving(move || changed.with_untracked(|changed| !changed.is_empty()));
     let is_off = move || changed.with(Vec::is_empty) || has_error() || apply.pending().get();
     let note = move || changed.with(Vec::is_empty).then(|| locale.t(text::NO_CHANGE));
     view! {
@@ -110,7 +112,7 @@ pub fn LimitsTab(subject: Subject) -> impl IntoView {
             <Problems form=form/>
             <p class="muted">{locale.t(text::LIMIT_EMPTY)}</p>
             <fieldset class="fields plain" disabled=!may aria-label=locale.t(text::RESOURCES)>
-                {KEYS.iter().map(|key| view! { <LimitField key=key form=form feed=feed.clone()/> }).collect_view()}
+                {KEYS.iter().map(|key| view! { <LimitField key=key form=form feed=feed.clone() is_stopped=is_stopped/> }).collect_view()}
             </fieldset>
             {if may {
                 view! {
@@ -204,8 +206,14 @@ fn series(key: &str) -> Option<(&'static str, Unit)> {
     }
 }
 
+/// The newest value beside a field. What is stopped uses nothing, whatever it used last.
+fn used_now(feed: &FeedData, key: &str, is_stopped: bool) -> Option<(f64, Unit)> {
+    let (name, unit) = series(key).filter(|_| !is_stopped)?;
+    Some((feed.newest(name)?, unit))
+}
+
 #[component]
-fn LimitField(key: &'static str, form: Form, feed: Feed) -> impl IntoView {
+fn LimitField(key: &'static str, form: Form, feed: Feed, is_stopped: Memo<bool>) -> impl IntoView {
     let locale = use_locale();
     let (label, hint) = words(key);
     let value = form.field(key);
@@ -215,8 +223,8 @@ fn LimitField(key: &'static str, form: Form, feed: Feed) -> impl IntoView {
         message.map(|message| problems::words(locale, key, &message))
     });
     let now = move || {
-        let (name, unit) = series(key)?;
-        let value = feed.with(|feed| feed.newest(name))?;
+        let is_stopped = is_stopped.get();
+        let (value, unit) = feed.with(|feed| used_now(feed, key, is_stopped))?;
         Some(locale.fill(text::USING, &[("value", &unit.write(locale, value))]))
     };
     view! {
@@ -227,5 +235,19 @@ fn LimitField(key: &'static str, form: Form, feed: Feed) -> impl IntoView {
                 " "{now}
             </p>
         </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stopped_uses_nothing_now() {
+        let mut feed = FeedData::default();
+        feed.begin_with([("pids.current".to_owned(), 7.0)].into());
+        assert_eq!(used_now(&feed, "pids", false), Some((7.0, Unit::Count)));
+        assert_eq!(used_now(&feed, "pids", true), None);
+        assert_eq!(used_now(&feed, "cpu-weight", false), None);
     }
 }

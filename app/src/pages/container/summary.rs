@@ -60,17 +60,19 @@ fn cores(limits: &model::Limits) -> Option<f64> {
 
 #[expect(clippy::cast_precision_loss, reason = "limits drawn as lines")]
 fn limit_lines(limits: &model::Limits, series: &str) -> Vec<LimitLine> {
-    let hard = |value: Option<f64>| value.map(|value| LimitLine { value, is_soft: false });
+    let hard = |value: Option<f64>| value.map(LimitLine::hard);
+    let of = |value: Option<LimitLine>, series| value.map(|line| LimitLine { of: Some(series), ..line });
     let number = |value: Option<u64>| value.map(|value| value as f64);
     let lines = match series {
         "cpu.usage" => [hard(cores(limits)), None],
         "memory.used" => [
             hard(number(limits.memory_bytes)),
-            number(limits.memory_high_bytes).map(|value| LimitLine { value, is_soft: true }),
+            hard(number(limits.memory_high_bytes)).map(|line| LimitLine { is_soft: true, ..line }),
         ],
+        "io.read" if limits.io_read_bps == limits.io_write_bps => [hard(number(limits.io_read_bps)), None],
         "io.read" => [
-            hard(number(limits.io_read_bps)),
-            hard(number(limits.io_write_bps).filter(|_| limits.io_read_bps != limits.io_write_bps)),
+            of(hard(number(limits.io_read_bps)), charts::READ),
+            of(hard(number(limits.io_write_bps)), charts::WRITTEN),
         ],
         "pids.current" => [hard(number(limits.pids)), None],
         _ => [None, None],
@@ -176,5 +178,21 @@ mod tests {
         };
         assert_eq!(limit_lines(&limits, "memory.used").len(), 2);
         assert!(limit_lines(&limits, "net.rx").is_empty());
+    }
+
+    #[test]
+    fn io_limits_say_what_they_are_of_unless_they_are_the_same() {
+        let lines = |io_read_bps, io_write_bps| {
+            let limits = Limits {
+                io_read_bps,
+                io_write_bps,
+                ..Limits::default()
+            };
+            let lines = limit_lines(&limits, "io.read");
+            lines.into_iter().map(|line| (line.value, line.of)).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(Some(5), Some(5)), [(5.0, None)]);
+        assert_eq!(lines(Some(5), Some(6)), [(5.0, Some(charts::READ)), (6.0, Some(charts::WRITTEN))]);
+        assert_eq!(lines(None, Some(6)), [(6.0, Some(charts::WRITTEN))]);
     }
 }

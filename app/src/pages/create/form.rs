@@ -52,6 +52,8 @@ pub struct Form {
     /// Whether problems are shown: from the first press on.
     is_checked: RwSignal<bool>,
     pub refused: RwSignal<Option<ApiError>>,
+    /// Whether something was typed that the server has not taken yet.
+    pub is_typed: StoredValue<bool>,
     /// The task that makes it.
     pub task: RwSignal<Option<TaskId>>,
     /// Whether the further settings are open: also when one of them is wrong.
@@ -93,6 +95,7 @@ impl Form {
             ),
             is_checked: RwSignal::new(false),
             refused: RwSignal::new(None),
+            is_typed: StoredValue::new(false),
             task: RwSignal::new(None),
             is_unfolded: RwSignal::new(false),
             is_sending: RwSignal::new(false),
@@ -242,6 +245,7 @@ impl Form {
     fn follow(self, task: Task, name: String) {
         let id = task.id;
         self.task.try_set(Some(id));
+        self.is_typed.try_set_value(false);
         self.live.seed_task(task);
         // Whoever left the page meanwhile is not called away from where they are: the signal is gone with it.
         self.made.try_set(Some(name.clone()));

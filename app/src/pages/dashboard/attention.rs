@@ -1,37 +1,43 @@
-//! What needs attention: failed and unknown containers, a full disk, what the host lacks.
+//! What needs attention: failed and unknown containers, a full disk, what the host lacks, sources that were not read.
 
 use leptos::prelude::*;
 use model::ContainerState;
-use model::engine::{CheckLevel, HostCheck, HostReport};
+use model::engine::{CheckLevel, HostCheck};
 
 use crate::api::fetched::Fetched;
+use crate::api::host::{self, Findings};
 use crate::components::icon::{Glyph, Icon};
 use crate::components::page_frame::Loaded;
 use crate::components::state_badge::StateBadge;
 use crate::format::use_locale;
 use crate::i18n::containers as text;
+use crate::i18n::frame::SOURCES;
 use crate::i18n::{Text, reasons};
 use crate::live::metrics::FeedData;
-use crate::live::{Row, use_live};
+use crate::live::{Badge, Row, use_live};
 use crate::pages::container_exit::exit_words;
 
 /// The card.
 #[component]
-pub fn Attention(report: Fetched<HostReport>) -> impl IntoView {
-    let locale = use_locale();
+pub fn Attention() -> impl IntoView {
+    let (locale, live) = (use_locale(), use_live());
+    let outcomes = live.outcomes(host::reads_sources);
+    // A reading that ended before the stream was open is in no event. A stream that is lost changes nothing.
+    let was_open = Memo::new(move |before: Option<&bool>| before == Some(&true) || live.badge.get() == Badge::Live);
+    let found = Fetched::new(move || (outcomes.get(), was_open.get()), |_| host::findings());
     view! {
         <section class="card">
             <h2>{locale.t(text::ATTENTION)}</h2>
-            <Loaded resource=report full=|report| view! { <Findings report=report/> }.into_any()/>
+            <Loaded resource=found full=|found| view! { <List found=found/> }.into_any()/>
         </section>
     }
 }
 
 #[component]
-fn Findings(report: HostReport) -> impl IntoView {
+fn List(found: Findings) -> impl IntoView {
     let (locale, live) = (use_locale(), use_live());
-    let checks: Vec<HostCheck> = report.checks.into_iter().filter(|check| check.level != CheckLevel::Good).collect();
-    let has_checks = !checks.is_empty();
+    let Findings { checks, failed_sources } = found;
+    let is_well = checks.is_empty() && failed_sources.is_empty();
     let troubled = Memo::new(move |_| {
         live.rows
             .with(|rows| rows.values().filter(|row| is_troubled(row)).map(|row| row.id).collect::<Vec<_>>())
@@ -42,9 +48,10 @@ fn Findings(report: HostReport) -> impl IntoView {
         <ul class="findings">
             {move || alarms.get().into_iter().map(|words| view! { <Alarm words=words/> }).collect_view()}
             <For each=move || troubled.get() key=|id| *id children=row/>
+            {failed_sources.into_iter().map(|name| view! { <FailedSource name=name/> }).collect_view()}
             {checks.into_iter().map(|check| view! { <Check check=check/> }).collect_view()}
         </ul>
-        <Show when=move || troubled.with(Vec::is_empty) && alarms.with(Vec::is_empty) && !has_checks>
+        <Show when=move || troubled.with(Vec::is_empty) && alarms.with(Vec::is_empty) && is_well>
             <p class="muted">{locale.t(text::ALL_WELL)}</p>
         </Show>
     }
@@ -120,6 +127,18 @@ fn Troubled(row: Row) -> impl IntoView {
             <StateBadge state=state/>
             <a href=format!("/containers/{name}")><bdi>{name.clone()}</bdi></a>
             <span class="muted">{why}</span>
+        </li>
+    }
+}
+
+/// A source that could not be read, with the way to its error and to another try.
+#[component]
+fn FailedSource(name: String) -> impl IntoView {
+    let locale = use_locale();
+    view! {
+        <li data-level="limited">
+            <Glyph icon=Icon::Warning/>
+            <span>{locale.fill(text::SOURCE_FAILED, &[("name", &name)])}" "<a href="/sources">{locale.t(SOURCES)}</a></span>
         </li>
     }
 }

@@ -8,7 +8,7 @@ use crate::components::button::Tone;
 use crate::components::dialog::Dialog;
 use crate::components::field::Field;
 use crate::format::use_locale;
-use crate::forms::problems::words;
+use crate::forms::problems::{refused, words};
 use crate::i18n::upkeep as text;
 
 /// Deleting for ever asks to type the name.
@@ -71,8 +71,14 @@ pub fn RestoreQuestion(bin: Bin) -> impl IntoView {
             .map(|error| words(locale, "name", &error.to_string()));
         wrong.or_else(|| (typed.trim() == name.get()).then(|| locale.fill(text::RESTORE_AS_TEXT, &[("name", &name.get())])))
     });
-    // An empty field is no error yet; the button says why it is off all the same.
-    let shown = Signal::derive(move || problem.get().filter(|_| typed.with(|typed| !typed.is_empty())));
+    // An empty field is no error yet, unless the name before was refused; the button says why it is off all the same.
+    let shown = Signal::derive(move || {
+        if typed.with(String::is_empty) {
+            bin.refused.get().map(|body| refused(locale, "name", &body))
+        } else {
+            problem.get()
+        }
+    });
     let confirm = move |()| {
         if let Some(entry) = bin.asked.get_untracked() {
             bin.restore(entry, Some(typed.get_untracked().trim().to_owned()));

@@ -81,7 +81,7 @@ impl Containers {
     pub(super) async fn judge(&self, caller: &Caller, id: ContainerId, spec: &ContainerSpec, password: Option<&str>) -> Result<()> {
         let network = self.parts.networks.default_network().await?;
         let host = if policy::depends_on_host(&spec.limits) {
-            Some(self.parts.host.latest().await?)
+            Some(self.parts.host.for_limits(&spec.limits).await?)
         } else {
             None
         };

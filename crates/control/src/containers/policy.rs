@@ -53,7 +53,7 @@ const MAX_SPEC_BYTES: usize = 56 << 10;
 /// network namespaces of their own.
 #[must_use]
 pub fn depends_on_host(limits: &Limits) -> bool {
-    limits.disk_bytes.is_some() || limits.cpuset.is_some()
+    limits.disk_bytes.is_some() || limits.cpuset.is_some() || limits.cpus.is_some()
 }
 
 /// Judges a configuration; without a host, one that [does not depend on it](depends_on_host).
@@ -124,6 +124,9 @@ fn judge_limits(limits: &Limits, host: Option<&HostReport>) -> Result<()> {
     if limits.disk_bytes.is_some() && !host.disk_limits {
         return Err(unsupported("disk", "the storage under the state directory cannot enforce a disk limit")
             .hint("leave the disk limit out, or put the state directory on a file system with project quotas"));
+    }
+    if let Some(asked) = limits.cpus.filter(|asked| *asked > f64::from(host.cpus)) {
+        return Err(Error::invalid("cpus", format!("this host cannot give {asked} CPUs; it has {}", host.cpus)));
     }
     let (Some(asked), Ok(online)) = (&limits.cpuset, parse_cpu_list(&host.cpu_list)) else {
         return Ok(());

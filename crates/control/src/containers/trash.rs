@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use model::access::Permission;
-use model::container::Action;
+use model::container::{Action, Refusal};
 use model::engine::Removal;
 use model::storage::TrashEntry;
 use model::task::Task;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::board::Live;
 use super::row::{ContainerRow, RangeRow, StatRow, TrashRow, key};
-use super::{Ask, Containers, Target, changed_meanwhile, exclusive, is_live, name_taken, phase, refuse};
+use super::{Ask, Containers, Target, changed_meanwhile, exclusive, is_live, name_taken, not_allowed_now, phase};
 use crate::age::Age;
 use crate::caller::Caller;
 use crate::engine;
@@ -372,7 +372,7 @@ impl Delete {
         let (containers, id) = (&self.containers, self.params.id);
         let Some(live) = containers.board.get(id) else { return Ok(()) };
         if is_live(&live) && !self.params.force {
-            return Err(refuse(&live, "the container runs; stop it first, or delete it by force"));
+            return Err(not_allowed_now(&live, Action::Delete, Refusal::RunsCannotDelete));
         }
         containers.board.change(id, |live| live.doing = Some(model::ContainerState::Deleting));
         if is_live(&live) { containers.kill_now(id).await } else { Ok(()) }

@@ -115,6 +115,14 @@ impl Layout {
     pub fn all(&self) -> impl Iterator<Item = &Hierarchy> {
         self.unified.iter().chain(&self.v1)
     }
+
+    /// Removes the instance's own directories that nothing is left in.
+    pub fn remove_instance(&self, instance: Option<&str>) {
+        for hierarchy in self.all() {
+            // One in use refuses; it is removed when the last container goes the next time.
+            drop(std::fs::remove_dir(hierarchy.root.join(instance_directory(instance))));
+        }
+    }
 }
 
 /// The directory of an instance below a hierarchy's root: `berth`, or `berth.NAME`.

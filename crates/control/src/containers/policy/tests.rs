@@ -248,6 +248,13 @@ fn names_limits_and_words_are_judged_by_their_field() {
     assert_eq!(verdict(&far), at(ErrorCode::Invalid, "cpuset"));
     far.limits.cpuset = Some("0-1".into());
     assert_eq!(verdict(&far), None);
+    far.limits.cpuset = None;
+    far.limits.cpus = Some(2.01);
+    assert_eq!(verdict(&far), at(ErrorCode::Invalid, "cpus"));
+    let refused = judged(id(2), &far, &Caller::berth()).expect_err("it is refused");
+    assert_eq!(refused.body.message, "this host cannot give 2.01 CPUs; it has 2");
+    far.limits.cpus = Some(2.0);
+    assert_eq!(verdict(&far), None);
 }
 
 #[test]
@@ -275,5 +282,6 @@ fn only_what_depends_on_the_host_is_judged_by_it() {
     };
     assert!(blind(&limits(serde_json::json!({ "memory_bytes": 64 << 20, "pids": 64 }))));
     assert!(!blind(&limits(serde_json::json!({ "cpuset": "0" }))));
+    assert!(!blind(&limits(serde_json::json!({ "cpus": 1.0 }))));
     assert!(!blind(&limits(serde_json::json!({ "disk_bytes": 1 << 30 }))));
 }
