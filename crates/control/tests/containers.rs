@@ -109,6 +109,51 @@ async fn a_container_lives_from_create_to_purge() {
 }
 
 #[tokio::test]
+async fn a_second_bridge_is_there_while_containers_join_it() {
+    let world = World::new().await;
+    let (containers, anna) = (&world.control.containers, anna());
+    let add = |text: serde_json::Value| containers.add_network(&anna, serde_json::from_value(text).unwrap());
+    let lan = add(serde_json::json!({ "bridge": "bt-lan1" })).await.unwrap();
+    assert!(!lan.up && lan.leases.is_empty());
+    for (bad, code) in [
+        (serde_json::json!({ "bridge": "bt-lan1" }), ErrorCode::Conflict),
+        (serde_json::json!({ "bridge": "lo" }), ErrorCode::Conflict),
+        (serde_json::json!({ "bridge": "bt-lan2", "subnet": lan.ipv4 }), ErrorCode::Conflict),
+        (serde_json::json!({ "bridge": "bt-lan2", "subnet": "10.213.4.0/22" }), ErrorCode::Invalid),
+        (serde_json::json!({ "bridge": "../x" }), ErrorCode::Invalid),
+    ] {
+        assert_eq!(add(bad.clone()).await.unwrap_err().code(), code, "{bad}");
+    }
+    let mut asked = request("web", false);
+    asked.spec.nics = vec!["".parse().unwrap(), "bridge=bt-lan1".parse().unwrap()];
+    let task = world.end(containers.create(&anna, asked, None).await.unwrap()).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    let nics = containers.show(&anna, "web").await.unwrap().nics;
+    let default = nics[0].bridge.clone();
+    assert_eq!(nics[1].bridge, "bt-lan1");
+    assert!(lan.ipv4.contains(nics[1].ipv4.as_ref().unwrap().split('/').next().unwrap().parse().unwrap()));
+    let plans = world.engine.networks();
+    let apart: Vec<_> = plans.iter().map(|plan| (plan.bridge.clone(), plan.nics.len(), plan.apart.clone())).collect();
+    assert!(apart.contains(&(default.clone(), 1, vec!["bt-lan1".into()])), "{apart:?}");
+    assert!(apart.contains(&("bt-lan1".into(), 1, vec![default.clone()])), "{apart:?}");
+    let refused = containers.remove_network(&anna, "bt-lan1").await.unwrap_err();
+    assert!(refused.to_string().starts_with("the container `web` joins bt-lan1"), "{refused}");
+    let set = |nic: &str| UpdateRequest {
+        set: vec![("nic".to_owned(), nic.to_owned())],
+    };
+    // The MAC is the NIC's, whichever bridge it joins.
+    containers.update(&anna, "web", set("bridge=bt-lan1"), None).await.unwrap();
+    let moved = containers.show(&anna, "web").await.unwrap().nics;
+    assert_eq!((moved.len(), &moved[0].mac, moved[0].bridge.as_str()), (1, &nics[0].mac, "bt-lan1"));
+    containers.update(&anna, "web", set(""), None).await.unwrap();
+    assert_eq!(world.engine.networks().len(), 1, "a bridge goes with its last NIC");
+    containers.remove_network(&anna, "bt-lan1").await.unwrap();
+    assert_eq!(containers.remove_network(&anna, "bt-lan1").await.unwrap_err().code(), ErrorCode::NotFound);
+    assert_eq!(containers.remove_network(&anna, &default).await.unwrap_err().code(), ErrorCode::Conflict);
+    world.control.shut_down().await;
+}
+
+#[tokio::test]
 async fn a_container_of_a_template_that_is_here_takes_four_durable_writes() {
     let world = World::new().await;
     let write = || async { world.control.facts.change().put("x", &0).commit().await.unwrap().unwrap() };

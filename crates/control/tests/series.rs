@@ -145,6 +145,7 @@ fn busy_container(host: &Host) -> (ContainerId, Vec<std::os::fd::OwnedFd>) {
         ipv4: "10.213.9.1/24".parse().unwrap(),
         ipv6: "fd01:2:9::1/64".parse().unwrap(),
         closed_ports: Vec::new(),
+        apart: Vec::new(),
         nics: vec![NetworkNic {
             container: host.manifest(id).spec.name,
             host_name: nic().host_name,

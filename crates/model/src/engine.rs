@@ -236,6 +236,9 @@ pub struct NetworkPlan {
     pub ipv6: Cidr,
     /// TCP ports of the console on this host that containers must not reach.
     pub closed_ports: Vec<u16>,
+    /// Bridges that this one forwards nothing to, but what asks for a published port.
+    #[serde(default)]
+    pub apart: Vec<String>,
     /// Every NIC of every container that exists, running or not.
     pub nics: Vec<NetworkNic>,
     /// Domain for names: `berth`.

@@ -265,6 +265,16 @@ impl FromStr for Publish {
     }
 }
 
+/// A managed bridge to make beside the default one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewNetwork {
+    pub bridge: String,
+    /// The bridge's own address with its prefix length; absent = the first free /22 of 10.213.0.0/16.
+    #[serde(default)]
+    pub subnet: Option<Cidr>,
+}
+
 /// A managed bridge as lists show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

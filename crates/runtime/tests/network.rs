@@ -49,6 +49,7 @@ impl Host {
             ipv4: "10.213.4.1/22".parse().expect("well formed"),
             ipv6: "fd01:2:3::1/64".parse().expect("well formed"),
             closed_ports: vec![CLOSED],
+            apart: Vec::new(),
             nics: vec![nic("web", 5), nic("db", 6)],
             domain: "berth".into(),
         };
@@ -410,6 +411,47 @@ fn the_console_is_out_of_reach_and_published_ports_are_not() {
     // With the switch on, the translated frame would have to leave by the port that it came from.
     assert!(db.connects(GATEWAY, PUBLISHED), "a guest reaches itself by the host's address");
     drop(server);
+}
+
+#[test]
+fn bridges_are_apart_but_for_published_ports() {
+    for calls_ip_hooks in ["1", "0"] {
+        let Some(mut host) = Host::new(0o755) else { return };
+        drop(std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", calls_ip_hooks));
+        let mut lan = host.plan.clone();
+        lan.bridge = host.plan.bridge.replace("bt-", "bl-");
+        lan.ipv4 = "10.213.8.1/22".parse().expect("well formed");
+        lan.ipv6 = "fd01:2:4::1/64".parse().expect("well formed");
+        lan.nics = vec![nic("inner", 9)];
+        (lan.nics[0].ipv4, lan.nics[0].ipv6) = (Some(Ipv4Addr::new(10, 213, 8, 9)), Some("fd01:2:4::9".parse().expect("well formed")));
+        lan.nics[0].publish = vec!["8099:80".parse().expect("well formed")];
+        host.apply();
+        let apply_lan = |lan: &NetworkPlan| apply::apply(host.run_dir(), Some(&host.instance), &host.layout, lan, &mut None).expect("another network");
+        apply_lan(&lan);
+        let inner = Guest::new(&lan.bridge, &lan.nics[0]);
+        inner.sh("ip link set lo up && ip link set eth0 up && ip addr add 10.213.8.9/22 dev eth0 && ip addr add fd01:2:4::9/64 dev eth0 nodad && ip route add default via 10.213.8.1 && ip -6 route replace default via fd01:2:4::1");
+        let web = host.guest(0).addressed();
+        web.sh("ip -6 route replace default via fd01:2:3::1");
+        // Without the rule one host forwards between its links.
+        web.reaches(lan.nics[0].ipv4.expect("an address"));
+        web.reaches(lan.nics[0].ipv6.expect("an address"));
+        inner.reaches(web.nic.ipv6.expect("an address"));
+        lan.apart = vec![host.plan.bridge.clone()];
+        apply_lan(&lan);
+        host.plan.apart = vec![lan.bridge.clone()];
+        host.apply();
+        for (guest, other) in [(&web, &inner), (&inner, &web)] {
+            guest.misses(other.nic.ipv4.expect("an address"), None, "the bridges are apart");
+            guest.misses(other.nic.ipv6.expect("an address"), None, "the bridges are apart over IPv6");
+            assert!(!guest.connects(other.nic.ipv4.expect("an address"), 80));
+        }
+        let server = inner.command("busybox").args(["nc", "-ll", "-p", "80", "-e", "true"]).spawn();
+        let server = Running(server.expect("a server"));
+        eventually("a port that is published is so for everybody", || web.connects(GATEWAY, 8099));
+        drop((server, inner, web));
+        apply::remove(host.run_dir(), Some(&host.instance), &host.layout, &lan.bridge).expect("it goes");
+        assert!(bridge::exists(&host.plan.bridge) && !bridge::exists(&lan.bridge));
+    }
 }
 
 #[test]

@@ -79,7 +79,7 @@ impl Containers {
 
     /// Asks the policy about an effective configuration.
     pub(super) async fn judge(&self, caller: &Caller, id: ContainerId, spec: &ContainerSpec, password: Option<&str>) -> Result<()> {
-        let network = self.parts.networks.default_network().await?;
+        let bridges = self.parts.networks.bridges().await?;
         let host = if policy::depends_on_host(&spec.limits) {
             Some(self.parts.host.latest().await?)
         } else {
@@ -89,7 +89,7 @@ impl Containers {
             id,
             spec,
             password,
-            network: &network,
+            bridges: &bridges,
             neighbours: &self.board.rows(),
             closed_ports: self.parts.networks.closed_ports(),
             listeners: &self.listeners(id, &spec.publish).await?,

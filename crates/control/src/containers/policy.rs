@@ -20,7 +20,7 @@ use super::row::ContainerRow;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::networks::address::is_assignable;
-use crate::networks::plan::NetRow;
+use crate::networks::plan::{Bridges, NetRow};
 
 /// A configuration as it would take effect, with what it must get along with.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub struct EffectiveConfig<'a> {
     pub spec: &'a ContainerSpec,
     /// Root's password, when one is to be set.
     pub password: Option<&'a str>,
-    /// The bridge that NICs join.
-    pub network: &'a NetRow,
+    /// The bridges that NICs may join.
+    pub bridges: &'a Bridges,
     /// Every container outside the trash.
     pub neighbours: &'a [std::sync::Arc<ContainerRow>],
     /// TCP ports of this host that the console itself listens on.
@@ -143,8 +143,8 @@ fn judge_nics(nics: &[NicSpec], config: &EffectiveConfig<'_>) -> Result<()> {
     }
     let mut seen = BTreeSet::new();
     for nic in nics {
-        judge_link(nic, config.network)?;
-        judge_addresses(nic, config.network)?;
+        let network = judge_link(nic, config.bridges)?;
+        judge_addresses(nic, network)?;
         for mark in marks(nic) {
             if let Some(owner) = owner_of(&mark, config) {
                 return Err(Error::conflict(format!("{mark} belongs to the container `{owner}`")).hint("choose another one, or leave it out"));
@@ -157,16 +157,17 @@ fn judge_nics(nics: &[NicSpec], config: &EffectiveConfig<'_>) -> Result<()> {
     Ok(())
 }
 
-fn judge_link(nic: &NicSpec, network: &NetRow) -> Result<()> {
+fn judge_link<'a>(nic: &NicSpec, bridges: &'a Bridges) -> Result<&'a NetRow> {
     if nic.vlan.is_some() {
         return Err(unsupported("nic", "a managed bridge carries no VLANs").hint("leave `vlan` out; bridges of your own with VLANs are not supported yet"));
     }
-    if let Some(bridge) = nic.bridge.as_ref().filter(|bridge| **bridge != network.bridge) {
-        return Err(unsupported("nic", format!("`{bridge}` is not a bridge of Berth's own")).hint(format!(
-            "use `bridge={}` or leave it out; other bridges and macvlan are not supported yet",
-            network.bridge
-        )));
-    }
+    let network = bridges.of(nic).ok_or_else(|| {
+        let asked = nic.bridge.as_deref().unwrap_or_default();
+        unsupported("nic", format!("`{asked}` is not a bridge of Berth's own")).hint(format!(
+            "use one of {}, or make one with `berth network add NAME`; bridges of the host's own and macvlan are not supported yet",
+            bridges.names()
+        ))
+    })?;
     let least = if matches!(nic.ip6, Addressing::None) { 576 } else { 1280 };
     if nic.mtu.is_some_and(|mtu| !(least..=65_535).contains(&mtu)) {
         return Err(Error::invalid(
@@ -177,9 +178,10 @@ fn judge_link(nic: &NicSpec, network: &NetRow) -> Result<()> {
     if nic.rate_in == Some(0) || nic.rate_out == Some(0) {
         return Err(Error::invalid("nic", "a rate of 0 would stop all traffic; leave it out for no limit"));
     }
-    nic.mac
-        .as_deref()
-        .map_or(Ok(()), |mac| check_mac(mac).map(drop).map_err(|message| Error::invalid("nic", message)))
+    if let Some(mac) = &nic.mac {
+        check_mac(mac).map_err(|message| Error::invalid("nic", message))?;
+    }
+    Ok(network)
 }
 
 fn judge_addresses(nic: &NicSpec, network: &NetRow) -> Result<()> {
@@ -263,7 +265,7 @@ fn judge_publish(publish: &[Publish], config: &EffectiveConfig<'_>) -> Result<()
                 Error::conflict(format!("port {word} of the host leads to the container `{}`", owner.spec.name)).hint("publish another port of the host")
             );
         }
-        ports::judge(port, config.listeners, config.network)?;
+        ports::judge(port, config.listeners, config.bridges)?;
     }
     Ok(())
 }

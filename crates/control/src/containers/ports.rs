@@ -10,7 +10,7 @@ use model::network::{BRIDGE_PORTS, Protocol, Publish};
 use super::{Containers, changed_meanwhile, is_live};
 use crate::engine;
 use crate::error::{Error, Result};
-use crate::networks::plan::NetRow;
+use crate::networks::plan::{Bridges, NetRow};
 
 impl Containers {
     /// Sockets of the host on the ports of this list that the container has not published so far.
@@ -39,8 +39,8 @@ impl Containers {
         if listeners.is_empty() {
             return Ok(());
         }
-        let network = self.parts.networks.default_network().await?;
-        publish.iter().try_for_each(|port| judge(port, &listeners, &network)).map_err(|mut error| {
+        let bridges = self.parts.networks.bridges().await?;
+        publish.iter().try_for_each(|port| judge(port, &listeners, &bridges)).map_err(|mut error| {
             error.body.message = format!("publish the ports: {}", error.body.message);
             error
         })
@@ -51,8 +51,10 @@ impl Containers {
 ///
 /// # Errors
 /// `Conflict`, naming the port and, where it is known, the program.
-pub(super) fn judge(port: &Publish, listeners: &[Listener], network: &NetRow) -> Result<()> {
-    let takes = |listener: &&Listener| (listener.port, listener.protocol) == (port.host, port.protocol) && !is_out_of_reach(listener, network);
+pub(super) fn judge(port: &Publish, listeners: &[Listener], bridges: &Bridges) -> Result<()> {
+    let takes = |listener: &&Listener| {
+        (listener.port, listener.protocol) == (port.host, port.protocol) && !bridges.iter().any(|network| is_out_of_reach(listener, network))
+    };
     let Some(listener) = listeners.iter().find(takes) else { return Ok(()) };
     let program = listener
         .program

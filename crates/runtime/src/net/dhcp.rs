@@ -237,6 +237,7 @@ mod tests {
             ipv4: "10.213.0.1/22".parse().unwrap(),
             ipv6: "fd01:2:3::1/64".parse().unwrap(),
             closed_ports: Vec::new(),
+            apart: Vec::new(),
             nics: vec![nic("web", 5), nic("web", 6), nic("db", 7)],
             domain: "berth".into(),
         }

@@ -132,7 +132,7 @@ impl Tables {
     pub fn of(plan: &NetworkPlan) -> Result<Self> {
         Ok(Self {
             name: table(&plan.bridge)?,
-            tables: [guard(plan)?, host(plan)],
+            tables: [guard(plan)?, host(plan)?],
         })
     }
 
@@ -217,9 +217,8 @@ struct Ports {
 
 impl Ports {
     fn add(&mut self, nic: &NetworkNic) -> Result<()> {
-        let name = check_interface(&nic.host_name).map_err(|message| Error::invalid("set the firewall", message))?;
         let bytes = subnet::mac_bytes(&nic.mac)?;
-        let (port, mac) = (format!("\"{name}\""), subnet::mac_text(bytes));
+        let (port, mac) = (quoted(&nic.host_name)?, subnet::mac_text(bytes));
         self.names.insert(port.clone());
         self.macs.insert(format!("{port} . {mac}"));
         self.ipv4.extend(nic.ipv4.map(|address| format!("{port} . {mac} . {address}")));
@@ -312,9 +311,13 @@ const GUARD: &str = "\tchain speaks_arp {
 ";
 
 /// The inet table: translation, published ports, and what containers may reach of the host.
-fn host(plan: &NetworkPlan) -> Table {
+fn host(plan: &NetworkPlan) -> Result<Table> {
     let closed = plan.closed_ports.iter().map(u16::to_string).collect();
-    let mut sets = vec![Set::new("set", "closed", "type inet_service", closed)];
+    let apart = plan.apart.iter().map(|bridge| quoted(bridge)).collect::<Result<_>>()?;
+    let mut sets = vec![
+        Set::new("set", "closed", "type inet_service", closed),
+        Set::new("set", "apart", "type ifname", apart),
+    ];
     sets.extend(published(plan).into_iter().map(|(name, elements)| {
         let types = if name.ends_with('4') {
             "type inet_service : ipv4_addr . inet_service"
@@ -323,11 +326,17 @@ fn host(plan: &NetworkPlan) -> Table {
         };
         Set::new("map", name, types, elements)
     }));
-    Table {
+    Ok(Table {
         family: "inet",
         sets,
         rules: host_rules(plan),
-    }
+    })
+}
+
+/// The name of a link as an element of a set.
+fn quoted(name: &str) -> Result<String> {
+    let name = check_interface(name).map_err(|message| Error::invalid("set the firewall", message))?;
+    Ok(format!("\"{name}\""))
 }
 
 fn host_rules(plan: &NetworkPlan) -> String {
@@ -367,6 +376,7 @@ fn host_rules(plan: &NetworkPlan) -> String {
 	}}
 	chain forward {{
 		type filter hook forward priority filter; policy accept;
+		iifname \"{bridge}\" oifname @apart ct status & dnat == 0 drop
 		iifname \"{bridge}\" accept
 		oifname \"{bridge}\" accept
 	}}
@@ -431,6 +441,7 @@ mod tests {
             ipv4: "10.213.0.1/22".parse().unwrap(),
             ipv6: "fd01:2:3::1/64".parse().unwrap(),
             closed_ports: vec![8443, 8080],
+            apart: Vec::new(),
             nics: vec![nic("web", 5, &["8088:80", "5353:53/udp"]), nic("db", 6, &["8088:5432"])],
             domain: "berth".into(),
         }

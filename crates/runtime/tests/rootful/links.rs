@@ -60,6 +60,7 @@ fn plan(containers: &[&Manifest]) -> NetworkPlan {
         ipv4: "10.213.8.1/22".parse().unwrap(),
         ipv6: "fd01:2:8::1/64".parse().unwrap(),
         closed_ports: Vec::new(),
+        apart: Vec::new(),
         nics: containers.iter().flat_map(of).collect(),
         domain: "berth".into(),
     }

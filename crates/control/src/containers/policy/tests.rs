@@ -22,11 +22,15 @@ fn host() -> HostReport {
     }
 }
 
-fn network() -> NetRow {
-    NetRow {
-        bridge: "berth0".into(),
-        ipv4: "10.213.0.1/22".parse().expect("a network"),
-        ipv6: "fd01:203:405::1/64".parse().expect("a network"),
+fn bridges() -> Bridges {
+    let network = |bridge: &str, ipv4: &str, ipv6: &str| NetRow {
+        bridge: bridge.into(),
+        ipv4: ipv4.parse().expect("a network"),
+        ipv6: ipv6.parse().expect("a network"),
+    };
+    Bridges {
+        default: network("berth0", "10.213.0.1/22", "fd01:203:405::1/64"),
+        others: [("lan1".into(), network("lan1", "10.213.4.1/22", "fd01:203:406::1/64"))].into(),
     }
 }
 
@@ -68,12 +72,12 @@ fn neighbour() -> Arc<ContainerRow> {
 }
 
 fn judged(own: ContainerId, spec: &ContainerSpec, caller: &Caller) -> Result<()> {
-    let (network, neighbours) = (network(), [neighbour()]);
+    let (bridges, neighbours) = (bridges(), [neighbour()]);
     let config = EffectiveConfig {
         id: own,
         spec,
         password: None,
-        network: &network,
+        bridges: &bridges,
         neighbours: &neighbours,
         closed_ports: &[8443],
         listeners: &listeners(),
@@ -129,6 +133,9 @@ fn what_this_version_cannot_do_is_told_apart_from_what_is_wrong() {
     assert_eq!(of_nics(&["vlan=12"]), at(ErrorCode::Unsupported, "nic"));
     assert_eq!(of_nics(&["bridge=br0"]), at(ErrorCode::Unsupported, "nic"));
     assert_eq!(of_nics(&["bridge=berth0"]), None);
+    assert_eq!(of_nics(&["", "bridge=lan1", "bridge=lan1,ip=10.213.4.9/22"]), None);
+    // An address of the other bridge.
+    assert_eq!(of_nics(&["bridge=lan1,ip=10.213.0.9/22"]), at(ErrorCode::Invalid, "nic"));
     let mut with_disk = spec("web", serde_json::json!({}));
     with_disk.limits.disk_bytes = Some(1 << 30);
     assert_eq!(verdict(&with_disk), at(ErrorCode::Unsupported, "disk"));
@@ -217,7 +224,7 @@ fn a_port_on_which_the_host_listens_is_not_taken_over() {
         ("9100:9100", "port 9100/tcp of the host is in use: `exporter` listens on 10.213.0.1"),
     ] {
         let port: Publish = port.parse().expect("a port");
-        let error = ports::judge(&port, &listeners(), &network()).expect_err("it is in use");
+        let error = ports::judge(&port, &listeners(), &bridges()).expect_err("it is in use");
         assert_eq!((error.body.code, error.body.message.as_str()), (ErrorCode::Conflict, told));
         assert_eq!(error.body.hint.as_deref(), Some("publish another port of the host, or stop the service"));
     }
@@ -260,13 +267,13 @@ fn whoever_may_not_change_containers_is_told_that_first() {
 #[test]
 fn only_what_depends_on_the_host_is_judged_by_it() {
     let limits = |more: serde_json::Value| spec("web", serde_json::json!({ "limits": more }));
-    let (network, neighbours) = (network(), [neighbour()]);
+    let (bridges, neighbours) = (bridges(), [neighbour()]);
     let blind = |spec: &ContainerSpec| {
         let config = EffectiveConfig {
             id: id(2),
             spec,
             password: None,
-            network: &network,
+            bridges: &bridges,
             neighbours: &neighbours,
             closed_ports: &[],
             listeners: &[],
