@@ -242,6 +242,51 @@ async fn a_published_port_takes_nothing_from_a_service_of_the_host() {
 }
 
 #[tokio::test]
+async fn ports_of_the_host_lead_to_whoever_runs() {
+    let world = World::new().await;
+    let (containers, anna) = (&world.control.containers, anna());
+    let published = || {
+        let plan = world.engine.networks().remove(0);
+        plan.nics
+            .iter()
+            .flat_map(|nic| nic.publish.clone())
+            .map(|ports| ports.to_string())
+            .collect::<Vec<_>>()
+    };
+    let closed = async || {
+        while !published().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut asked = request("web", false);
+    asked.spec.publish = vec!["8000-8010:9000-9010".parse().unwrap(), "53:53/udp".parse().unwrap()];
+    asked.spec.nics = vec!["".parse().unwrap()];
+    world.end(containers.create(&anna, asked, None).await.unwrap()).await;
+    assert!(published().is_empty(), "it is stopped");
+    let started = world.end(containers.start(&anna, "web", None).await.unwrap()).await;
+    assert_eq!(started.state, TaskState::Done, "{:?}", started.error);
+    let all = ["8000-8010:9000-9010", "53:53/udp"];
+    assert_eq!(published(), all);
+    let set = |text: &str| UpdateRequest {
+        set: vec![("publish".to_owned(), text.to_owned())],
+    };
+    containers.update(&anna, "web", set("53:53/udp"), None).await.unwrap();
+    assert_eq!(published(), all[1..]);
+    // It ends by itself.
+    world.engine.end(world.id("web").await, ExitReason::Exited, 0);
+    soon("its ports are closed", closed()).await;
+    world.engine.fail("start", 1);
+    let failed = world.end(containers.start(&anna, "web", None).await.unwrap()).await;
+    assert_eq!(failed.state, TaskState::Failed);
+    assert!(published().is_empty(), "it did not start");
+    world.end(containers.start(&anna, "web", None).await.unwrap()).await;
+    assert_eq!(published(), all[1..]);
+    world.end(containers.kill(&anna, "web", None).await.unwrap()).await;
+    soon("its ports are closed", closed()).await;
+    world.control.shut_down().await;
+}
+
+#[tokio::test]
 async fn a_name_is_taken_once_even_at_the_same_moment() {
     let world = World::new().await;
     let caller = anna();

@@ -455,6 +455,49 @@ fn bridges_are_apart_but_for_published_ports() {
 }
 
 #[test]
+fn a_range_is_published_in_both_families() {
+    let Some(mut host) = Host::new(0o755) else { return };
+    host.plan.nics[1].publish = vec![
+        "8000-8002:9000-9002".parse().expect("well formed"),
+        "5300-5301:5400-5401/udp".parse().expect("well formed"),
+    ];
+    host.apply();
+    bridge::ensure(
+        "uplink0",
+        &[(IpAddr::from([192, 0, 2, 1]), 24), ("fd01:99::1".parse().expect("well formed"), 64)],
+    )
+    .expect("other addresses of the host");
+    let (web, db) = (host.guest(0).addressed(), host.guest(1).addressed());
+    web.sh("ip -6 route replace default via fd01:2:3::1");
+    let ports = [9000, 9001, 9002].map(|port| {
+        let server = db
+            .command("busybox")
+            .args(["nc", "-ll", "-p", &port.to_string(), "-e", "echo", &port.to_string()])
+            .spawn();
+        Running(server.expect("a server"))
+    });
+    let uplinks: [IpAddr; 2] = ["192.0.2.1", "fd01:99::1"].map(|address| address.parse().expect("well formed"));
+    for address in uplinks {
+        for port in 0..3 {
+            let wanted = (9000 + port).to_string();
+            eventually(&format!("{address}: port {} leads to {wanted}", 8000 + port), || {
+                let script = format!("exec 3<>/dev/tcp/{address}/{}; head -n 1 <&3", 8000 + port);
+                let said = web.command("timeout").args(["2", "bash", "-c", &script]).output().expect("bash").stdout;
+                String::from_utf8_lossy(&said).trim() == wanted
+            });
+        }
+        assert!(!web.connects(address, 8003), "the range ends");
+        let unspecified: IpAddr = if address.is_ipv4() { "0.0.0.0" } else { "::" }.parse().expect("well formed");
+        let ears = inside(&db, || UdpSocket::bind((unspecified, 5401)).expect("a socket"));
+        ears.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        let mouth = inside(&web, || UdpSocket::bind((unspecified, 0)).expect("a socket"));
+        mouth.send_to(b"x", (address, 5301)).expect("it is sent");
+        assert_eq!(ears.recv_from(&mut [0; 8]).expect("a datagram leads to the container").0, 1);
+    }
+    drop(ports);
+}
+
+#[test]
 fn a_published_port_53_leaves_the_bridge_its_names() {
     let Some(mut host) = Host::new(0o755) else { return };
     host.plan.nics[1].publish = vec!["53:53".parse().expect("well formed"), "53:53/udp".parse().expect("well formed")];
@@ -548,12 +591,20 @@ fn beside_docker_traffic_goes_out_and_everything_is_put_back() {
     }
 }
 
-/// An ICMPv6 socket in a guest's namespace; the thread that makes it ends there.
-fn icmp(guest: &Guest) -> (std::os::fd::OwnedFd, u32) {
+/// Makes something in a guest's namespace; the thread that makes it ends there.
+fn inside<T: Send>(guest: &Guest, make: impl FnOnce() -> T + Send) -> T {
     let pid = rustix::process::Pid::from_raw(i32::try_from(guest.holder.id()).expect("a pid")).expect("a pid");
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("it lives");
-    let made = std::thread::spawn(move || {
+    let making = || {
         runtime::sys::join_namespaces(pidfd.as_fd(), libc::CLONE_NEWNET).expect("its namespace");
+        make()
+    };
+    std::thread::scope(|scope| scope.spawn(making).join().expect("the thread ends"))
+}
+
+/// An ICMPv6 socket in a guest's namespace.
+fn icmp(guest: &Guest) -> (std::os::fd::OwnedFd, u32) {
+    inside(guest, || {
         let index = runtime::net::link::Socket::open().and_then(|socket| socket.index("eth0")).expect("its link");
         let socket = rustix::net::socket(
             rustix::net::AddressFamily::INET6,
@@ -561,8 +612,7 @@ fn icmp(guest: &Guest) -> (std::os::fd::OwnedFd, u32) {
             Some(rustix::net::ipproto::ICMPV6),
         );
         (socket.expect("a socket"), index)
-    });
-    made.join().expect("the thread ends")
+    })
 }
 
 /// What the victim hears of a router advertisement, a redirect and a neighbour advertisement for the router, which are sent

@@ -24,7 +24,7 @@ pub struct Args {
     /// bridge=B,ip=dhcp|CIDR,gw=IP,ip6=auto|CIDR|none,vlan=N,mtu=N,rate-in=BITS,rate-out=BITS,mac=M; may be repeated; none = no NIC
     #[arg(long, value_name = "NIC")]
     nic: Vec<String>,
-    /// A port of the host that leads inside; may be repeated
+    /// A port of the host that leads inside, or as many: 8000-8010:9000-9010; may be repeated
     #[arg(long, value_name = "HOST:CT[/udp]")]
     publish: Vec<Publish>,
     /// A folder of the host inside; may be repeated

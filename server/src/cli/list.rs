@@ -147,11 +147,7 @@ fn fields(detail: &ContainerDetail) -> Vec<(&'static str, String)> {
 }
 
 fn ports(detail: &ContainerDetail) -> String {
-    let port = |port: &model::network::Publish| {
-        let suffix = if port.protocol == model::network::Protocol::Udp { "/udp" } else { "" };
-        format!("{}:{}{suffix}", port.host, port.container)
-    };
-    detail.spec.publish.iter().map(port).collect::<Vec<_>>().join(",")
+    detail.spec.publish.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn exit(exit: &ExitRecord) -> String {

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use model::container::NicDetail;
-use model::network::{Protocol, Publish};
+use model::network::Publish;
 
 use super::Subject;
 use crate::components::copy::Copyable;
@@ -78,10 +78,7 @@ fn Nic(nic: NicDetail, feed: Feed) -> impl IntoView {
 #[component]
 fn Published(publish: Vec<Publish>) -> impl IntoView {
     let locale = use_locale();
-    let word = |entry: Publish| {
-        let protocol = if entry.protocol == Protocol::Udp { "/udp" } else { "" };
-        view! { <li><Copyable value=format!("{}:{}{protocol}", entry.host, entry.container)/></li> }
-    };
+    let word = |entry: Publish| view! { <li><Copyable value=entry.to_string()/></li> };
     let list = if publish.is_empty() {
         view! { <p class="muted">{locale.t(text::NO_PUBLISHED)}</p> }.into_any()
     } else {

@@ -88,11 +88,15 @@ impl Containers {
         match event {
             EngineEvent::Changed(observed) => {
                 let (id, is_live) = (observed.id, observed.state.is_live());
+                let was_live = self.is_live(id);
                 if let Err(error) = self.learn(observed, News::Event).await {
                     tracing::error!(container.id = %id, %error, "what happened to a container could not be recorded");
                 }
                 if !is_live {
                     execs.container_ended(id);
+                }
+                if self.is_live(id) != was_live {
+                    self.set_ports(id).await;
                 }
             }
             EngineEvent::OomKill { id, total } => {

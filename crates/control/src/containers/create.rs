@@ -11,7 +11,7 @@ use model::engine::{FirstBoot, Removal, Signal};
 use model::error::ErrorCode;
 use model::task::Task;
 use model::template::LocalTemplate;
-use model::{ContainerId, ContainerSpec};
+use model::{ContainerId, ContainerSpec, ContainerState};
 use serde::{Deserialize, Serialize};
 
 use super::board::Live;
@@ -316,6 +316,7 @@ impl Create {
             NETWORK => {
                 if self.params.start {
                     containers.check_ports(id).await?;
+                    containers.board.change(id, |live| live.doing = Some(ContainerState::Starting));
                 }
                 containers.apply_network(false).await
             }

@@ -11,7 +11,7 @@ use model::access::Permission;
 use model::engine::{HostReport, Listener};
 use model::error::ErrorCode;
 use model::limits::parse_cpu_list;
-use model::network::{Addressing, NicSpec, Publish, check_mac};
+use model::network::{Addressing, NicSpec, Protocol, Publish, check_mac};
 use model::storage::Mount;
 use model::{ContainerId, ContainerSpec, Limits};
 
@@ -41,6 +41,8 @@ pub struct EffectiveConfig<'a> {
 }
 
 const MAX_NICS: usize = 8;
+/// Each one is an element of four maps of the packet filter.
+const MAX_PORTS: u32 = 4096;
 const MAX_TAGS: usize = 32;
 const MAX_TAG_BYTES: usize = 63;
 const MAX_ENV_BYTES: usize = 16 << 10;
@@ -243,35 +245,34 @@ fn judge_publish(publish: &[Publish], config: &EffectiveConfig<'_>) -> Result<()
     if !publish.is_empty() && !config.spec.nics.iter().any(|nic| nic.ip != Addressing::None) {
         return Err(Error::invalid("publish", "a published port needs a NIC with an IPv4 address to lead to"));
     }
-    let mut seen = BTreeSet::new();
-    for port in publish {
-        let word = ports::word(port);
-        if port.host == 0 || port.container == 0 {
-            return Err(Error::invalid("publish", "a port lies between 1 and 65535"));
-        }
-        if !seen.insert(word.clone()) {
+    if publish.iter().any(|ports| !ports.is_sound()) {
+        return Err(Error::invalid("publish", "a port lies between 1 and 65535"));
+    }
+    let count: u32 = publish.iter().map(|ports| u32::from(ports.count)).sum();
+    if count > MAX_PORTS {
+        return Err(Error::invalid(
+            "publish",
+            format!("a container publishes at most {MAX_PORTS} ports, these are {count}"),
+        ));
+    }
+    for (at, port) in publish.iter().enumerate() {
+        if let Some(twice) = publish[..at].iter().find_map(|other| other.shared(port)) {
+            let word = ports::word(twice, port.protocol);
             return Err(Error::invalid("publish", format!("port {word} of the host is published twice")));
         }
-        if is_tcp(port) && config.closed_ports.contains(&port.host) {
+        if let Some(own) = config.closed_ports.iter().find(|own| port.has(**own, Protocol::Tcp)) {
+            let word = ports::word(*own, Protocol::Tcp);
             return Err(Error::conflict(format!("port {word} of the host is the console's own")).hint("publish another port of the host"));
         }
-        let same = |other: &&Publish| other.host == port.host && other.protocol == port.protocol;
-        let owner = config
-            .neighbours
-            .iter()
-            .find(|row| row.id != config.id && row.spec.publish.iter().any(|other| same(&other)));
-        if let Some(owner) = owner {
-            return Err(
-                Error::conflict(format!("port {word} of the host leads to the container `{}`", owner.spec.name)).hint("publish another port of the host")
-            );
+        let taken = |row: &ContainerRow| row.spec.publish.iter().find_map(|other| other.shared(port));
+        let mut others = config.neighbours.iter().filter(|row| row.id != config.id);
+        if let Some((owner, shared)) = others.find_map(|row| Some((&row.spec.name, taken(row)?))) {
+            let word = ports::word(shared, port.protocol);
+            return Err(Error::conflict(format!("port {word} of the host leads to the container `{owner}`")).hint("publish another port of the host"));
         }
         ports::judge(port, config.listeners, config.bridges)?;
     }
     Ok(())
-}
-
-fn is_tcp(port: &Publish) -> bool {
-    port.protocol == model::network::Protocol::Tcp
 }
 
 /// Folders of the host come in by grant only, and there is no list of granted ones yet: so none is.

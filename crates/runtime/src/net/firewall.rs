@@ -408,11 +408,13 @@ fn published(plan: &NetworkPlan) -> BTreeMap<&'static str, BTreeSet<String>> {
                 Protocol::Tcp => ("tcp4", "tcp6"),
                 Protocol::Udp => ("udp4", "udp6"),
             };
-            if let Some(address) = nic.ipv4 {
-                ports.entry((four, publish.host)).or_insert(format!("{address} . {}", publish.container));
-            }
-            if let Some(address) = nic.ipv6 {
-                ports.entry((six, publish.host)).or_insert(format!("{address} . {}", publish.container));
+            for (host, container) in publish.pairs() {
+                if let Some(address) = nic.ipv4 {
+                    ports.entry((four, host)).or_insert(format!("{address} . {container}"));
+                }
+                if let Some(address) = nic.ipv6 {
+                    ports.entry((six, host)).or_insert(format!("{address} . {container}"));
+                }
             }
         }
     }

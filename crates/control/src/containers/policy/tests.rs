@@ -202,13 +202,28 @@ fn a_port_of_the_host_has_one_owner() {
         (vec!["5353:53/udp"], ErrorCode::Conflict),
         (vec!["8443:443"], ErrorCode::Conflict),
         (vec!["8080:80", "8080:81"], ErrorCode::Invalid),
+        (vec!["8080:80", "8070-8090:1-21"], ErrorCode::Invalid),
+        (vec!["5000-6000:5000-6000"], ErrorCode::Conflict),
+        (vec!["8440-8450:440-450"], ErrorCode::Conflict),
+        (vec!["10000-20000:10000-20000"], ErrorCode::Invalid),
     ] {
         assert_eq!(of_ports(&ports).map(|(code, _)| code), Some(code), "{ports:?}");
     }
     // The other protocol is another port; the console speaks TCP.
-    for ports in [vec!["5353:53"], vec!["5432:80/udp"], vec!["8443:443/udp"], vec!["8080:80", "8080:80/udp"]] {
+    for ports in [
+        vec!["8000-8010:9000-9010"],
+        vec!["5353:53"],
+        vec!["5432:80/udp"],
+        vec!["8443:443/udp"],
+        vec!["8080:80", "8080:80/udp"],
+    ] {
         assert_eq!(of_ports(&ports), None, "{ports:?}");
     }
+    let mut spec_of_range = spec("web", serde_json::json!({}));
+    spec_of_range.nics = vec!["".parse().expect("a NIC")];
+    spec_of_range.publish = vec!["5000-6000:5000-6000".parse().expect("ports")];
+    let error = judged(id(2), &spec_of_range, &Caller::berth()).expect_err("one of them is taken");
+    assert_eq!(error.body.message, "port 5432/tcp of the host leads to the container `db`");
     let mut without_address = spec("web", serde_json::json!({}));
     without_address.nics = vec!["ip=none".parse().expect("a NIC")];
     without_address.publish = vec!["8080:80".parse().expect("a port")];
@@ -219,6 +234,7 @@ fn a_port_of_the_host_has_one_owner() {
 fn a_port_on_which_the_host_listens_is_not_taken_over() {
     for (port, told) in [
         ("22:22", "port 22/tcp of the host is in use: `sshd` listens"),
+        ("20-30:20-30", "port 22/tcp of the host is in use: `sshd` listens"),
         ("3306:3306", "port 3306/tcp of the host is in use: a program listens on 127.0.0.1"),
         ("53:53", "port 53/tcp of the host is in use: `systemd-resolve` listens on 127.0.0.53"),
         ("9100:9100", "port 9100/tcp of the host is in use: `exporter` listens on 10.213.0.1"),
