@@ -287,6 +287,49 @@ async fn ports_of_the_host_lead_to_whoever_runs() {
 }
 
 #[tokio::test]
+async fn rules_of_the_firewall_follow_their_container() {
+    let world = World::new().await;
+    let (containers, anna) = (&world.control.containers, anna());
+    let rules = || {
+        let plan = world.engine.networks().remove(0);
+        let shown = |nic: &model::engine::NetworkNic| (nic.container.to_string(), nic.firewall.iter().map(ToString::to_string).collect());
+        plan.nics.iter().map(shown).collect::<Vec<(String, Vec<String>)>>()
+    };
+    let asked = serde_json::json!({ "name": "web", "template": "local:test", "nics": [{}, {}], "firewall": ["deny in tcp 22"] });
+    world
+        .end(containers.create(&anna, serde_json::from_value(asked).unwrap(), None).await.unwrap())
+        .await;
+    let first = vec!["deny in tcp 22".to_owned()];
+    assert_eq!(rules(), [("web".to_owned(), first.clone()), ("web".to_owned(), first.clone())], "on every NIC");
+    let set = |texts: &[&str]| UpdateRequest {
+        set: texts.iter().map(|text| ("firewall".to_owned(), (*text).to_owned())).collect(),
+    };
+    let refused = containers.update(&anna, "web", set(&["deny in 22"]), None).await.unwrap_err();
+    assert_eq!((refused.code(), refused.body.field.as_deref()), (ErrorCode::Invalid, Some("firewall")));
+    let refused = containers.update(&anna, "web", set(&["deny in"; 65]), None).await.unwrap_err();
+    assert_eq!((refused.code(), refused.body.field.as_deref()), (ErrorCode::Invalid, Some("firewall")));
+    world.end(containers.start(&anna, "web", None).await.unwrap()).await;
+    let changed = containers.update(&anna, "web", set(&["allow in tcp 443", "deny in"]), None).await.unwrap();
+    assert!(changed.pending_restart.is_empty(), "rules hold at once: {:?}", changed.pending_restart);
+    let second = vec!["allow in tcp 443".to_owned(), "deny in".to_owned()];
+    assert_eq!(rules()[0].1, second);
+    world
+        .end(containers.restart(&anna, "web", Duration::from_secs(5), true, None).await.unwrap())
+        .await;
+    world.end(containers.kill(&anna, "web", None).await.unwrap()).await;
+    containers.rename(&anna, "web", "site", None).await.unwrap();
+    assert_eq!(rules()[1], ("site".to_owned(), second.clone()));
+    let id = world.id("site").await;
+    world.end(containers.delete(&anna, "site", false, false, None).await.unwrap()).await;
+    assert!(world.engine.networks().is_empty());
+    world.end(containers.restore(&anna, id, None, None).await.unwrap()).await;
+    assert_eq!(rules()[0].1, second);
+    containers.update(&anna, "site", set(&["none"]), None).await.unwrap();
+    assert!(rules()[0].1.is_empty());
+    world.control.shut_down().await;
+}
+
+#[tokio::test]
 async fn a_name_is_taken_once_even_at_the_same_moment() {
     let world = World::new().await;
     let caller = anna();

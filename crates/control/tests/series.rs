@@ -153,6 +153,7 @@ fn busy_container(host: &Host) -> (ContainerId, Vec<std::os::fd::OwnedFd>) {
             ipv4: nic().ipv4.map(|(address, _)| address),
             ipv6: None,
             publish: Vec::new(),
+            firewall: Vec::new(),
         }],
         domain: "berth".into(),
     });

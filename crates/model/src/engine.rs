@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::{ContainerSpec, ContainerState, ExitRecord, RestartPolicy};
 use crate::error::ErrorCode;
+use crate::firewall::Rule;
 use crate::id::{ContainerId, ContainerName, Digest, ExecId};
 use crate::limits::Limits;
 use crate::network::{Cidr, Protocol, Publish};
@@ -253,6 +254,8 @@ pub struct NetworkNic {
     pub ipv4: Option<Ipv4Addr>,
     pub ipv6: Option<Ipv6Addr>,
     pub publish: Vec<Publish>,
+    #[serde(default)]
+    pub firewall: Vec<Rule>,
 }
 
 /// A socket of the host that waits for packets.

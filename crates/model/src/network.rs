@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::port_range;
 use crate::limits::parse_bits;
 
 /// Where the bridge's own servers listen (DNS, DHCP, DHCPv6). Containers reach these of the host, and no published port
@@ -192,7 +193,7 @@ impl NicSpec {
     }
 }
 
-fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
+pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
     let parsed = text.parse().ok().filter(|value| *value >= least && *value <= most);
     parsed.ok_or_else(|| format!("`{text}` is not a number from {least} to {most}"))
 }
@@ -327,16 +328,6 @@ impl FromStr for Publish {
             count: (host_last - host).saturating_add(1),
         })
     }
-}
-
-/// `PORT` or `FIRST-LAST`.
-fn port_range(text: &str) -> Result<(u16, u16), String> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (number(first, 1, 65_535)?, number(last, 1, 65_535)?);
-    if last < first {
-        return Err(format!("`{text}` ends before it begins; write the lower port first"));
-    }
-    Ok((first, last))
 }
 
 /// A managed bridge to make beside the default one.

@@ -1,7 +1,7 @@
 //! The network of a bridge on a real kernel: every test in network namespaces of its own, one as the host and one per guest,
 //! so that no packet leaves them. Takes root; without it each test says that it was skipped.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -124,6 +124,7 @@ fn nic(name: &str, last: u8) -> NetworkNic {
         } else {
             Vec::new()
         },
+        firewall: Vec::new(),
     }
 }
 
@@ -281,6 +282,8 @@ fn guests_get_their_addresses_and_find_each_other_by_name() {
         let answer = guest.sh(&format!("busybox nslookup -type=a {name} {GATEWAY}"));
         assert!(answer.contains(&stranger) && !answer.contains("10.213.4.5"), "{answer}");
     }
+    let answer = output("busybox", &["nslookup", "-type=a", "db.berth", &GATEWAY.to_string()]);
+    assert!(answer.contains(&stranger), "the host may ask too: {answer}");
     let wanted = guest.nic.ipv6.expect("an address").to_string();
     let mut lines = BufReader::new(monitor.0.stdout.take().expect("its output")).lines().map_while(Result::ok);
     assert!(
@@ -451,6 +454,82 @@ fn bridges_are_apart_but_for_published_ports() {
         drop((server, inner, web));
         apply::remove(host.run_dir(), Some(&host.instance), &host.layout, &lan.bridge).expect("it goes");
         assert!(bridge::exists(&host.plan.bridge) && !bridge::exists(&lan.bridge));
+    }
+}
+
+/// Whether a connection to a port comes about within a moment.
+fn dials(guest: &Guest, target: impl Into<IpAddr>, port: u16) -> bool {
+    let address = std::net::SocketAddr::new(target.into(), port);
+    inside(guest, || TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok())
+}
+
+/// A socket for datagrams in a guest that waits a moment for an answer.
+fn datagrams(guest: &Guest, port: u16) -> UdpSocket {
+    let socket = inside(guest, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("a socket"));
+    socket.set_read_timeout(Some(Duration::from_secs(2))).expect("a deadline");
+    socket
+}
+
+#[test]
+fn a_container_is_kept_to_its_rules() {
+    for calls_ip_hooks in ["1", "0"] {
+        let Some(mut host) = Host::new(0o755) else { return };
+        drop(std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", calls_ip_hooks));
+        let rules = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("well formed")).collect::<Vec<_>>();
+        host.plan.nics[1].publish.push("8081:81".parse().expect("well formed"));
+        host.apply();
+        bridge::ensure("uplink0", &[(IpAddr::from([192, 0, 2, 1]), 24)]).expect("another address of the host");
+        let (web, db) = (host.guest(0).addressed(), host.guest(1).addressed());
+        let (v4, v6) = (db.nic.ipv4.expect("IPv4"), db.nic.ipv6.expect("IPv6"));
+        let listen = |guest: &Guest, port: u16| inside(guest, || TcpListener::bind(("::", port)).expect("a server"));
+        let servers = [listen(&db, 80), listen(&db, 81), listen(&web, 90)];
+        let web_address = web.nic.ipv4.expect("IPv4");
+        web.reaches(v6);
+        for port in [80, 81] {
+            assert!(dials(&web, v4, port) && dials(&web, v6, port), "without rules everything passes");
+        }
+        let long = inside(&web, || TcpStream::connect((v4, 81)).expect("a connection"));
+
+        host.plan.nics[1].firewall = rules(&["allow in tcp 80-80 from 10.213.4.5", "deny in tcp"]);
+        host.apply();
+        assert!(dials(&web, v4, 80), "{calls_ip_hooks}: allowed by its address");
+        assert!(!dials(&web, v6, 80), "{calls_ip_hooks}: not by the other family");
+        assert!(!dials(&web, v4, 81), "{calls_ip_hooks}: denied from a neighbour");
+        assert!(
+            TcpStream::connect_timeout(&(v4, 81).into(), Duration::from_secs(2)).is_err(),
+            "denied from the host"
+        );
+        assert!(
+            !dials(&web, Ipv4Addr::new(192, 0, 2, 1), 8081),
+            "{calls_ip_hooks}: denied by the published port"
+        );
+        assert!(dials(&db, web_address, 90), "{calls_ip_hooks}: what it begins is answered");
+        web.reaches(v4);
+        assert!((&long).write_all(b"x").is_ok(), "what is connected stays so");
+
+        host.plan.nics[1].firewall = rules(&["deny in", "allow out udp 5353 to 10.213.4.0/22", "deny out"]);
+        host.apply();
+        web.misses(v4, None, "nothing comes in");
+        web.misses(v6, None, "nothing comes in over IPv6");
+        db.misses(web_address, None, "nothing goes out");
+        assert!(!dials(&db, web_address, 90), "{calls_ip_hooks}: nothing goes out");
+        let (server, client) = (datagrams(&web, 5353), datagrams(&db, 0));
+        client.send_to(b"q", (web_address, 5353)).expect("it is sent");
+        let (_, from) = server.recv_from(&mut [0; 8]).expect("a datagram that is allowed");
+        server.send_to(b"a", from).expect("it is sent");
+        assert!(client.recv_from(&mut [0; 8]).is_ok(), "{calls_ip_hooks}: its answer comes in");
+        let stranger = datagrams(&db, 5300);
+        server.send_to(b"a", (v4, 5300)).expect("it is sent");
+        assert!(stranger.recv_from(&mut [0; 8]).is_err(), "{calls_ip_hooks}: no other datagram does");
+        let answer = db.sh(&format!("busybox nslookup -type=a web.berth {GATEWAY}"));
+        assert!(answer.contains(&web_address.to_string()), "names are answered: {answer}");
+
+        host.plan.nics[1].firewall = Vec::new();
+        host.apply();
+        assert!(dials(&web, v4, 81) && dials(&db, web_address, 90));
+        let tables = output("nft", &["list", "ruleset"]);
+        assert!(!tables.contains("udp4_") && !tables.contains("in_bt"), "{tables}");
+        drop(servers);
     }
 }
 

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use model::access::Permission;
 use model::engine::{HostReport, Listener};
 use model::error::ErrorCode;
+use model::firewall::Rule;
 use model::limits::parse_cpu_list;
 use model::network::{Addressing, NicSpec, Protocol, Publish, check_mac};
 use model::storage::Mount;
@@ -43,6 +44,7 @@ pub struct EffectiveConfig<'a> {
 const MAX_NICS: usize = 8;
 /// Each one is an element of four maps of the packet filter.
 const MAX_PORTS: u32 = 4096;
+const MAX_RULES: usize = 64;
 const MAX_TAGS: usize = 32;
 const MAX_TAG_BYTES: usize = 63;
 const MAX_ENV_BYTES: usize = 16 << 10;
@@ -72,6 +74,7 @@ pub fn judge(config: &EffectiveConfig<'_>, host: Option<&HostReport>, caller: &C
         limits,
         nics,
         publish,
+        firewall,
         mounts,
         env,
         ssh_keys,
@@ -85,6 +88,7 @@ pub fn judge(config: &EffectiveConfig<'_>, host: Option<&HostReport>, caller: &C
     judge_limits(limits, host)?;
     judge_nics(nics, config)?;
     judge_publish(publish, config)?;
+    judge_firewall(firewall)?;
     judge_mounts(mounts)?;
     judge_env(env)?;
     judge_ssh_keys(ssh_keys)?;
@@ -271,6 +275,17 @@ fn judge_publish(publish: &[Publish], config: &EffectiveConfig<'_>) -> Result<()
             return Err(Error::conflict(format!("port {word} of the host leads to the container `{owner}`")).hint("publish another port of the host"));
         }
         ports::judge(port, config.listeners, config.bridges)?;
+    }
+    Ok(())
+}
+
+/// Rules are read by their type; too many of them would slow down every packet.
+fn judge_firewall(rules: &[Rule]) -> Result<()> {
+    if rules.len() > MAX_RULES {
+        return Err(Error::invalid(
+            "firewall",
+            format!("a container has at most {MAX_RULES} rules, these are {}", rules.len()),
+        ));
     }
     Ok(())
 }

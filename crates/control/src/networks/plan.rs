@@ -118,6 +118,7 @@ fn nics_on(network: &NetRow, row: &ContainerRow) -> Vec<NetworkNic> {
         ipv4: nic.ipv4.map(|(address, _)| address),
         ipv6: nic.ipv6.map(|(address, _)| address),
         publish: if published == Some(index) { row.spec.publish.clone() } else { Vec::new() },
+        firewall: row.spec.firewall.clone(),
     })
     .collect()
 }

@@ -231,6 +231,7 @@ mod tests {
             ipv4: Some([10, 213, 0, last].into()),
             ipv6: (last == 5).then(|| "fd01:2:3::5".parse().unwrap()),
             publish: Vec::new(),
+            firewall: Vec::new(),
         };
         NetworkPlan {
             bridge: "berth0".into(),

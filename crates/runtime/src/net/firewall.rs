@@ -1,5 +1,6 @@
 //! The packet filter of one bridge: two nft tables of our own, replaced as a whole in one transaction. The bridge table
-//! keeps every container to its own MAC and addresses; the inet table translates, publishes and guards the host.
+//! keeps every container to its own MAC and addresses and to the rules it was given; the inet table translates, publishes and
+//! guards the host.
 //!
 //! Frames between two containers traverse the inet hooks too where `bridge-nf-call-iptables` is 1, with the bridge as both
 //! interfaces: every rule here means the same with and without it.
@@ -14,6 +15,8 @@ use model::network::{BRIDGE_PORTS, Protocol, check_interface};
 
 use super::subnet;
 use crate::error::{At, Error, Result};
+
+mod rules;
 
 /// What every table of ours begins with.
 pub const TABLE_PREFIX: &str = "berth_";
@@ -263,7 +266,7 @@ fn guard(plan: &NetworkPlan) -> Result<Table> {
     Ok(Table {
         family: "bridge",
         sets,
-        rules: GUARD.to_owned(),
+        rules: GUARD.to_owned() + &rules::text(plan)?,
     })
 }
 
@@ -317,6 +320,18 @@ fn host(plan: &NetworkPlan) -> Result<Table> {
     let mut sets = vec![
         Set::new("set", "closed", "type inet_service", closed),
         Set::new("set", "apart", "type ifname", apart),
+        Set::new(
+            "set",
+            "judged4",
+            "type ipv4_addr",
+            judged(plan, |nic| nic.ipv4.map(|address| address.to_string())),
+        ),
+        Set::new(
+            "set",
+            "judged6",
+            "type ipv6_addr",
+            judged(plan, |nic| nic.ipv6.map(|address| address.to_string())),
+        ),
     ];
     sets.extend(published(plan).into_iter().map(|(name, elements)| {
         let types = if name.ends_with('4') {
@@ -333,6 +348,11 @@ fn host(plan: &NetworkPlan) -> Result<Table> {
     })
 }
 
+/// Addresses of containers with rules of their own.
+fn judged(plan: &NetworkPlan, address: impl Fn(&NetworkNic) -> Option<String>) -> BTreeSet<String> {
+    plan.nics.iter().filter(|nic| !nic.firewall.is_empty()).filter_map(address).collect()
+}
+
 /// The name of a link as an element of a set.
 fn quoted(name: &str) -> Result<String> {
     let name = check_interface(name).map_err(|message| Error::invalid("set the firewall", message))?;
@@ -344,7 +364,7 @@ fn host_rules(plan: &NetworkPlan) -> String {
     let (ipv4, ipv6) = (plan.ipv4.network(), plan.ipv6.network());
     let publish = "\t\tfib daddr type local dnat ip to tcp dport map @tcp4\n\t\tfib daddr type local dnat ip to udp dport map @udp4\n\
                    \t\tip6 daddr != ::1 fib daddr type local dnat ip6 to tcp dport map @tcp6\n\t\tip6 daddr != ::1 fib daddr type local dnat ip6 to udp dport map @udp6\n";
-    let (servers, served) = (servers(plan), served());
+    let (servers, served, stray) = (servers(plan), served(), rules::STRAY);
     format!(
         "\tchain raw {{
 		type filter hook prerouting priority raw; policy accept;
@@ -374,8 +394,12 @@ fn host_rules(plan: &NetworkPlan) -> String {
 		type filter hook input priority filter; policy accept;
 		iifname \"{bridge}\" goto container
 	}}
-	chain forward {{
+{stray}	chain forward {{
 		type filter hook forward priority filter; policy accept;
+		ip saddr @judged4 jump stray
+		ip daddr @judged4 jump stray
+		ip6 saddr @judged6 jump stray
+		ip6 daddr @judged6 jump stray
 		iifname \"{bridge}\" oifname @apart ct status & dnat == 0 drop
 		iifname \"{bridge}\" accept
 		oifname \"{bridge}\" accept
@@ -437,6 +461,7 @@ mod tests {
             ipv4: Some([10, 213, 0, last].into()),
             ipv6: Some(Ipv6Addr::new(0xFD01, 2, 3, 0, 0, 0, 0, last.into())),
             publish: publish.iter().map(|text| text.parse().unwrap()).collect(),
+            firewall: Vec::new(),
         };
         NetworkPlan {
             bridge: "bt-test".into(),
@@ -521,7 +546,17 @@ mod tests {
             closed_ports: Vec::new(),
             ..plan()
         };
-        for plan in [plan(), empty] {
+        let mut with_rules = plan();
+        with_rules.nics[0].firewall = [
+            "allow in tcp 80-90 from 10.0.0.0/8",
+            "deny in udp from fd00::/8",
+            "allow out icmp to 0.0.0.0/0",
+            "deny out tcp 25 to ::/0",
+            "deny in",
+        ]
+        .map(|text| text.parse().unwrap())
+        .to_vec();
+        for plan in [plan(), empty, with_rules] {
             let mut command = Command::new("unshare");
             let mut child = command
                 .args(["--net", "nft", "-c", "-f", "-"])

@@ -52,6 +52,7 @@ fn plan(containers: &[&Manifest]) -> NetworkPlan {
             ipv4: nic.ipv4.map(|(address, _)| address),
             ipv6: nic.ipv6.map(|(address, _)| address),
             publish: Vec::new(),
+            firewall: Vec::new(),
         };
         manifest.nics.iter().map(to_network).collect::<Vec<_>>()
     };
