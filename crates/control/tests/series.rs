@@ -132,6 +132,7 @@ fn nic() -> NicPlan {
         gateway6: None,
         mtu: None,
         vlan: None,
+        link_down: false,
         rate_in: None,
         rate_out: None,
     }

@@ -110,6 +110,9 @@ pub struct NicPlan {
     pub vlan: Option<u16>,
     pub rate_in: Option<u64>,
     pub rate_out: Option<u64>,
+    /// The host end stays down: inside there is no carrier.
+    #[serde(default)]
+    pub link_down: bool,
 }
 
 /// First contents of a new container's own layer, applied by the confined child, never by path on the host.

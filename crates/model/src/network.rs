@@ -130,7 +130,7 @@ impl From<Addressing> for String {
     }
 }
 
-/// One NIC as asked for: `bridge=B,ip=dhcp|CIDR,gw=IP,ip6=auto|CIDR|none,vlan=N,mtu=N,rate-in=BITS,rate-out=BITS,mac=M`.
+/// One NIC as asked for: `bridge=B,ip=dhcp|CIDR,gw=IP,ip6=auto|CIDR|none,vlan=N,mtu=N,rate-in=BITS,rate-out=BITS,mac=M,link=up|down`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
@@ -149,6 +149,8 @@ pub struct NicSpec {
     pub rate_out: Option<u64>,
     /// Absent = made once and kept for life.
     pub mac: Option<String>,
+    /// As if the cable were not plugged in.
+    pub link_down: bool,
 }
 
 impl NicSpec {
@@ -183,9 +185,16 @@ impl NicSpec {
             "rate-in" => self.rate_in = Some(parse_bits(value)?),
             "rate-out" => self.rate_out = Some(parse_bits(value)?),
             "mac" => self.mac = Some(check_mac(value)?),
+            "link" => {
+                self.link_down = match value {
+                    "up" => false,
+                    "down" => true,
+                    _ => return Err(format!("`link={value}` is neither up nor down")),
+                }
+            }
             _ => {
                 return Err(format!(
-                    "`{key}` is not a key of --nic; use bridge, ip, gw, ip6, vlan, mtu, rate-in, rate-out or mac"
+                    "`{key}` is not a key of --nic; use bridge, ip, gw, ip6, vlan, mtu, rate-in, rate-out, mac or link"
                 ));
             }
         }
@@ -375,7 +384,18 @@ mod tests {
             .unwrap();
         assert_eq!(nic.rate_in, Some(50_000_000));
         assert_eq!(nic.ip6, Addressing::None);
-        for bad in ["ip=", "ip=10.0.0.1", "vlan=0", "vlan=4095", "mac=ff:ff:ff:ff:ff:ff", "bridge=../x", "x=1", "ip"] {
+        assert!(!nic.link_down && "link=down".parse::<NicSpec>().unwrap().link_down);
+        for bad in [
+            "ip=",
+            "ip=10.0.0.1",
+            "vlan=0",
+            "vlan=4095",
+            "mac=ff:ff:ff:ff:ff:ff",
+            "bridge=../x",
+            "x=1",
+            "ip",
+            "link=off",
+        ] {
             assert!(bad.parse::<NicSpec>().is_err(), "{bad}");
         }
     }

@@ -22,7 +22,7 @@ pub struct Args {
     template: TemplateRef,
     #[command(flatten)]
     limits: LimitArgs,
-    /// bridge=B,ip=dhcp|CIDR,gw=IP,ip6=auto|CIDR|none,vlan=N,mtu=N,rate-in=BITS,rate-out=BITS,mac=M; may be repeated; none = no NIC
+    /// bridge=B,ip=dhcp|CIDR,gw=IP,ip6=auto|CIDR|none,vlan=N,mtu=N,rate-in=BITS,rate-out=BITS,mac=M,link=up|down; may be repeated; none = no NIC
     #[arg(long, value_name = "NIC")]
     nic: Vec<String>,
     /// A port of the host that leads inside, or as many: 8000-8010:9000-9010; may be repeated

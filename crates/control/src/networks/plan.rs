@@ -87,6 +87,7 @@ pub fn nic(id: ContainerId, index: usize, spec: &NicSpec, network: &NetRow, chos
         vlan: spec.vlan,
         rate_in: spec.rate_in,
         rate_out: spec.rate_out,
+        link_down: spec.link_down,
     }
 }
 

@@ -37,6 +37,7 @@ fn nic(name: &str, last: u8, fixed: bool) -> NicPlan {
         gateway6: Some("fd01:2:8::1".parse().unwrap()),
         mtu: None,
         vlan: None,
+        link_down: false,
         rate_in: None,
         rate_out: None,
     }
@@ -130,6 +131,30 @@ fn fixed_addresses_are_there_before_init_and_again_after_a_reboot() {
         }
         drop(host);
         bridge::remove("bt-second").unwrap();
+    });
+}
+
+#[test]
+fn a_nic_may_be_there_without_a_cable() {
+    in_own_network(|| {
+        let host = Host::new(as_root(), "cable");
+        let unplugged = NicPlan {
+            link_down: true,
+            ..nic("eth1", 6, true)
+        };
+        let id = busybox(&host, "cable", vec![nic("eth0", 5, true), unplugged]);
+        connect(&host, &[id]);
+        host.start(id, Limits::default()).expect("it starts");
+        for round in 0..2 {
+            for (name, carrier) in [("eth0", "1"), ("eth1", "0")] {
+                let shown = host.says(id, &format!("cat /sys/class/net/{name}/carrier"));
+                assert_eq!(shown.trim(), carrier, "round {round}: {name}");
+            }
+            let shown = host.says(id, "ip addr show eth1");
+            assert!(shown.contains(&mac(6)) && shown.contains("inet 10.213.8.6/22"), "{shown}");
+            reboot(&host, id, "reboot -f");
+        }
+        drop(host);
     });
 }
 

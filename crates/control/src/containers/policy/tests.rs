@@ -62,6 +62,7 @@ fn neighbour() -> Arc<ContainerRow> {
         gateway6: None,
         mtu: None,
         vlan: None,
+        link_down: false,
         rate_in: None,
         rate_out: None,
     };
