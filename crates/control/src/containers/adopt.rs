@@ -84,7 +84,7 @@ impl Containers {
         Ok(())
     }
 
-    async fn hear(&self, event: EngineEvent, execs: &Execs) {
+    async fn hear(self: &Arc<Self>, event: EngineEvent, execs: &Execs) {
         match event {
             EngineEvent::Changed(observed) => {
                 let (id, is_live) = (observed.id, observed.state.is_live());
@@ -96,7 +96,9 @@ impl Containers {
                     execs.container_ended(id);
                 }
                 if self.is_live(id) != was_live {
-                    self.set_ports(id).await;
+                    // Aside: the next news must not wait for the packet filter.
+                    let this = Arc::clone(self);
+                    tokio::spawn(async move { this.set_ports(id).await });
                 }
             }
             EngineEvent::OomKill { id, total } => {
