@@ -505,6 +505,11 @@ fn a_container_is_kept_to_its_rules() {
         );
         assert!(dials(&db, web_address, 90), "{calls_ip_hooks}: what it begins is answered");
         web.reaches(v4);
+        // Neighbours are asked for anew.
+        for guest in [&web, &db] {
+            guest.sh("ip -6 neigh flush dev eth0");
+        }
+        web.reaches(v6);
         assert!((&long).write_all(b"x").is_ok(), "what is connected stays so");
 
         host.plan.nics[1].firewall = rules(&["deny in", "allow out udp 5353 to 10.213.4.0/22", "deny out"]);

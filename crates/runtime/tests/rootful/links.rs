@@ -159,6 +159,41 @@ fn a_nic_may_be_there_without_a_cable() {
 }
 
 #[test]
+fn rules_hold_after_a_reboot_and_go_with_the_network() {
+    in_own_network(|| {
+        let host = Host::new(as_root(), "rules");
+        let (id, other) = (
+            busybox(&host, "rules", vec![nic("eth0", 5, true)]),
+            busybox(&host, "peer", vec![nic("eth0", 7, true)]),
+        );
+        let (manifest, peer) = (host.manifest(id), host.manifest(other));
+        let mut network = plan(&[&manifest, &peer]);
+        let ruled = network.nics.iter_mut().find(|nic| nic.mac == mac(5)).unwrap();
+        ruled.firewall = vec!["deny in icmp from 10.213.8.7".parse().unwrap()];
+        host.network(&network);
+        host.start(id, Limits::default()).expect("it starts");
+        host.start(other, Limits::default()).expect("it starts");
+        for round in 0..2 {
+            host.says(id, "ping -c 1 -W 5 10.213.8.7");
+            let (code, said) = host.sh(other, "ping -c 1 -W 1 10.213.8.5");
+            assert_ne!(code, 0, "round {round}: {said}");
+            eventually("the host is nobody the rule is about", || {
+                std::process::Command::new("busybox")
+                    .args(["ping", "-c", "1", "-W", "1", "10.213.8.5"])
+                    .output()
+                    .is_ok_and(|ping| ping.status.success())
+            });
+            reboot(&host, id, "reboot -f");
+        }
+        network.nics.iter_mut().for_each(|nic| nic.firewall.clear());
+        host.network(&network);
+        host.says(other, "ping -c 1 -W 5 10.213.8.5");
+        drop(host);
+        assert!(!host::said("nft", &["list", "ruleset"]).contains(BRIDGE));
+    });
+}
+
+#[test]
 fn a_guest_asks_for_its_address_and_finds_its_neighbour_by_name() {
     in_own_network(|| {
         let host = Host::new(as_root(), "dhcp");
