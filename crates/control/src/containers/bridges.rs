@@ -26,8 +26,12 @@ impl Containers {
             Err(error) => self.record(caller, "network.add", &name, error),
         }
         let added = added?;
-        // The others forward nothing to it from now on.
-        self.apply_network(false).await?;
+        // The others forward nothing to it from now on. No container joins it before that has been done at its start.
+        if !self.board.rows().is_empty()
+            && let Err(error) = self.apply_network(false).await
+        {
+            tracing::warn!(network = name, %error, "the other bridges do not know of a new one yet; it is tried again");
+        }
         Ok(added)
     }
 

@@ -439,7 +439,11 @@ pub(super) fn stop_job(containers: Arc<Containers>, params: StopParams) -> Arc<d
             Box::pin(async move {
                 match step {
                     0 => containers.ask_to_stop(params).await,
-                    _ => containers.wait_for_stop(params).await,
+                    _ => {
+                        containers.wait_for_stop(params).await?;
+                        containers.set_ports(params.id).await;
+                        Ok(())
+                    }
                 }
             })
         },
@@ -508,7 +512,11 @@ impl Job for Kill {
     }
 
     fn act<'a>(&'a self, _: usize, _: &'a Context) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.containers.kill_now(self.id))
+        Box::pin(async {
+            self.containers.kill_now(self.id).await?;
+            self.containers.set_ports(self.id).await;
+            Ok(())
+        })
     }
 
     fn undo<'a>(&'a self, _: usize, _: &'a Context) -> BoxFuture<'a, Result<()>> {
