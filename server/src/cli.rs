@@ -21,6 +21,7 @@ mod exit;
 mod lifecycle;
 mod list;
 mod logs;
+mod network;
 mod news;
 mod output;
 mod rescue;
@@ -67,6 +68,9 @@ enum Command {
     /// Places that offer templates
     #[command(subcommand)]
     Source(source::Command),
+    /// Managed bridges that containers join
+    #[command(subcommand)]
+    Network(network::Command),
     /// What containers are made from
     #[command(subcommand)]
     Template(template::Command),
@@ -209,6 +213,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Check(args) => check::run(&session.out, &args),
         Command::SetupLink => setup_link::run(session).await,
         Command::Source(command) => source::run(session, command).await,
+        Command::Network(command) => network::run(session, command).await,
         Command::Template(command) => template::run(session, command).await,
         Command::Create(args) => create::run(session, *args).await,
         Command::Start(names) => lifecycle::run(session, Verb::Start, &names).await,

@@ -53,6 +53,7 @@ pub fn parse(typed: &impl Fn(&str) -> String, start: bool) -> Result<CreateReque
         limits,
         nics,
         publish,
+        firewall: Vec::new(),
         mounts: Vec::new(),
         env,
         ssh_keys: lines(&typed("ssh-key")),

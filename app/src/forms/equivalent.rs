@@ -1,7 +1,7 @@
 //! The same request as an API call and as a command line. Secrets are never written out.
 
 use model::container::{CreateRequest, RestartPolicy};
-use model::network::{Addressing, NicSpec, Protocol};
+use model::network::{Addressing, NicSpec};
 use model::{ContainerSpec, Limits};
 use serde_json::Value;
 
@@ -64,10 +64,7 @@ pub fn command(request: &CreateRequest) -> String {
         }
     }
     spec.nics.iter().map(nic).filter(|nic| !nic.is_empty()).for_each(|text| flag("nic", &text));
-    for port in &spec.publish {
-        let suffix = if port.protocol == Protocol::Udp { "/udp" } else { "" };
-        flag("publish", &format!("{}:{}{suffix}", port.host, port.container));
-    }
+    spec.publish.iter().for_each(|ports| flag("publish", &ports.to_string()));
     spec.env.iter().for_each(|(key, value)| flag("env", &format!("{key}={value}")));
     spec.hostname.iter().for_each(|hostname| flag("hostname", hostname));
     spec.ssh_keys.iter().for_each(|_| flag("ssh-key", "key.pub"));

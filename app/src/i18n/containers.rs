@@ -156,6 +156,8 @@ texts! {
     IPV6 = "IPv6", "IPv6";
     PUBLISHED = "Published ports", "Ports publiés";
     NO_PUBLISHED = "No port of the host leads here", "Aucun port de l’hôte ne mène ici";
+    FIREWALL = "Firewall", "Pare-feu";
+    NO_RULES = "No rules: everything passes", "Aucune règle\u{202f}: tout passe";
     TRAFFIC = "Traffic", "Trafic";
     NO_NIC = "It has no network interface", "Il n’a pas d’interface réseau";
     AUTOMATIC = "assigned by Berth", "attribuée par Berth";

@@ -17,7 +17,7 @@ texts! {
     BITS = "A rate in bits per second, such as 50M.", "Un débit en bits par seconde, par exemple 50M.";
     MTU = "A number from 576 to 65535.", "Un nombre de 576 à 65535.";
     MAC = "A unicast MAC address such as 02:00:5e:10:00:01.", "Une adresse MAC individuelle, par exemple 02:00:5e:10:00:01.";
-    PUBLISH = "HOST:CONTAINER, such as 8080:80 or 53:53/udp.", "HÔTE:CONTENEUR, par exemple 8080:80 ou 53:53/udp.";
+    PUBLISH = "HOST:CONTAINER, such as 8080:80, 53:53/udp or 8000-8010:9000-9010.", "HÔTE:CONTENEUR, par exemple 8080:80, 53:53/udp ou 8000-8010:9000-9010.";
     ENV = "One NAME=value per line.", "Un NOM=valeur par ligne.";
     PASSWORD = "12 to 1024 characters of any kind.", "De 12 à 1024 caractères, tous permis.";
     OLD_PASSWORD = "This is not the current password.", "Ce n’est pas le mot de passe actuel.";

@@ -83,7 +83,7 @@ texts! {
     IP6_MODE = "IPv6", "IPv6";
     IP6 = "IPv6 address", "Adresse IPv6";
     PUBLISH = "Published ports", "Ports publiés";
-    PUBLISH_HINT = "HOST:CONTAINER, such as 8080:80 or 53:53/udp", "HÔTE:CONTENEUR, par exemple 8080:80 ou 53:53/udp";
+    PUBLISH_HINT = "HOST:CONTAINER, such as 8080:80, 53:53/udp or 8000-8010:9000-9010", "HÔTE:CONTENEUR, par exemple 8080:80, 53:53/udp ou 8000-8010:9000-9010";
     RATE_IN = "Receives at most (bit/s)", "Reçoit au plus (bit/s)";
     RATE_OUT = "Sends at most (bit/s)", "Envoie au plus (bit/s)";
     MTU = "MTU", "MTU";

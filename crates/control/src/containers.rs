@@ -31,6 +31,7 @@ use crate::templates::Templates;
 
 mod adopt;
 pub mod board;
+mod bridges;
 mod create;
 pub mod id_pool;
 mod lifecycle;

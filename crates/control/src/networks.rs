@@ -1,4 +1,4 @@
-//! The managed bridge: its addresses, who has which of them, and that the host looks as the rows say. The rows decide;
+//! The managed bridges: their addresses, who has which of them, and that the host looks as the rows say. The rows decide;
 //! [`plan`] computes what they mean and the engine carries it out.
 //!
 //! Invariant: an address or MAC is claimed in the transaction that writes the container's row, and never without it.
@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::store::{Edit, Facts, Rev};
 
 pub mod address;
+mod known;
 pub mod plan;
 
 use plan::{Chosen, NetRow};
@@ -35,14 +36,14 @@ pub struct Settings {
     pub closed_ports: Vec<u16>,
 }
 
-/// The managed bridge and everybody's addresses on it.
+/// The managed bridges and everybody's addresses on them.
 #[derive(Debug)]
 pub struct Networks {
     facts: Facts,
     engine: Arc<dyn Engine>,
     settings: Settings,
-    /// What the host was last made to look like by this process. Held while it is being made so.
-    applied: Mutex<Option<NetworkPlan>>,
+    /// What each bridge was last made to look like by this process. Held while they are being made so.
+    applied: Mutex<BTreeMap<String, NetworkPlan>>,
 }
 
 /// NICs of one container with the claims that make them its own.
@@ -97,9 +98,9 @@ impl Networks {
     /// `NotAllowed`, or the store fails.
     pub async fn list(&self, caller: &Caller) -> Result<Vec<NetworkInfo>> {
         caller.require(Permission::View)?;
-        let rows = self.facts.list::<NetRow>("/berth/v1/net/").await?;
+        let rows = self.facts.list::<NetRow>(key::NETWORKS).await?;
         let applied = self.applied.lock().await;
-        Ok(rows.into_values().map(|row| info(row.value, applied.as_ref())).collect())
+        Ok(rows.into_values().map(|row| info(row.value, &applied)).collect())
     }
 
     /// TCP ports of the console.
@@ -108,61 +109,8 @@ impl Networks {
         &self.settings.closed_ports
     }
 
-    /// The default bridge; its addresses are chosen at the first need and stored.
-    ///
-    /// # Errors
-    /// No /22 is free, the configured subnet is not the stored one while containers have addresses, or the store fails.
-    pub(crate) async fn default_network(&self) -> Result<NetRow> {
-        let key = format!("/berth/v1/net/{}", self.settings.bridge);
-        loop {
-            let stored = self.facts.get::<NetRow>(&key).await?;
-            let edit = match &stored {
-                None => self.facts.change().absent(&key).put(&key, &self.choose(None)?),
-                Some(row) if self.settings.subnet.is_none_or(|subnet| subnet == row.value.ipv4) => return Ok(row.value.clone()),
-                Some(row) if self.taken().await?.is_empty() => self.facts.change().unchanged(&key, row.rev).put(&key, &self.choose(Some(&row.value))?),
-                Some(row) => return Err(self.moved(&row.value)),
-            };
-            // Whoever lost the race reads what the winner wrote.
-            edit.commit().await?;
-        }
-    }
-
-    fn choose(&self, before: Option<&NetRow>) -> Result<NetRow> {
-        let ipv4 = match self.settings.subnet {
-            Some(subnet) => check_subnet(subnet)?,
-            None => self.free_subnet()?,
-        };
-        Ok(NetRow {
-            bridge: self.settings.bridge.clone(),
-            ipv4,
-            ipv6: match before {
-                Some(row) => row.ipv6,
-                None => address::unique_local(random()?),
-            },
-        })
-    }
-
-    fn free_subnet(&self) -> Result<Cidr> {
-        let table = std::fs::read_to_string("/proc/net/route")
-            .map_err(|error| Error::failed(format!("the routes of this host cannot be read (/proc/net/route: {error})")))?;
-        address::free_subnet(&address::routed(&table))
-            .ok_or_else(|| Error::failed("no /22 of 10.213.0.0/16 is free on this host").hint("choose the bridge's address with --subnet"))
-    }
-
-    fn moved(&self, row: &NetRow) -> Error {
-        let asked = self.settings.subnet.map(|subnet| subnet.to_string()).unwrap_or_default();
-        Error::conflict(format!(
-            "the bridge {} has the address {}, and containers have addresses of its network",
-            row.bridge, row.ipv4
-        ))
-        .hint(format!(
-            "start `berth serve` with --subnet {}, or delete the containers before it becomes {asked}",
-            row.ipv4
-        ))
-    }
-
-    async fn taken(&self) -> Result<Taken> {
-        let claims = self.facts.list::<ContainerId>(&key::addresses(&self.settings.bridge)).await?;
+    async fn taken(&self, bridge: &str) -> Result<Taken> {
+        let claims = self.facts.list::<ContainerId>(&key::addresses(bridge)).await?;
         let parse = |(address, fact): (String, crate::store::Fact<ContainerId>)| Some((address.parse().ok()?, (fact.value, fact.rev)));
         Ok(claims.into_iter().filter_map(parse).collect())
     }
@@ -173,18 +121,23 @@ impl Networks {
     /// # Errors
     /// `Conflict` when an address belongs to another container, `NoSpace` when none is left.
     pub(crate) async fn assign(&self, id: ContainerId, specs: &[NicSpec], before: &[NicPlan], trashed: &BTreeSet<ContainerId>) -> Result<Assignment> {
-        let network = self.default_network().await?;
-        let mut taken = self.taken().await?;
+        let bridges = self.bridges().await?;
+        let mut taken: BTreeMap<&str, Taken> = BTreeMap::new();
         let (mut nics, mut needed) = (Vec::new(), BTreeMap::new());
         for (index, spec) in specs.iter().enumerate() {
-            let old = before.get(index).filter(|old| old.bridge == network.bridge);
+            let network = bridges.of(spec).ok_or_else(|| gone(spec))?;
+            if !taken.contains_key(network.bridge.as_str()) {
+                taken.insert(&network.bridge, self.taken(&network.bridge).await?);
+            }
+            let taken = taken.entry(&network.bridge).or_default();
+            let old = before.get(index);
             let chosen = Chosen {
                 mac: old.map_or_else(|| random().map(address::mac), |old| Ok(old.mac.clone()))?,
                 ipv4: (spec.ip == Addressing::Automatic)
-                    .then(|| choose_address(&network, &taken, id, old, trashed))
+                    .then(|| choose_address(network, taken, id, old.filter(|old| old.bridge == network.bridge), trashed))
                     .transpose()?,
             };
-            let nic = plan::nic(id, index, spec, &network, chosen);
+            let nic = plan::nic(id, index, spec, network, chosen);
             for address in addresses(&nic) {
                 let before = taken.insert(address, (id, 0));
                 needed.insert(key::address(&network.bridge, address), before);
@@ -203,8 +156,8 @@ impl Networks {
     /// Keys that the container holds and needs no longer.
     async fn releases<T>(&self, id: ContainerId, needed: &BTreeMap<String, T>) -> Result<Vec<String>> {
         let mut held = Vec::new();
-        for prefix in [key::addresses(&self.settings.bridge), key::MACS.to_owned()] {
-            let claims = self.facts.list::<ContainerId>(&prefix).await?;
+        for prefix in [key::ADDRESSES, key::MACS] {
+            let claims = self.facts.list::<ContainerId>(prefix).await?;
             held.extend(
                 claims
                     .into_iter()
@@ -235,32 +188,62 @@ impl Networks {
         // Read under the lock, so that an older picture never overwrites a newer one.
         let rows = rows();
         if rows.is_empty() {
-            *applied = None;
+            applied.clear();
             return self.remove().await;
         }
-        let network = self.default_network().await?;
-        let plan = plan::network(&network, rows.iter().map(AsRef::as_ref), &self.settings.closed_ports);
-        if !force && applied.as_ref() == Some(&plan) {
-            return Ok(());
+        let bridges = self.bridges().await?;
+        let mut first = Ok(());
+        for network in bridges.iter() {
+            let plan = plan::network(network, &bridges, rows.iter().map(AsRef::as_ref), &self.settings.closed_ports);
+            let is_needed = network.bridge == self.settings.bridge || !plan.nics.is_empty();
+            let before = applied.get(&network.bridge);
+            let is_as_wanted = if is_needed { before == Some(&plan) } else { before.is_none() };
+            if is_as_wanted && !force {
+                continue;
+            }
+            applied.remove(&network.bridge);
+            first = first.and(if is_needed {
+                self.apply_plan(plan, &mut applied).await
+            } else {
+                self.remove_bridge(&network.bridge).await
+            });
         }
-        *applied = None;
+        first
+    }
+
+    async fn apply_plan(&self, plan: NetworkPlan, applied: &mut BTreeMap<String, NetworkPlan>) -> Result<()> {
         let wanted = plan.clone();
         engine::call(&self.engine, move |engine| engine.apply_network(&wanted)).await?;
-        *applied = Some(plan);
+        applied.insert(plan.bridge.clone(), plan);
         Ok(())
     }
 
-    /// Removes bridge, rules and servers; whatever fails does not keep the rest from going.
+    /// Removes bridges, rules and servers; whatever fails does not keep the rest from going.
     async fn remove(&self) -> Result<()> {
-        let bridge = self.settings.bridge.clone();
-        let network = engine::call(&self.engine, move |engine| engine.remove_network(&bridge)).await;
+        let mut names: BTreeSet<String> = self.facts.list::<NetRow>(key::NETWORKS).await?.into_keys().collect();
+        names.insert(self.settings.bridge.clone());
+        let mut first = Ok(());
+        for bridge in &names {
+            first = first.and(self.remove_bridge(bridge).await);
+        }
         let rest = engine::call(&self.engine, |engine| engine.retire()).await;
-        network.and(rest)
+        first.and(rest)
+    }
+
+    async fn remove_bridge(&self, bridge: &str) -> Result<()> {
+        let bridge = bridge.to_owned();
+        engine::call(&self.engine, move |engine| engine.remove_network(&bridge)).await
     }
 }
 
-fn info(row: NetRow, applied: Option<&NetworkPlan>) -> NetworkInfo {
-    let plan = applied.filter(|plan| plan.bridge == row.bridge);
+fn gone(nic: &NicSpec) -> Error {
+    let bridge = nic.bridge.as_deref().unwrap_or_default();
+    Error::conflict(format!("there is no network `{bridge}` any more"))
+        .hint(format!("make it again with `berth network add {bridge}`, or choose another bridge"))
+}
+
+fn info(row: NetRow, applied: &BTreeMap<String, NetworkPlan>) -> NetworkInfo {
+    let plan = applied.get(&row.bridge);
     let nics = plan.map(|plan| plan.nics.as_slice()).unwrap_or_default();
     NetworkInfo {
         up: plan.is_some() || Path::new("/sys/class/net").join(&row.bridge).exists(),
@@ -277,19 +260,6 @@ fn info(row: NetRow, applied: Option<&NetworkPlan>) -> NetworkInfo {
         ipv4: row.ipv4,
         ipv6: row.ipv6,
     }
-}
-
-/// The bridge needs an address of its own and room for containers.
-fn check_subnet(subnet: Cidr) -> Result<Cidr> {
-    if address::next_free(subnet, &BTreeSet::new()).is_none() {
-        return Err(Error::invalid("subnet", format!("{subnet} has no room for containers")).hint("use an IPv4 network of /16 to /29, such as 10.213.0.1/22"));
-    }
-    if subnet.network().addr == subnet.addr {
-        return Err(
-            Error::invalid("subnet", format!("{subnet} is the network's address, not the bridge's own")).hint("name an address in it, such as 10.213.0.1/22")
-        );
-    }
-    Ok(subnet)
 }
 
 /// Keeps the old address when it is still the container's, or nobody's; else the first free one, else one from the trash.

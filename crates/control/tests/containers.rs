@@ -109,6 +109,52 @@ async fn a_container_lives_from_create_to_purge() {
 }
 
 #[tokio::test]
+async fn a_second_bridge_is_there_while_containers_join_it() {
+    let world = World::new().await;
+    let (containers, anna) = (&world.control.containers, anna());
+    let add = |text: serde_json::Value| containers.add_network(&anna, serde_json::from_value(text).unwrap());
+    let lan = add(serde_json::json!({ "bridge": "bt-lan1" })).await.unwrap();
+    assert!(!lan.up && lan.leases.is_empty());
+    assert!(world.engine.networks().is_empty(), "nothing is made before a container needs it");
+    for (bad, code) in [
+        (serde_json::json!({ "bridge": "bt-lan1" }), ErrorCode::Conflict),
+        (serde_json::json!({ "bridge": "lo" }), ErrorCode::Conflict),
+        (serde_json::json!({ "bridge": "bt-lan2", "subnet": lan.ipv4 }), ErrorCode::Conflict),
+        (serde_json::json!({ "bridge": "bt-lan2", "subnet": "10.213.4.0/22" }), ErrorCode::Invalid),
+        (serde_json::json!({ "bridge": "../x" }), ErrorCode::Invalid),
+    ] {
+        assert_eq!(add(bad.clone()).await.unwrap_err().code(), code, "{bad}");
+    }
+    let mut asked = request("web", false);
+    asked.spec.nics = vec!["".parse().unwrap(), "bridge=bt-lan1".parse().unwrap()];
+    let task = world.end(containers.create(&anna, asked, None).await.unwrap()).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    let nics = containers.show(&anna, "web").await.unwrap().nics;
+    let default = nics[0].bridge.clone();
+    assert_eq!(nics[1].bridge, "bt-lan1");
+    assert!(lan.ipv4.contains(nics[1].ipv4.as_ref().unwrap().split('/').next().unwrap().parse().unwrap()));
+    let plans = world.engine.networks();
+    let apart: Vec<_> = plans.iter().map(|plan| (plan.bridge.clone(), plan.nics.len(), plan.apart.clone())).collect();
+    assert!(apart.contains(&(default.clone(), 1, vec!["bt-lan1".into()])), "{apart:?}");
+    assert!(apart.contains(&("bt-lan1".into(), 1, vec![default.clone()])), "{apart:?}");
+    let refused = containers.remove_network(&anna, "bt-lan1").await.unwrap_err();
+    assert!(refused.to_string().starts_with("the container `web` joins bt-lan1"), "{refused}");
+    let set = |nic: &str| UpdateRequest {
+        set: vec![("nic".to_owned(), nic.to_owned())],
+    };
+    // The MAC is the NIC's, whichever bridge it joins.
+    containers.update(&anna, "web", set("bridge=bt-lan1"), None).await.unwrap();
+    let moved = containers.show(&anna, "web").await.unwrap().nics;
+    assert_eq!((moved.len(), &moved[0].mac, moved[0].bridge.as_str()), (1, &nics[0].mac, "bt-lan1"));
+    containers.update(&anna, "web", set(""), None).await.unwrap();
+    assert_eq!(world.engine.networks().len(), 1, "a bridge goes with its last NIC");
+    containers.remove_network(&anna, "bt-lan1").await.unwrap();
+    assert_eq!(containers.remove_network(&anna, "bt-lan1").await.unwrap_err().code(), ErrorCode::NotFound);
+    assert_eq!(containers.remove_network(&anna, &default).await.unwrap_err().code(), ErrorCode::Conflict);
+    world.control.shut_down().await;
+}
+
+#[tokio::test]
 async fn a_container_of_a_template_that_is_here_takes_four_durable_writes() {
     let world = World::new().await;
     let write = || async { world.control.facts.change().put("x", &0).commit().await.unwrap().unwrap() };
@@ -193,6 +239,98 @@ async fn a_published_port_takes_nothing_from_a_service_of_the_host() {
     world.engine.set_listeners(Vec::new());
     let started = world.end(containers.start(&anna(), "web", None).await.unwrap()).await;
     assert_eq!(started.state, TaskState::Done, "{:?}", started.error);
+    world.control.shut_down().await;
+}
+
+#[tokio::test]
+async fn ports_of_the_host_lead_to_whoever_runs() {
+    let world = World::new().await;
+    let (containers, anna) = (&world.control.containers, anna());
+    let published = || {
+        let plan = world.engine.networks().remove(0);
+        plan.nics
+            .iter()
+            .flat_map(|nic| nic.publish.clone())
+            .map(|ports| ports.to_string())
+            .collect::<Vec<_>>()
+    };
+    let closed = async || {
+        while !published().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut asked = request("web", false);
+    asked.spec.publish = vec!["8000-8010:9000-9010".parse().unwrap(), "53:53/udp".parse().unwrap()];
+    asked.spec.nics = vec!["".parse().unwrap()];
+    world.end(containers.create(&anna, asked, None).await.unwrap()).await;
+    assert!(published().is_empty(), "it is stopped");
+    let started = world.end(containers.start(&anna, "web", None).await.unwrap()).await;
+    assert_eq!(started.state, TaskState::Done, "{:?}", started.error);
+    let all = ["8000-8010:9000-9010", "53:53/udp"];
+    assert_eq!(published(), all);
+    let set = |text: &str| UpdateRequest {
+        set: vec![("publish".to_owned(), text.to_owned())],
+    };
+    containers.update(&anna, "web", set("53:53/udp"), None).await.unwrap();
+    assert_eq!(published(), all[1..]);
+    // It ends by itself.
+    world.engine.end(world.id("web").await, ExitReason::Exited, 0);
+    soon("its ports are closed", closed()).await;
+    world.engine.fail("start", 1);
+    let failed = world.end(containers.start(&anna, "web", None).await.unwrap()).await;
+    assert_eq!(failed.state, TaskState::Failed);
+    assert!(published().is_empty(), "it did not start");
+    world.end(containers.start(&anna, "web", None).await.unwrap()).await;
+    assert_eq!(published(), all[1..]);
+    world.end(containers.kill(&anna, "web", None).await.unwrap()).await;
+    assert!(published().is_empty(), "it was killed");
+    world.end(containers.start(&anna, "web", None).await.unwrap()).await;
+    let stop = containers.stop(&anna, "web", Duration::from_secs(5), false, None).await.unwrap();
+    world.end(stop).await;
+    assert!(published().is_empty(), "it was stopped");
+    world.control.shut_down().await;
+}
+
+#[tokio::test]
+async fn rules_of_the_firewall_follow_their_container() {
+    let world = World::new().await;
+    let (containers, anna) = (&world.control.containers, anna());
+    let rules = || {
+        let plan = world.engine.networks().remove(0);
+        let shown = |nic: &model::engine::NetworkNic| (nic.container.to_string(), nic.firewall.iter().map(ToString::to_string).collect());
+        plan.nics.iter().map(shown).collect::<Vec<(String, Vec<String>)>>()
+    };
+    let asked = serde_json::json!({ "name": "web", "template": "local:test", "nics": [{}, {}], "firewall": ["deny in tcp 22"] });
+    world
+        .end(containers.create(&anna, serde_json::from_value(asked).unwrap(), None).await.unwrap())
+        .await;
+    let first = vec!["deny in tcp 22".to_owned()];
+    assert_eq!(rules(), [("web".to_owned(), first.clone()), ("web".to_owned(), first.clone())], "on every NIC");
+    let set = |texts: &[&str]| UpdateRequest {
+        set: texts.iter().map(|text| ("firewall".to_owned(), (*text).to_owned())).collect(),
+    };
+    let refused = containers.update(&anna, "web", set(&["deny in 22"]), None).await.unwrap_err();
+    assert_eq!((refused.code(), refused.body.field.as_deref()), (ErrorCode::Invalid, Some("firewall")));
+    let refused = containers.update(&anna, "web", set(&["deny in"; 65]), None).await.unwrap_err();
+    assert_eq!((refused.code(), refused.body.field.as_deref()), (ErrorCode::Invalid, Some("firewall")));
+    world.end(containers.start(&anna, "web", None).await.unwrap()).await;
+    let changed = containers.update(&anna, "web", set(&["allow in tcp 443", "deny in"]), None).await.unwrap();
+    assert!(changed.pending_restart.is_empty(), "rules hold at once: {:?}", changed.pending_restart);
+    let second = vec!["allow in tcp 443".to_owned(), "deny in".to_owned()];
+    assert_eq!(rules()[0].1, second);
+    world
+        .end(containers.restart(&anna, "web", Duration::from_secs(5), true, None).await.unwrap())
+        .await;
+    world.end(containers.kill(&anna, "web", None).await.unwrap()).await;
+    containers.rename(&anna, "web", "site", None).await.unwrap();
+    assert_eq!(rules()[1], ("site".to_owned(), second.clone()));
+    let id = world.id("site").await;
+    world.end(containers.delete(&anna, "site", false, false, None).await.unwrap()).await;
+    assert!(world.engine.networks().is_empty());
+    world.end(containers.restore(&anna, id, None, None).await.unwrap()).await;
+    assert_eq!(rules()[0].1, second);
+    containers.update(&anna, "site", set(&["none"]), None).await.unwrap();
+    assert!(rules()[0].1.is_empty());
     world.control.shut_down().await;
 }
 

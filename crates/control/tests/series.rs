@@ -132,6 +132,7 @@ fn nic() -> NicPlan {
         gateway6: None,
         mtu: None,
         vlan: None,
+        link_down: false,
         rate_in: None,
         rate_out: None,
     }
@@ -145,6 +146,7 @@ fn busy_container(host: &Host) -> (ContainerId, Vec<std::os::fd::OwnedFd>) {
         ipv4: "10.213.9.1/24".parse().unwrap(),
         ipv6: "fd01:2:9::1/64".parse().unwrap(),
         closed_ports: Vec::new(),
+        apart: Vec::new(),
         nics: vec![NetworkNic {
             container: host.manifest(id).spec.name,
             host_name: nic().host_name,
@@ -152,6 +154,7 @@ fn busy_container(host: &Host) -> (ContainerId, Vec<std::os::fd::OwnedFd>) {
             ipv4: nic().ipv4.map(|(address, _)| address),
             ipv6: None,
             publish: Vec::new(),
+            firewall: Vec::new(),
         }],
         domain: "berth".into(),
     });

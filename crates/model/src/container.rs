@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::Rule;
 use crate::id::{ContainerId, ContainerName, Digest, TemplateRef};
 use crate::limits::Limits;
 use crate::network::{NicSpec, Publish};
@@ -207,6 +208,9 @@ pub struct ContainerSpec {
     pub nics: Vec<NicSpec>,
     #[serde(default)]
     pub publish: Vec<Publish>,
+    /// The first rule that fits a packet decides; what fits none passes.
+    #[serde(default)]
+    pub firewall: Vec<Rule>,
     #[serde(default)]
     pub mounts: Vec<Mount>,
     /// `K=V` pairs for init, in order.
@@ -239,6 +243,7 @@ impl ContainerSpec {
             limits: Limits::default(),
             nics: NicSpec::default_list(),
             publish: Vec::new(),
+            firewall: Vec::new(),
             mounts: Vec::new(),
             env: Vec::new(),
             ssh_keys: Vec::new(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::{ContainerSpec, ContainerState, ExitRecord, RestartPolicy};
 use crate::error::ErrorCode;
+use crate::firewall::Rule;
 use crate::id::{ContainerId, ContainerName, Digest, ExecId};
 use crate::limits::Limits;
 use crate::network::{Cidr, Protocol, Publish};
@@ -109,6 +110,9 @@ pub struct NicPlan {
     pub vlan: Option<u16>,
     pub rate_in: Option<u64>,
     pub rate_out: Option<u64>,
+    /// The host end stays down: inside there is no carrier.
+    #[serde(default)]
+    pub link_down: bool,
 }
 
 /// First contents of a new container's own layer, applied by the confined child, never by path on the host.
@@ -236,6 +240,9 @@ pub struct NetworkPlan {
     pub ipv6: Cidr,
     /// TCP ports of the console on this host that containers must not reach.
     pub closed_ports: Vec<u16>,
+    /// Bridges that this one forwards nothing to, but what asks for a published port.
+    #[serde(default)]
+    pub apart: Vec<String>,
     /// Every NIC of every container that exists, running or not.
     pub nics: Vec<NetworkNic>,
     /// Domain for names: `berth`.
@@ -250,6 +257,8 @@ pub struct NetworkNic {
     pub ipv4: Option<Ipv4Addr>,
     pub ipv6: Option<Ipv6Addr>,
     pub publish: Vec<Publish>,
+    #[serde(default)]
+    pub firewall: Vec<Rule>,
 }
 
 /// A socket of the host that waits for packets.

@@ -8,6 +8,7 @@ pub mod container;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod firewall;
 pub mod id;
 pub mod limits;
 pub mod metrics;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::firewall::port_range;
 use crate::limits::parse_bits;
 
 /// Where the bridge's own servers listen (DNS, DHCP, DHCPv6). Containers reach these of the host, and no published port
@@ -129,7 +130,7 @@ impl From<Addressing> for String {
     }
 }
 
-/// One NIC as asked for: `bridge=B,ip=dhcp|CIDR,gw=IP,ip6=auto|CIDR|none,vlan=N,mtu=N,rate-in=BITS,rate-out=BITS,mac=M`.
+/// One NIC as asked for: `bridge=B,ip=dhcp|CIDR,gw=IP,ip6=auto|CIDR|none,vlan=N,mtu=N,rate-in=BITS,rate-out=BITS,mac=M,link=up|down`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
@@ -148,6 +149,8 @@ pub struct NicSpec {
     pub rate_out: Option<u64>,
     /// Absent = made once and kept for life.
     pub mac: Option<String>,
+    /// As if the cable were not plugged in.
+    pub link_down: bool,
 }
 
 impl NicSpec {
@@ -182,9 +185,16 @@ impl NicSpec {
             "rate-in" => self.rate_in = Some(parse_bits(value)?),
             "rate-out" => self.rate_out = Some(parse_bits(value)?),
             "mac" => self.mac = Some(check_mac(value)?),
+            "link" => {
+                self.link_down = match value {
+                    "up" => false,
+                    "down" => true,
+                    _ => return Err(format!("`link={value}` is neither up nor down")),
+                }
+            }
             _ => {
                 return Err(format!(
-                    "`{key}` is not a key of --nic; use bridge, ip, gw, ip6, vlan, mtu, rate-in, rate-out or mac"
+                    "`{key}` is not a key of --nic; use bridge, ip, gw, ip6, vlan, mtu, rate-in, rate-out, mac or link"
                 ));
             }
         }
@@ -192,7 +202,7 @@ impl NicSpec {
     }
 }
 
-fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
+pub(crate) fn number<T: FromStr + PartialOrd + std::fmt::Display>(text: &str, least: T, most: T) -> Result<T, String> {
     let parsed = text.parse().ok().filter(|value| *value >= least && *value <= most);
     parsed.ok_or_else(|| format!("`{text}` is not a number from {least} to {most}"))
 }
@@ -237,7 +247,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// A port of the host that leads into the container: `HOST:CT[/udp]`.
+/// Ports of the host that lead into the container: `HOST[-LAST]:CT[-LAST][/udp]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Publish {
@@ -245,6 +255,59 @@ pub struct Publish {
     pub container: u16,
     #[serde(default)]
     pub protocol: Protocol,
+    /// How many ports, from these two upward.
+    #[serde(default = "one")]
+    pub count: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+impl Publish {
+    /// Ports of the host.
+    #[must_use]
+    pub fn hosts(&self) -> std::ops::RangeInclusive<u16> {
+        self.host..=self.host.saturating_add(self.count.saturating_sub(1))
+    }
+
+    /// Whether this port of the host is one of them.
+    #[must_use]
+    pub fn has(&self, port: u16, protocol: Protocol) -> bool {
+        self.protocol == protocol && self.hosts().contains(&port)
+    }
+
+    /// The first port of the host that both are about.
+    #[must_use]
+    pub fn shared(&self, other: &Self) -> Option<u16> {
+        let first = self.host.max(other.host);
+        (self.has(first, self.protocol) && other.has(first, self.protocol)).then_some(first)
+    }
+
+    /// Each port of the host with the container's.
+    pub fn pairs(&self) -> impl Iterator<Item = (u16, u16)> {
+        let container = self.container;
+        self.hosts().zip(container..=u16::MAX)
+    }
+
+    /// Whether all of them are ports.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let fits = |first: u16| first > 0 && first.checked_add(self.count.saturating_sub(1)).is_some();
+        self.count > 0 && fits(self.host) && fits(self.container)
+    }
+}
+
+impl std::fmt::Display for Publish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let suffix = if self.protocol == Protocol::Udp { "/udp" } else { "" };
+        let Self { host, container, count, .. } = self;
+        if *count == 1 {
+            return write!(f, "{host}:{container}{suffix}");
+        }
+        let more = count.saturating_sub(1);
+        write!(f, "{host}-{}:{container}-{}{suffix}", host.saturating_add(more), container.saturating_add(more))
+    }
 }
 
 impl FromStr for Publish {
@@ -256,13 +319,34 @@ impl FromStr for Publish {
             Some((ports, "udp")) => (ports, Protocol::Udp),
             Some((_, other)) => return Err(format!("`{other}` is neither tcp nor udp")),
         };
-        let (host, container) = ports.split_once(':').ok_or_else(|| format!("`{text}` is not HOST:CT such as 8080:80"))?;
+        let (host, container) = ports
+            .split_once(':')
+            .ok_or_else(|| format!("`{text}` is not HOST:CT such as 8080:80 or 8000-8010:9000-9010"))?;
+        let ((host, host_last), (container, container_last)) = (port_range(host)?, port_range(container)?);
+        if host_last - host != container_last - container {
+            return Err(format!(
+                "`{text}` leads from {} to {} ports; both ranges must be of one length",
+                host_last - host + 1,
+                container_last - container + 1
+            ));
+        }
         Ok(Self {
-            host: number(host, 1, 65_535)?,
-            container: number(container, 1, 65_535)?,
+            host,
+            container,
             protocol,
+            count: (host_last - host).saturating_add(1),
         })
     }
+}
+
+/// A managed bridge to make beside the default one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct NewNetwork {
+    pub bridge: String,
+    /// The bridge's own address with its prefix length; absent = the first free /22 of 10.213.0.0/16.
+    #[serde(default)]
+    pub subnet: Option<Cidr>,
 }
 
 /// A managed bridge as lists show it.
@@ -300,7 +384,18 @@ mod tests {
             .unwrap();
         assert_eq!(nic.rate_in, Some(50_000_000));
         assert_eq!(nic.ip6, Addressing::None);
-        for bad in ["ip=", "ip=10.0.0.1", "vlan=0", "vlan=4095", "mac=ff:ff:ff:ff:ff:ff", "bridge=../x", "x=1", "ip"] {
+        assert!(!nic.link_down && "link=down".parse::<NicSpec>().unwrap().link_down);
+        for bad in [
+            "ip=",
+            "ip=10.0.0.1",
+            "vlan=0",
+            "vlan=4095",
+            "mac=ff:ff:ff:ff:ff:ff",
+            "bridge=../x",
+            "x=1",
+            "ip",
+            "link=off",
+        ] {
             assert!(bad.parse::<NicSpec>().is_err(), "{bad}");
         }
     }
@@ -312,7 +407,8 @@ mod tests {
             Ok(Publish {
                 host: 8080,
                 container: 80,
-                protocol: Protocol::Tcp
+                protocol: Protocol::Tcp,
+                count: 1
             })
         );
         assert_eq!(
@@ -320,12 +416,45 @@ mod tests {
             Ok(Publish {
                 host: 53,
                 container: 53,
-                protocol: Protocol::Udp
+                protocol: Protocol::Udp,
+                count: 1
             })
         );
-        for bad in ["80", "0:80", "80:65536", "80:80/sctp", "-1:80"] {
+        for bad in [
+            "80",
+            "0:80",
+            "80:65536",
+            "80:80/sctp",
+            "-1:80",
+            "80-79:80-79",
+            "80-82:80",
+            "80-82:80-81",
+            "80-:80-",
+            "65535-65536:1-2",
+        ] {
             assert!(bad.parse::<Publish>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_range_is_published_port_by_port() {
+        let range: Publish = "8000-8002:9000-9002/udp".parse().unwrap();
+        assert_eq!(range.pairs().collect::<Vec<_>>(), [(8000, 9000), (8001, 9001), (8002, 9002)]);
+        assert_eq!(range.to_string(), "8000-8002:9000-9002/udp");
+        assert!(range.has(8002, Protocol::Udp) && !range.has(8003, Protocol::Udp) && !range.has(8002, Protocol::Tcp));
+        let shared = |other: &str| range.shared(&other.parse().unwrap());
+        assert_eq!(
+            [shared("8002:1/udp"), shared("7990-8001:1-12/udp"), shared("8003:1/udp"), shared("8000:1")],
+            [Some(8002), Some(8000), None, None]
+        );
+        for text in ["8080:80", "1-65535:1-65535"] {
+            let ports: Publish = text.parse().unwrap();
+            assert_eq!((ports.to_string().as_str(), ports.is_sound()), (text, true));
+        }
+        // As only JSON can say it; rows of earlier versions say nothing of a count.
+        let sound = |json: &str| serde_json::from_str::<Publish>(json).unwrap().is_sound();
+        assert!(sound(r#"{"host":65535,"container":1}"#));
+        assert!(!sound(r#"{"host":65535,"container":1,"count":2}"#) && !sound(r#"{"host":1,"container":1,"count":0}"#));
     }
 
     #[test]

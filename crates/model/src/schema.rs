@@ -27,6 +27,7 @@ text_schema!(
     crate::id::ContainerName => "Name",
     crate::id::Digest => "Digest",
     crate::id::TemplateRef => "TemplateRef",
+    crate::firewall::Rule => "FirewallRule",
     crate::network::Addressing => "Addressing",
     crate::network::Cidr => "Cidr",
     crate::time::Timestamp => "Timestamp",

@@ -54,8 +54,8 @@ pub struct Runtime {
     /// Start, kill and removal of one container, one at a time.
     busy: Mutex<HashMap<ContainerId, Arc<Mutex<()>>>>,
     host: Mutex<crate::host::Reader>,
-    /// What the last plan of the network left of the filter. Held while a plan is carried out.
-    firewall: Mutex<Option<Tables>>,
+    /// What the last plan of each bridge left of the filter. Held while a plan is carried out.
+    firewall: Mutex<HashMap<String, Option<Tables>>>,
     events: Arc<watch::Watch>,
 }
 
@@ -548,7 +548,13 @@ impl Runtime {
     /// Names the step.
     pub fn apply_network(&self, plan: &NetworkPlan) -> Result<()> {
         let mut firewall = self.firewall.lock().unwrap_or_else(PoisonError::into_inner);
-        crate::net::apply::apply(&self.config.run_dir, self.instance(), &self.layout, plan, &mut firewall)
+        crate::net::apply::apply(
+            &self.config.run_dir,
+            self.instance(),
+            &self.layout,
+            plan,
+            firewall.entry(plan.bridge.clone()).or_default(),
+        )
     }
 
     /// Removes all of it.
@@ -556,6 +562,7 @@ impl Runtime {
     /// # Errors
     /// Everything that could not be removed.
     pub fn remove_network(&self, bridge: &str) -> Result<()> {
+        self.firewall.lock().unwrap_or_else(PoisonError::into_inner).remove(bridge);
         crate::net::apply::remove(&self.config.run_dir, self.instance(), &self.layout, bridge)
     }
 

@@ -1,7 +1,7 @@
 //! The network of a bridge on a real kernel: every test in network namespaces of its own, one as the host and one per guest,
 //! so that no packet leaves them. Takes root; without it each test says that it was skipped.
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -49,6 +49,7 @@ impl Host {
             ipv4: "10.213.4.1/22".parse().expect("well formed"),
             ipv6: "fd01:2:3::1/64".parse().expect("well formed"),
             closed_ports: vec![CLOSED],
+            apart: Vec::new(),
             nics: vec![nic("web", 5), nic("db", 6)],
             domain: "berth".into(),
         };
@@ -123,6 +124,7 @@ fn nic(name: &str, last: u8) -> NetworkNic {
         } else {
             Vec::new()
         },
+        firewall: Vec::new(),
     }
 }
 
@@ -280,6 +282,8 @@ fn guests_get_their_addresses_and_find_each_other_by_name() {
         let answer = guest.sh(&format!("busybox nslookup -type=a {name} {GATEWAY}"));
         assert!(answer.contains(&stranger) && !answer.contains("10.213.4.5"), "{answer}");
     }
+    let answer = output("busybox", &["nslookup", "-type=a", "db.berth", &GATEWAY.to_string()]);
+    assert!(answer.contains(&stranger), "the host may ask too: {answer}");
     let wanted = guest.nic.ipv6.expect("an address").to_string();
     let mut lines = BufReader::new(monitor.0.stdout.take().expect("its output")).lines().map_while(Result::ok);
     assert!(
@@ -413,6 +417,171 @@ fn the_console_is_out_of_reach_and_published_ports_are_not() {
 }
 
 #[test]
+fn bridges_are_apart_but_for_published_ports() {
+    for calls_ip_hooks in ["1", "0"] {
+        let Some(mut host) = Host::new(0o755) else { return };
+        drop(std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", calls_ip_hooks));
+        let mut lan = host.plan.clone();
+        lan.bridge = host.plan.bridge.replace("bt-", "bl-");
+        lan.ipv4 = "10.213.8.1/22".parse().expect("well formed");
+        lan.ipv6 = "fd01:2:4::1/64".parse().expect("well formed");
+        lan.nics = vec![nic("inner", 9)];
+        (lan.nics[0].ipv4, lan.nics[0].ipv6) = (Some(Ipv4Addr::new(10, 213, 8, 9)), Some("fd01:2:4::9".parse().expect("well formed")));
+        lan.nics[0].publish = vec!["8099:80".parse().expect("well formed")];
+        host.apply();
+        let apply_lan = |lan: &NetworkPlan| apply::apply(host.run_dir(), Some(&host.instance), &host.layout, lan, &mut None).expect("another network");
+        apply_lan(&lan);
+        let inner = Guest::new(&lan.bridge, &lan.nics[0]);
+        inner.sh("ip link set lo up && ip link set eth0 up && ip addr add 10.213.8.9/22 dev eth0 && ip addr add fd01:2:4::9/64 dev eth0 nodad && ip route add default via 10.213.8.1 && ip -6 route replace default via fd01:2:4::1");
+        let web = host.guest(0).addressed();
+        web.sh("ip -6 route replace default via fd01:2:3::1");
+        // Without the rule one host forwards between its links.
+        web.reaches(lan.nics[0].ipv4.expect("an address"));
+        web.reaches(lan.nics[0].ipv6.expect("an address"));
+        inner.reaches(web.nic.ipv6.expect("an address"));
+        lan.apart = vec![host.plan.bridge.clone()];
+        apply_lan(&lan);
+        host.plan.apart = vec![lan.bridge.clone()];
+        host.apply();
+        for (guest, other) in [(&web, &inner), (&inner, &web)] {
+            guest.misses(other.nic.ipv4.expect("an address"), None, "the bridges are apart");
+            guest.misses(other.nic.ipv6.expect("an address"), None, "the bridges are apart over IPv6");
+            assert!(!guest.connects(other.nic.ipv4.expect("an address"), 80));
+        }
+        let server = inner.command("busybox").args(["nc", "-ll", "-p", "80", "-e", "true"]).spawn();
+        let server = Running(server.expect("a server"));
+        eventually("a port that is published is so for everybody", || web.connects(GATEWAY, 8099));
+        drop((server, inner, web));
+        apply::remove(host.run_dir(), Some(&host.instance), &host.layout, &lan.bridge).expect("it goes");
+        assert!(bridge::exists(&host.plan.bridge) && !bridge::exists(&lan.bridge));
+    }
+}
+
+/// Whether a connection to a port comes about within a moment.
+fn dials(guest: &Guest, target: impl Into<IpAddr>, port: u16) -> bool {
+    let address = std::net::SocketAddr::new(target.into(), port);
+    inside(guest, || TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_ok())
+}
+
+/// A socket for datagrams in a guest that waits a moment for an answer.
+fn datagrams(guest: &Guest, port: u16) -> UdpSocket {
+    let socket = inside(guest, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("a socket"));
+    socket.set_read_timeout(Some(Duration::from_secs(2))).expect("a deadline");
+    socket
+}
+
+#[test]
+fn a_container_is_kept_to_its_rules() {
+    for calls_ip_hooks in ["1", "0"] {
+        let Some(mut host) = Host::new(0o755) else { return };
+        drop(std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", calls_ip_hooks));
+        let rules = |texts: &[&str]| texts.iter().map(|text| text.parse().expect("well formed")).collect::<Vec<_>>();
+        host.plan.nics[1].publish.push("8081:81".parse().expect("well formed"));
+        host.apply();
+        bridge::ensure("uplink0", &[(IpAddr::from([192, 0, 2, 1]), 24)]).expect("another address of the host");
+        let (web, db) = (host.guest(0).addressed(), host.guest(1).addressed());
+        let (v4, v6) = (db.nic.ipv4.expect("IPv4"), db.nic.ipv6.expect("IPv6"));
+        let listen = |guest: &Guest, port: u16| inside(guest, || TcpListener::bind(("::", port)).expect("a server"));
+        let servers = [listen(&db, 80), listen(&db, 81), listen(&web, 90)];
+        let web_address = web.nic.ipv4.expect("IPv4");
+        web.reaches(v6);
+        for port in [80, 81] {
+            assert!(dials(&web, v4, port) && dials(&web, v6, port), "without rules everything passes");
+        }
+        let long = inside(&web, || TcpStream::connect((v4, 81)).expect("a connection"));
+
+        host.plan.nics[1].firewall = rules(&["allow in tcp 80-80 from 10.213.4.5", "deny in tcp"]);
+        host.apply();
+        assert!(dials(&web, v4, 80), "{calls_ip_hooks}: allowed by its address");
+        assert!(!dials(&web, v6, 80), "{calls_ip_hooks}: not by the other family");
+        assert!(!dials(&web, v4, 81), "{calls_ip_hooks}: denied from a neighbour");
+        assert!(
+            TcpStream::connect_timeout(&(v4, 81).into(), Duration::from_secs(2)).is_err(),
+            "denied from the host"
+        );
+        assert!(
+            !dials(&web, Ipv4Addr::new(192, 0, 2, 1), 8081),
+            "{calls_ip_hooks}: denied by the published port"
+        );
+        assert!(dials(&db, web_address, 90), "{calls_ip_hooks}: what it begins is answered");
+        web.reaches(v4);
+        // Neighbours are asked for anew.
+        for guest in [&web, &db] {
+            guest.sh("ip -6 neigh flush dev eth0");
+        }
+        web.reaches(v6);
+        assert!((&long).write_all(b"x").is_ok(), "what is connected stays so");
+
+        host.plan.nics[1].firewall = rules(&["deny in", "allow out udp 5353 to 10.213.4.0/22", "deny out"]);
+        host.apply();
+        web.misses(v4, None, "nothing comes in");
+        web.misses(v6, None, "nothing comes in over IPv6");
+        db.misses(web_address, None, "nothing goes out");
+        assert!(!dials(&db, web_address, 90), "{calls_ip_hooks}: nothing goes out");
+        let (server, client) = (datagrams(&web, 5353), datagrams(&db, 0));
+        client.send_to(b"q", (web_address, 5353)).expect("it is sent");
+        let (_, from) = server.recv_from(&mut [0; 8]).expect("a datagram that is allowed");
+        server.send_to(b"a", from).expect("it is sent");
+        assert!(client.recv_from(&mut [0; 8]).is_ok(), "{calls_ip_hooks}: its answer comes in");
+        let stranger = datagrams(&db, 5300);
+        server.send_to(b"a", (v4, 5300)).expect("it is sent");
+        assert!(stranger.recv_from(&mut [0; 8]).is_err(), "{calls_ip_hooks}: no other datagram does");
+        let answer = db.sh(&format!("busybox nslookup -type=a web.berth {GATEWAY}"));
+        assert!(answer.contains(&web_address.to_string()), "names are answered: {answer}");
+
+        host.plan.nics[1].firewall = Vec::new();
+        host.apply();
+        assert!(dials(&web, v4, 81) && dials(&db, web_address, 90));
+        let tables = output("nft", &["list", "ruleset"]);
+        assert!(!tables.contains("udp4_") && !tables.contains("in_bt"), "{tables}");
+        drop(servers);
+    }
+}
+
+#[test]
+fn a_range_is_published_in_both_families() {
+    let Some(mut host) = Host::new(0o755) else { return };
+    host.plan.nics[1].publish = vec![
+        "8000-8002:9000-9002".parse().expect("well formed"),
+        "5300-5301:5400-5401/udp".parse().expect("well formed"),
+    ];
+    host.apply();
+    bridge::ensure(
+        "uplink0",
+        &[(IpAddr::from([192, 0, 2, 1]), 24), ("fd01:99::1".parse().expect("well formed"), 64)],
+    )
+    .expect("other addresses of the host");
+    let (web, db) = (host.guest(0).addressed(), host.guest(1).addressed());
+    web.sh("ip -6 route replace default via fd01:2:3::1");
+    let ports = [9000, 9001, 9002].map(|port| {
+        let server = db
+            .command("busybox")
+            .args(["nc", "-ll", "-p", &port.to_string(), "-e", "echo", &port.to_string()])
+            .spawn();
+        Running(server.expect("a server"))
+    });
+    let uplinks: [IpAddr; 2] = ["192.0.2.1", "fd01:99::1"].map(|address| address.parse().expect("well formed"));
+    for address in uplinks {
+        for port in 0..3 {
+            let wanted = (9000 + port).to_string();
+            eventually(&format!("{address}: port {} leads to {wanted}", 8000 + port), || {
+                let script = format!("exec 3<>/dev/tcp/{address}/{}; head -n 1 <&3", 8000 + port);
+                let said = web.command("timeout").args(["2", "bash", "-c", &script]).output().expect("bash").stdout;
+                String::from_utf8_lossy(&said).trim() == wanted
+            });
+        }
+        assert!(!web.connects(address, 8003), "the range ends");
+        let unspecified: IpAddr = if address.is_ipv4() { "0.0.0.0" } else { "::" }.parse().expect("well formed");
+        let ears = inside(&db, || UdpSocket::bind((unspecified, 5401)).expect("a socket"));
+        ears.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        let mouth = inside(&web, || UdpSocket::bind((unspecified, 0)).expect("a socket"));
+        mouth.send_to(b"x", (address, 5301)).expect("it is sent");
+        assert_eq!(ears.recv_from(&mut [0; 8]).expect("a datagram leads to the container").0, 1);
+    }
+    drop(ports);
+}
+
+#[test]
 fn a_published_port_53_leaves_the_bridge_its_names() {
     let Some(mut host) = Host::new(0o755) else { return };
     host.plan.nics[1].publish = vec!["53:53".parse().expect("well formed"), "53:53/udp".parse().expect("well formed")];
@@ -506,12 +675,20 @@ fn beside_docker_traffic_goes_out_and_everything_is_put_back() {
     }
 }
 
-/// An ICMPv6 socket in a guest's namespace; the thread that makes it ends there.
-fn icmp(guest: &Guest) -> (std::os::fd::OwnedFd, u32) {
+/// Makes something in a guest's namespace; the thread that makes it ends there.
+fn inside<T: Send>(guest: &Guest, make: impl FnOnce() -> T + Send) -> T {
     let pid = rustix::process::Pid::from_raw(i32::try_from(guest.holder.id()).expect("a pid")).expect("a pid");
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).expect("it lives");
-    let made = std::thread::spawn(move || {
+    let making = || {
         runtime::sys::join_namespaces(pidfd.as_fd(), libc::CLONE_NEWNET).expect("its namespace");
+        make()
+    };
+    std::thread::scope(|scope| scope.spawn(making).join().expect("the thread ends"))
+}
+
+/// An ICMPv6 socket in a guest's namespace.
+fn icmp(guest: &Guest) -> (std::os::fd::OwnedFd, u32) {
+    inside(guest, || {
         let index = runtime::net::link::Socket::open().and_then(|socket| socket.index("eth0")).expect("its link");
         let socket = rustix::net::socket(
             rustix::net::AddressFamily::INET6,
@@ -519,8 +696,7 @@ fn icmp(guest: &Guest) -> (std::os::fd::OwnedFd, u32) {
             Some(rustix::net::ipproto::ICMPV6),
         );
         (socket.expect("a socket"), index)
-    });
-    made.join().expect("the thread ends")
+    })
 }
 
 /// What the victim hears of a router advertisement, a redirect and a neighbour advertisement for the router, which are sent

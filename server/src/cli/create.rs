@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::path::PathBuf;
 
 use model::container::{ContainerSpec, CreateRequest, RestartPolicy};
+use model::firewall::Rule;
 use model::id::ContainerName;
 use model::network::{NicSpec, Publish};
 use model::storage::Mount;
@@ -21,12 +22,15 @@ pub struct Args {
     template: TemplateRef,
     #[command(flatten)]
     limits: LimitArgs,
-    /// bridge=B,ip=dhcp|CIDR,gw=IP,ip6=auto|CIDR|none,vlan=N,mtu=N,rate-in=BITS,rate-out=BITS,mac=M; may be repeated; none = no NIC
+    /// bridge=B,ip=dhcp|CIDR,gw=IP,ip6=auto|CIDR|none,vlan=N,mtu=N,rate-in=BITS,rate-out=BITS,mac=M,link=up|down; may be repeated; none = no NIC
     #[arg(long, value_name = "NIC")]
     nic: Vec<String>,
-    /// A port of the host that leads inside; may be repeated
+    /// A port of the host that leads inside, or as many: 8000-8010:9000-9010; may be repeated
     #[arg(long, value_name = "HOST:CT[/udp]")]
     publish: Vec<Publish>,
+    /// allow|deny in|out [tcp|udp|icmp] [PORT[-LAST]] [from|to CIDR]; may be repeated, the first that fits decides
+    #[arg(long, value_name = "RULE")]
+    firewall: Vec<Rule>,
     /// A folder of the host inside; may be repeated
     #[arg(long, value_name = "SRC:DST[:ro]", value_parser = mount)]
     mount: Vec<Mount>,
@@ -150,6 +154,7 @@ fn request(args: Args) -> Result<CreateRequest, Failure> {
         limits,
         nics,
         publish: args.publish,
+        firewall: args.firewall,
         mounts: args.mount,
         env: args.env,
         ssh_keys,
@@ -309,6 +314,26 @@ mod tests {
             assert!(error.contains(named), "{flags}: {error}");
         }
         assert!(parse("1234 --template local:x").is_err());
+    }
+
+    #[test]
+    fn rules_are_one_argument_each() {
+        let words = [
+            "create",
+            "web",
+            "--template",
+            "local:x",
+            "--firewall",
+            "allow in tcp 443",
+            "--firewall",
+            "deny in",
+        ];
+        let request = request(Line::try_parse_from(words).expect("good flags").args).unwrap_or_else(|failure| panic!("{}", failure.what));
+        let rules: Vec<String> = request.spec.firewall.iter().map(ToString::to_string).collect();
+        assert_eq!(rules, ["allow in tcp 443", "deny in"]);
+        let words = ["create", "web", "--template", "local:x", "--firewall", "deny in 22"];
+        let error = Line::try_parse_from(words).expect_err("no rule").to_string();
+        assert!(error.contains("--firewall") && error.contains("a port needs tcp or udp"), "{error}");
     }
 
     #[test]

@@ -126,7 +126,8 @@ fn fields(detail: &ContainerDetail) -> Vec<(&'static str, String)> {
         ("io-read", bytes(limits.io_read_bps)),
         ("io-write", bytes(limits.io_write_bps)),
         ("nics", nics.collect::<Vec<_>>().join(", ")),
-        ("publish", ports(detail)),
+        ("publish", listed(&detail.spec.publish)),
+        ("firewall", listed(&detail.spec.firewall)),
         (
             "host ids",
             format!(
@@ -146,12 +147,8 @@ fn fields(detail: &ContainerDetail) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn ports(detail: &ContainerDetail) -> String {
-    let port = |port: &model::network::Publish| {
-        let suffix = if port.protocol == model::network::Protocol::Udp { "/udp" } else { "" };
-        format!("{}:{}{suffix}", port.host, port.container)
-    };
-    detail.spec.publish.iter().map(port).collect::<Vec<_>>().join(",")
+fn listed<T: ToString>(values: &[T]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn exit(exit: &ExitRecord) -> String {

@@ -20,6 +20,8 @@ pub fn add_to(table: Table) -> Table {
         .add(Some(P::View), routes!(host::report))
         .add(Some(P::View), routes!(host::history))
         .add(Some(P::View), routes!(host::networks))
+        .add(Some(P::Administer), routes!(host::add_network))
+        .add(Some(P::Administer), routes!(host::remove_network))
         .add(Some(P::View), routes!(containers::list))
         .add(Some(P::Containers), routes!(containers::create))
         .add(Some(P::View), routes!(containers::show))
@@ -58,6 +60,10 @@ pub fn add_to(table: Table) -> Table {
         .add(Some(P::Containers), routes!(trash::restore))
         .add(Some(P::Containers), routes!(trash::purge))
         .add(Some(P::Containers), routes!(trash::empty));
+    accounts(table)
+}
+
+fn accounts(table: Table) -> Table {
     table
         .add(None, routes!(access::set_up))
         .add(Some(P::Administer), routes!(access::setup_link))

@@ -198,6 +198,28 @@ fn a_role_is_set() {
 }
 
 #[test]
+fn a_network_is_added_joined_and_removed() {
+    let console = Console::filled();
+    let added = console.document("network add bt-http1 --subnet 10.213.252.1/22");
+    assert_eq!((&added["bridge"], &added["ipv4"]), (&"bt-http1".into(), &"10.213.252.1/22".into()));
+    console.out("set web nic= nic=bridge=bt-http1");
+    let listed = console.out("network list");
+    assert!(
+        listed.lines().any(|line| line.starts_with("bt-http1 ") && line.contains("10.213.252.1/22")),
+        "{listed}"
+    );
+    let refused = console.berth("network remove bt-http1");
+    assert_eq!(code(&refused), 4);
+    assert!(complaint(&refused).contains("`web` joins bt-http1"));
+    let refused = console.berth("network add bt-http2 --subnet 10.213.252.0/22");
+    assert_eq!(code(&refused), 2);
+    console.out("set web nic=ip=dhcp");
+    console.out("restart web --kill --timeout 0");
+    console.out("network remove bt-http1");
+    assert_eq!(code(&console.berth("network remove bt-http1")), 3);
+}
+
+#[test]
 fn detached_commands_print_the_task() {
     let console = Console::filled();
     let id = console.out("stop web --detach");

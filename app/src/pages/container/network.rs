@@ -1,8 +1,7 @@
-//! Interfaces with their addresses and live rates, and published ports.
+//! Interfaces with their addresses and live rates, published ports, and rules of the firewall.
 
 use leptos::prelude::*;
 use model::container::NicDetail;
-use model::network::{Protocol, Publish};
 
 use super::Subject;
 use crate::components::copy::Copyable;
@@ -25,7 +24,9 @@ pub fn NetworkTab(subject: Subject) -> impl IntoView {
     let feed = use_live().feed(&subject.name);
     let is_off = super::summary::is_off(&subject.row);
     let nics = Memo::new(move |_| subject.detail.with(|detail| detail.nics.clone()));
-    let publish = subject.detail.with_untracked(|detail| detail.spec.publish.clone());
+    let (publish, rules) = subject
+        .detail
+        .with_untracked(|detail| (texts(&detail.spec.publish), texts(&detail.spec.firewall)));
     let head = move |label| view! { <th scope="col">{locale.t(label)}</th> };
     view! {
         <Show when=move || nics.with(|nics| !nics.is_empty()) fallback=move || view! { <Empty title=locale.t(text::NO_NIC)/> }>
@@ -44,7 +45,8 @@ pub fn NetworkTab(subject: Subject) -> impl IntoView {
                 </table>
             </div>
         </Show>
-        <Published publish=publish/>
+        <Listed title=locale.t(text::PUBLISHED) none=locale.t(text::NO_PUBLISHED) values=publish/>
+        <Listed title=locale.t(text::FIREWALL) none=locale.t(text::NO_RULES) values=rules/>
         <Graphs subject=subject.name specs=graph() limits=Callback::new(|_| Vec::new()) is_off=is_off/>
     }
 }
@@ -75,17 +77,17 @@ fn Nic(nic: NicDetail, feed: Feed) -> impl IntoView {
     }
 }
 
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
 #[component]
-fn Published(publish: Vec<Publish>) -> impl IntoView {
-    let locale = use_locale();
-    let word = |entry: Publish| {
-        let protocol = if entry.protocol == Protocol::Udp { "/udp" } else { "" };
-        view! { <li><Copyable value=format!("{}:{}{protocol}", entry.host, entry.container)/></li> }
-    };
-    let list = if publish.is_empty() {
-        view! { <p class="muted">{locale.t(text::NO_PUBLISHED)}</p> }.into_any()
+fn Listed(title: &'static str, none: &'static str, values: Vec<String>) -> impl IntoView {
+    let list = if values.is_empty() {
+        view! { <p class="muted">{none}</p> }.into_any()
     } else {
-        view! { <ul class="plain-list">{publish.into_iter().map(word).collect_view()}</ul> }.into_any()
+        let item = |value| view! { <li><Copyable value=value/></li> };
+        view! { <ul class="plain-list">{values.into_iter().map(item).collect_view()}</ul> }.into_any()
     };
-    view! { <section class="card"><h2>{locale.t(text::PUBLISHED)}</h2>{list}</section> }
+    view! { <section class="card"><h2>{title}</h2>{list}</section> }
 }

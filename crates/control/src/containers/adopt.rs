@@ -84,15 +84,21 @@ impl Containers {
         Ok(())
     }
 
-    async fn hear(&self, event: EngineEvent, execs: &Execs) {
+    async fn hear(self: &Arc<Self>, event: EngineEvent, execs: &Execs) {
         match event {
             EngineEvent::Changed(observed) => {
                 let (id, is_live) = (observed.id, observed.state.is_live());
+                let was_live = self.is_live(id);
                 if let Err(error) = self.learn(observed, News::Event).await {
                     tracing::error!(container.id = %id, %error, "what happened to a container could not be recorded");
                 }
                 if !is_live {
                     execs.container_ended(id);
+                }
+                if self.is_live(id) != was_live {
+                    // Aside: the next news must not wait for the packet filter.
+                    let this = Arc::clone(self);
+                    tokio::spawn(async move { this.set_ports(id).await });
                 }
             }
             EngineEvent::OomKill { id, total } => {

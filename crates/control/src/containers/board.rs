@@ -196,17 +196,10 @@ impl Board {
         self.lock().live.values().map(|live| Arc::clone(&live.row)).collect()
     }
 
-    /// All rows as the host must carry them now: whoever runs keeps the NICs it was started with until it ends.
+    /// All rows as the host must carry them now: whoever runs keeps the NICs it was started with until it ends, and only
+    /// to whoever runs, or is about to, do ports of the host lead.
     #[must_use]
     pub fn rows_on_host(&self) -> Vec<Arc<ContainerRow>> {
-        let on_host = |live: &Live| match &live.stat.run {
-            Some(run) if live.seen().is_live() && run.nics != live.row.nics => {
-                let mut row = ContainerRow::clone(&live.row);
-                row.nics.clone_from(&run.nics);
-                Arc::new(row)
-            }
-            _ => Arc::clone(&live.row),
-        };
         self.lock().live.values().map(on_host).collect()
     }
 
@@ -323,6 +316,18 @@ impl Board {
             }
         }
     }
+}
+
+fn on_host(live: &Live) -> Arc<ContainerRow> {
+    let mut row = Arc::clone(&live.row);
+    let is_live = live.seen().is_live();
+    if let Some(run) = live.stat.run.as_ref().filter(|run| is_live && run.nics != live.row.nics) {
+        Arc::make_mut(&mut row).nics.clone_from(&run.nics);
+    }
+    if !is_live && live.doing != Some(ContainerState::Starting) && !row.spec.publish.is_empty() {
+        Arc::make_mut(&mut row).spec.publish.clear();
+    }
+    row
 }
 
 fn change(live: &Live, mark: Option<&'static str>) -> ContainerChange {

@@ -11,7 +11,7 @@ use model::engine::{FirstBoot, Removal, Signal};
 use model::error::ErrorCode;
 use model::task::Task;
 use model::template::LocalTemplate;
-use model::{ContainerId, ContainerSpec};
+use model::{ContainerId, ContainerSpec, ContainerState};
 use serde::{Deserialize, Serialize};
 
 use super::board::Live;
@@ -79,7 +79,7 @@ impl Containers {
 
     /// Asks the policy about an effective configuration.
     pub(super) async fn judge(&self, caller: &Caller, id: ContainerId, spec: &ContainerSpec, password: Option<&str>) -> Result<()> {
-        let network = self.parts.networks.default_network().await?;
+        let bridges = self.parts.networks.bridges().await?;
         let host = if policy::depends_on_host(&spec.limits) {
             Some(self.parts.host.for_limits(&spec.limits).await?)
         } else {
@@ -89,7 +89,7 @@ impl Containers {
             id,
             spec,
             password,
-            network: &network,
+            bridges: &bridges,
             neighbours: &self.board.rows(),
             closed_ports: self.parts.networks.closed_ports(),
             listeners: &self.listeners(id, &spec.publish).await?,
@@ -316,6 +316,7 @@ impl Create {
             NETWORK => {
                 if self.params.start {
                     containers.check_ports(id).await?;
+                    containers.board.change(id, |live| live.doing = Some(ContainerState::Starting));
                 }
                 containers.apply_network(false).await
             }

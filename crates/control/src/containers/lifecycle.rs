@@ -147,11 +147,19 @@ impl Containers {
         self.board.change(id, |live| live.doing = Some(ContainerState::Starting));
         let request = live.row.start_request();
         let asked = request.clone();
-        match engine::call(&self.parts.engine, move |engine| engine.start(&asked)).await {
+        let start = async {
+            // Its ports lead to it from here on, also where a crash came after the step before.
+            self.apply_network(false).await?;
+            engine::call(&self.parts.engine, move |engine| engine.start(&asked)).await
+        };
+        match start.await {
             Ok(started) => {
                 context.log(&format!("init runs as process {} after {} us", started.pid, started.took_us));
                 self.board.change(id, |live| has_started(live, request, started));
-                self.save_stat(id).await
+                self.save_stat(id).await?;
+                // It may have ended already.
+                self.set_ports(id).await;
+                Ok(())
             }
             Err(error) => {
                 let failed = start_failed(self.parts.clock.now(), &error);
@@ -160,8 +168,17 @@ impl Containers {
                     live.stat.add(failed);
                 });
                 self.save_stat(id).await?;
+                self.set_ports(id).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Takes the published ports of a container off the host, or puts them back, as it lives or not.
+    pub(super) async fn set_ports(&self, id: ContainerId) {
+        let publishes = self.board.get(id).is_some_and(|live| !live.row.spec.publish.is_empty());
+        if publishes && let Err(error) = self.apply_network(false).await {
+            tracing::warn!(container.id = %id, %error, "published ports could not be brought up to date; it is tried again");
         }
     }
 
@@ -242,6 +259,7 @@ impl Containers {
         let observed = engine::call(&self.parts.engine, |engine| engine.observe()).await?;
         let seen = observed.into_iter().find(|observed| observed.id == id).unwrap_or_else(|| gone(id));
         self.learn(seen, News::Fresh).await?;
+        self.set_ports(id).await;
         match self.board.get(id).filter(is_live) {
             None => Ok(()),
             Some(live) => Err(refuse(&live, "it was killed, but processes are left")),
@@ -421,7 +439,11 @@ pub(super) fn stop_job(containers: Arc<Containers>, params: StopParams) -> Arc<d
             Box::pin(async move {
                 match step {
                     0 => containers.ask_to_stop(params).await,
-                    _ => containers.wait_for_stop(params).await,
+                    _ => {
+                        containers.wait_for_stop(params).await?;
+                        containers.set_ports(params.id).await;
+                        Ok(())
+                    }
                 }
             })
         },
@@ -440,7 +462,10 @@ pub(super) fn restart_job(containers: Arc<Containers>, params: StopParams) -> Ar
                 match step {
                     0 => containers.ask_to_stop(params).await,
                     1 => containers.wait_for_stop(params).await,
-                    2 => containers.prepare_network(params.id).await,
+                    2 => {
+                        containers.board.change(params.id, |live| live.doing = Some(ContainerState::Starting));
+                        containers.prepare_network(params.id).await
+                    }
                     _ => containers.start_now(params.id, context).await,
                 }
             })
@@ -487,7 +512,11 @@ impl Job for Kill {
     }
 
     fn act<'a>(&'a self, _: usize, _: &'a Context) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.containers.kill_now(self.id))
+        Box::pin(async {
+            self.containers.kill_now(self.id).await?;
+            self.containers.set_ports(self.id).await;
+            Ok(())
+        })
     }
 
     fn undo<'a>(&'a self, _: usize, _: &'a Context) -> BoxFuture<'a, Result<()>> {

@@ -10,8 +10,9 @@ use base64::Engine as _;
 use model::access::Permission;
 use model::engine::{HostReport, Listener};
 use model::error::ErrorCode;
+use model::firewall::Rule;
 use model::limits::parse_cpu_list;
-use model::network::{Addressing, NicSpec, Publish, check_mac};
+use model::network::{Addressing, NicSpec, Protocol, Publish, check_mac};
 use model::storage::Mount;
 use model::{ContainerId, ContainerSpec, Limits};
 
@@ -20,7 +21,7 @@ use super::row::ContainerRow;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::networks::address::is_assignable;
-use crate::networks::plan::NetRow;
+use crate::networks::plan::{Bridges, NetRow};
 
 /// A configuration as it would take effect, with what it must get along with.
 #[derive(Debug)]
@@ -30,8 +31,8 @@ pub struct EffectiveConfig<'a> {
     pub spec: &'a ContainerSpec,
     /// Root's password, when one is to be set.
     pub password: Option<&'a str>,
-    /// The bridge that NICs join.
-    pub network: &'a NetRow,
+    /// The bridges that NICs may join.
+    pub bridges: &'a Bridges,
     /// Every container outside the trash.
     pub neighbours: &'a [std::sync::Arc<ContainerRow>],
     /// TCP ports of this host that the console itself listens on.
@@ -41,6 +42,9 @@ pub struct EffectiveConfig<'a> {
 }
 
 const MAX_NICS: usize = 8;
+/// Each one is an element of four maps of the packet filter.
+const MAX_PORTS: u32 = 4096;
+const MAX_RULES: usize = 64;
 const MAX_TAGS: usize = 32;
 const MAX_TAG_BYTES: usize = 63;
 const MAX_ENV_BYTES: usize = 16 << 10;
@@ -70,6 +74,7 @@ pub fn judge(config: &EffectiveConfig<'_>, host: Option<&HostReport>, caller: &C
         limits,
         nics,
         publish,
+        firewall,
         mounts,
         env,
         ssh_keys,
@@ -83,6 +88,7 @@ pub fn judge(config: &EffectiveConfig<'_>, host: Option<&HostReport>, caller: &C
     judge_limits(limits, host)?;
     judge_nics(nics, config)?;
     judge_publish(publish, config)?;
+    judge_firewall(firewall)?;
     judge_mounts(mounts)?;
     judge_env(env)?;
     judge_ssh_keys(ssh_keys)?;
@@ -146,8 +152,8 @@ fn judge_nics(nics: &[NicSpec], config: &EffectiveConfig<'_>) -> Result<()> {
     }
     let mut seen = BTreeSet::new();
     for nic in nics {
-        judge_link(nic, config.network)?;
-        judge_addresses(nic, config.network)?;
+        let network = judge_link(nic, config.bridges)?;
+        judge_addresses(nic, network)?;
         for mark in marks(nic) {
             if let Some(owner) = owner_of(&mark, config) {
                 return Err(Error::conflict(format!("{mark} belongs to the container `{owner}`")).hint("choose another one, or leave it out"));
@@ -160,16 +166,17 @@ fn judge_nics(nics: &[NicSpec], config: &EffectiveConfig<'_>) -> Result<()> {
     Ok(())
 }
 
-fn judge_link(nic: &NicSpec, network: &NetRow) -> Result<()> {
+fn judge_link<'a>(nic: &NicSpec, bridges: &'a Bridges) -> Result<&'a NetRow> {
     if nic.vlan.is_some() {
         return Err(unsupported("nic", "a managed bridge carries no VLANs").hint("leave `vlan` out; bridges of your own with VLANs are not supported yet"));
     }
-    if let Some(bridge) = nic.bridge.as_ref().filter(|bridge| **bridge != network.bridge) {
-        return Err(unsupported("nic", format!("`{bridge}` is not a bridge of Berth's own")).hint(format!(
-            "use `bridge={}` or leave it out; other bridges and macvlan are not supported yet",
-            network.bridge
-        )));
-    }
+    let network = bridges.of(nic).ok_or_else(|| {
+        let asked = nic.bridge.as_deref().unwrap_or_default();
+        unsupported("nic", format!("`{asked}` is not a bridge of Berth's own")).hint(format!(
+            "use one of {}, or make one with `berth network add NAME`; bridges of the host's own and macvlan are not supported yet",
+            bridges.names()
+        ))
+    })?;
     let least = if matches!(nic.ip6, Addressing::None) { 576 } else { 1280 };
     if nic.mtu.is_some_and(|mtu| !(least..=65_535).contains(&mtu)) {
         return Err(Error::invalid(
@@ -180,9 +187,10 @@ fn judge_link(nic: &NicSpec, network: &NetRow) -> Result<()> {
     if nic.rate_in == Some(0) || nic.rate_out == Some(0) {
         return Err(Error::invalid("nic", "a rate of 0 would stop all traffic; leave it out for no limit"));
     }
-    nic.mac
-        .as_deref()
-        .map_or(Ok(()), |mac| check_mac(mac).map(drop).map_err(|message| Error::invalid("nic", message)))
+    if let Some(mac) = &nic.mac {
+        check_mac(mac).map_err(|message| Error::invalid("nic", message))?;
+    }
+    Ok(network)
 }
 
 fn judge_addresses(nic: &NicSpec, network: &NetRow) -> Result<()> {
@@ -244,35 +252,45 @@ fn judge_publish(publish: &[Publish], config: &EffectiveConfig<'_>) -> Result<()
     if !publish.is_empty() && !config.spec.nics.iter().any(|nic| nic.ip != Addressing::None) {
         return Err(Error::invalid("publish", "a published port needs a NIC with an IPv4 address to lead to"));
     }
-    let mut seen = BTreeSet::new();
-    for port in publish {
-        let word = ports::word(port);
-        if port.host == 0 || port.container == 0 {
-            return Err(Error::invalid("publish", "a port lies between 1 and 65535"));
-        }
-        if !seen.insert(word.clone()) {
+    if publish.iter().any(|ports| !ports.is_sound()) {
+        return Err(Error::invalid("publish", "a port lies between 1 and 65535"));
+    }
+    let count: u32 = publish.iter().map(|ports| u32::from(ports.count)).sum();
+    if count > MAX_PORTS {
+        return Err(Error::invalid(
+            "publish",
+            format!("a container publishes at most {MAX_PORTS} ports, these are {count}"),
+        ));
+    }
+    for (at, port) in publish.iter().enumerate() {
+        if let Some(twice) = publish[..at].iter().find_map(|other| other.shared(port)) {
+            let word = ports::word(twice, port.protocol);
             return Err(Error::invalid("publish", format!("port {word} of the host is published twice")));
         }
-        if is_tcp(port) && config.closed_ports.contains(&port.host) {
+        if let Some(own) = config.closed_ports.iter().find(|own| port.has(**own, Protocol::Tcp)) {
+            let word = ports::word(*own, Protocol::Tcp);
             return Err(Error::conflict(format!("port {word} of the host is the console's own")).hint("publish another port of the host"));
         }
-        let same = |other: &&Publish| other.host == port.host && other.protocol == port.protocol;
-        let owner = config
-            .neighbours
-            .iter()
-            .find(|row| row.id != config.id && row.spec.publish.iter().any(|other| same(&other)));
-        if let Some(owner) = owner {
-            return Err(
-                Error::conflict(format!("port {word} of the host leads to the container `{}`", owner.spec.name)).hint("publish another port of the host")
-            );
+        let taken = |row: &ContainerRow| row.spec.publish.iter().find_map(|other| other.shared(port));
+        let mut others = config.neighbours.iter().filter(|row| row.id != config.id);
+        if let Some((owner, shared)) = others.find_map(|row| Some((&row.spec.name, taken(row)?))) {
+            let word = ports::word(shared, port.protocol);
+            return Err(Error::conflict(format!("port {word} of the host leads to the container `{owner}`")).hint("publish another port of the host"));
         }
-        ports::judge(port, config.listeners, config.network)?;
+        ports::judge(port, config.listeners, config.bridges)?;
     }
     Ok(())
 }
 
-fn is_tcp(port: &Publish) -> bool {
-    port.protocol == model::network::Protocol::Tcp
+/// Rules are read by their type; too many of them would slow down every packet.
+fn judge_firewall(rules: &[Rule]) -> Result<()> {
+    if rules.len() > MAX_RULES {
+        return Err(Error::invalid(
+            "firewall",
+            format!("a container has at most {MAX_RULES} rules, these are {}", rules.len()),
+        ));
+    }
+    Ok(())
 }
 
 /// Folders of the host come in by grant only, and there is no list of granted ones yet: so none is.

@@ -10,15 +10,16 @@ use model::network::{BRIDGE_PORTS, Protocol, Publish};
 use super::{Containers, changed_meanwhile, is_live};
 use crate::engine;
 use crate::error::{Error, Result};
-use crate::networks::plan::NetRow;
+use crate::networks::plan::{Bridges, NetRow};
 
 impl Containers {
     /// Sockets of the host on the ports of this list that the container has not published so far.
     pub(super) async fn listeners(&self, id: ContainerId, publish: &[Publish]) -> Result<Vec<Listener>> {
         let held = self.board.get(id).map(|live| live.row.spec.publish.clone()).unwrap_or_default();
-        let is_held = |port: &Publish| held.iter().any(|other| (other.host, other.protocol) == (port.host, port.protocol));
-        let added: Vec<Publish> = publish.iter().filter(|port| !is_held(port)).cloned().collect();
-        self.listeners_on(added).await
+        let added: Vec<Publish> = publish.iter().filter(|port| !held.contains(port)).cloned().collect();
+        let mut listeners = self.listeners_on(added).await?;
+        listeners.retain(|listener| !held.iter().any(|port| port.has(listener.port, listener.protocol)));
+        Ok(listeners)
     }
 
     async fn listeners_on(&self, ports: Vec<Publish>) -> Result<Vec<Listener>> {
@@ -39,8 +40,8 @@ impl Containers {
         if listeners.is_empty() {
             return Ok(());
         }
-        let network = self.parts.networks.default_network().await?;
-        publish.iter().try_for_each(|port| judge(port, &listeners, &network)).map_err(|mut error| {
+        let bridges = self.parts.networks.bridges().await?;
+        publish.iter().try_for_each(|port| judge(port, &listeners, &bridges)).map_err(|mut error| {
             error.body.message = format!("publish the ports: {}", error.body.message);
             error
         })
@@ -51,8 +52,8 @@ impl Containers {
 ///
 /// # Errors
 /// `Conflict`, naming the port and, where it is known, the program.
-pub(super) fn judge(port: &Publish, listeners: &[Listener], network: &NetRow) -> Result<()> {
-    let takes = |listener: &&Listener| (listener.port, listener.protocol) == (port.host, port.protocol) && !is_out_of_reach(listener, network);
+pub(super) fn judge(port: &Publish, listeners: &[Listener], bridges: &Bridges) -> Result<()> {
+    let takes = |listener: &&Listener| port.has(listener.port, listener.protocol) && !bridges.iter().any(|network| is_out_of_reach(listener, network));
     let Some(listener) = listeners.iter().find(takes) else { return Ok(()) };
     let program = listener
         .program
@@ -63,8 +64,11 @@ pub(super) fn judge(port: &Publish, listeners: &[Listener], network: &NetRow) ->
     } else {
         format!(" on {}", listener.address)
     };
-    Err(Error::conflict(format!("port {} of the host is in use: {program} listens{on}", word(port)))
-        .hint("publish another port of the host, or stop the service"))
+    Err(Error::conflict(format!(
+        "port {} of the host is in use: {program} listens{on}",
+        word(listener.port, port.protocol)
+    ))
+    .hint("publish another port of the host, or stop the service"))
 }
 
 /// What a published port leaves alone: the bridge's own servers, and IPv6's loopback.
@@ -77,10 +81,10 @@ fn is_out_of_reach(listener: &Listener, network: &NetRow) -> bool {
 }
 
 /// A port as people read it: `53/udp`.
-pub(super) fn word(port: &Publish) -> String {
-    let protocol = match port.protocol {
+pub(super) fn word(port: u16, protocol: Protocol) -> String {
+    let protocol = match protocol {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
     };
-    format!("{}/{protocol}", port.host)
+    format!("{port}/{protocol}")
 }

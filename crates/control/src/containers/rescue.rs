@@ -97,7 +97,7 @@ impl Rescue {
         let facts = Facts(Arc::new(Sqlite::open(folder, clock.clone())?));
         facts.change().put(RESCUED, &clock.now()).commit().await?;
         for network in bridges(&self.rows)? {
-            facts.change().put(format!("/berth/v1/net/{}", network.bridge), &network).commit().await?;
+            facts.change().put(key::network(&network.bridge), &network).commit().await?;
         }
         let mut claimed = HashMap::new();
         for (row, is_trashed) in &self.rows {

@@ -216,6 +216,10 @@ pub mod key {
     pub const RANGES: &str = "/berth/v1/range/";
     /// Below it stand MAC addresses in use.
     pub const MACS: &str = "/berth/v1/mac/";
+    /// Below it stand the bridges, and below each its addresses in use.
+    pub const ADDRESSES: &str = "/berth/v1/ip/";
+    /// Below it stand the managed bridges by name.
+    pub const NETWORKS: &str = "/berth/v1/net/";
     /// Below it stand root's password hashes of containers that are being created.
     pub const FIRST: &str = "/berth/v1/first/";
 
@@ -252,12 +256,17 @@ pub mod key {
     /// Addresses in use on a bridge.
     #[must_use]
     pub fn addresses(bridge: &str) -> String {
-        format!("/berth/v1/ip/{bridge}/")
+        format!("{ADDRESSES}{bridge}/")
+    }
+    /// A managed bridge.
+    #[must_use]
+    pub fn network(bridge: &str) -> String {
+        format!("{NETWORKS}{bridge}")
     }
     /// One address in use on a bridge.
     #[must_use]
     pub fn address(bridge: &str, address: std::net::IpAddr) -> String {
-        format!("/berth/v1/ip/{bridge}/{address}")
+        format!("{ADDRESSES}{bridge}/{address}")
     }
     /// One MAC address in use.
     #[must_use]

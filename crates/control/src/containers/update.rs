@@ -101,7 +101,7 @@ impl Containers {
         self.save_stat(id).await
     }
 
-    /// Brings limits, published ports and the manifest up to the new row.
+    /// Brings limits, published ports, rules and the manifest up to the new row.
     async fn make_true(&self, before: &Live) -> Result<()> {
         let id = before.row.id;
         let live = self.board.get(id).ok_or_else(changed_meanwhile)?;
@@ -115,7 +115,7 @@ impl Containers {
             });
             self.save_stat(id).await?;
         }
-        if live.row.spec.publish != before.row.spec.publish || live.row.nics != before.row.nics {
+        if live.row.spec.publish != before.row.spec.publish || live.row.spec.firewall != before.row.spec.firewall || live.row.nics != before.row.nics {
             self.apply_network(false).await?;
         }
         self.write_manifest(id).await
@@ -224,6 +224,9 @@ fn apply(spec: &mut ContainerSpec, set: &[(String, String)]) -> Result<()> {
             "tag" | "tags" => list(&mut spec.tags, is_first, value, |tag| Ok(tag.to_owned()))?,
             "publish" => list(&mut spec.publish, is_first, value, |port| {
                 port.parse().map_err(|why| Error::invalid("publish", why))
+            })?,
+            "firewall" => list(&mut spec.firewall, is_first, value, |rule| {
+                rule.parse().map_err(|why: String| Error::invalid("firewall", why))
             })?,
             "env" => one(&mut spec.env, is_first, value, pair_of)?,
             "nic" => one(&mut spec.nics, is_first, value, |nic| nic.parse().map_err(|why| Error::invalid("nic", why)))?,
@@ -372,6 +375,7 @@ mod tests {
             ("autostart", "maybe", "autostart"),
             ("restart", "sometimes", "restart"),
             ("publish", "80", "publish"),
+            ("firewall", "deny in 22", "firewall"),
             ("env", "novalue", "env"),
             ("nic", "vlan=0", "nic"),
             ("name", "x", "key"),

@@ -519,7 +519,7 @@ impl Engine for Fake {
     }
 
     fn listeners(&self, ports: &[Publish]) -> Outcome<Vec<Listener>> {
-        let is_on = |listener: &&Listener| ports.iter().any(|port| (port.host, port.protocol) == (listener.port, listener.protocol));
+        let is_on = |listener: &&Listener| ports.iter().any(|port| port.has(listener.port, listener.protocol));
         Ok(self.lock().listeners.iter().filter(is_on).cloned().collect())
     }
 

@@ -1,5 +1,6 @@
 //! From rows to plans, purely: what a container's NICs are, and what a bridge must look like.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use model::ContainerId;
@@ -16,6 +17,37 @@ pub struct NetRow {
     pub bridge: String,
     pub ipv4: model::network::Cidr,
     pub ipv6: model::network::Cidr,
+}
+
+/// Every managed bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridges {
+    /// The one that NICs join when nothing is said.
+    pub default: NetRow,
+    /// By name.
+    pub others: BTreeMap<String, NetRow>,
+}
+
+impl Bridges {
+    /// The bridge that a NIC joins; `None` where none of ours has the name.
+    #[must_use]
+    pub fn of(&self, nic: &NicSpec) -> Option<&NetRow> {
+        match nic.bridge.as_deref() {
+            None => Some(&self.default),
+            Some(name) => self.iter().find(|network| network.bridge == name),
+        }
+    }
+
+    /// All of them, the default one first.
+    pub fn iter(&self) -> impl Iterator<Item = &NetRow> {
+        std::iter::once(&self.default).chain(self.others.values())
+    }
+
+    /// Their names as a person reads them.
+    #[must_use]
+    pub fn names(&self) -> String {
+        self.iter().map(|network| network.bridge.as_str()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What was chosen for a NIC because nobody asked for something else.
@@ -55,19 +87,22 @@ pub fn nic(id: ContainerId, index: usize, spec: &NicSpec, network: &NetRow, chos
         vlan: spec.vlan,
         rate_in: spec.rate_in,
         rate_out: spec.rate_out,
+        link_down: spec.link_down,
     }
 }
 
 /// What the bridge must look like for these containers: the same rows give the same plan.
 #[must_use]
-pub fn network<'a>(network: &NetRow, rows: impl Iterator<Item = &'a ContainerRow>, closed_ports: &[u16]) -> NetworkPlan {
+pub fn network<'a>(network: &NetRow, bridges: &Bridges, rows: impl Iterator<Item = &'a ContainerRow>, closed_ports: &[u16]) -> NetworkPlan {
     let mut nics: Vec<NetworkNic> = rows.flat_map(|row| nics_on(network, row)).collect();
+    let apart = bridges.iter().filter(|other| other.bridge != network.bridge);
     nics.sort_by(|one, other| one.host_name.cmp(&other.host_name));
     NetworkPlan {
         bridge: network.bridge.clone(),
         ipv4: network.ipv4,
         ipv6: network.ipv6,
         closed_ports: closed_ports.to_vec(),
+        apart: apart.map(|other| other.bridge.clone()).collect(),
         nics,
         domain: "berth".into(),
     }
@@ -84,6 +119,7 @@ fn nics_on(network: &NetRow, row: &ContainerRow) -> Vec<NetworkNic> {
         ipv4: nic.ipv4.map(|(address, _)| address),
         ipv6: nic.ipv6.map(|(address, _)| address),
         publish: if published == Some(index) { row.spec.publish.clone() } else { Vec::new() },
+        firewall: row.spec.firewall.clone(),
     })
     .collect()
 }

@@ -231,12 +231,14 @@ mod tests {
             ipv4: Some([10, 213, 0, last].into()),
             ipv6: (last == 5).then(|| "fd01:2:3::5".parse().unwrap()),
             publish: Vec::new(),
+            firewall: Vec::new(),
         };
         NetworkPlan {
             bridge: "berth0".into(),
             ipv4: "10.213.0.1/22".parse().unwrap(),
             ipv6: "fd01:2:3::1/64".parse().unwrap(),
             closed_ports: Vec::new(),
+            apart: Vec::new(),
             nics: vec![nic("web", 5), nic("web", 6), nic("db", 7)],
             domain: "berth".into(),
         }

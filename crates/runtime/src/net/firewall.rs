@@ -1,5 +1,6 @@
 //! The packet filter of one bridge: two nft tables of our own, replaced as a whole in one transaction. The bridge table
-//! keeps every container to its own MAC and addresses; the inet table translates, publishes and guards the host.
+//! keeps every container to its own MAC and addresses and to the rules it was given; the inet table translates, publishes and
+//! guards the host.
 //!
 //! Frames between two containers traverse the inet hooks too where `bridge-nf-call-iptables` is 1, with the bridge as both
 //! interfaces: every rule here means the same with and without it.
@@ -14,6 +15,8 @@ use model::network::{BRIDGE_PORTS, Protocol, check_interface};
 
 use super::subnet;
 use crate::error::{At, Error, Result};
+
+mod rules;
 
 /// What every table of ours begins with.
 pub const TABLE_PREFIX: &str = "berth_";
@@ -132,7 +135,7 @@ impl Tables {
     pub fn of(plan: &NetworkPlan) -> Result<Self> {
         Ok(Self {
             name: table(&plan.bridge)?,
-            tables: [guard(plan)?, host(plan)],
+            tables: [guard(plan)?, host(plan)?],
         })
     }
 
@@ -217,9 +220,8 @@ struct Ports {
 
 impl Ports {
     fn add(&mut self, nic: &NetworkNic) -> Result<()> {
-        let name = check_interface(&nic.host_name).map_err(|message| Error::invalid("set the firewall", message))?;
         let bytes = subnet::mac_bytes(&nic.mac)?;
-        let (port, mac) = (format!("\"{name}\""), subnet::mac_text(bytes));
+        let (port, mac) = (quoted(&nic.host_name)?, subnet::mac_text(bytes));
         self.names.insert(port.clone());
         self.macs.insert(format!("{port} . {mac}"));
         self.ipv4.extend(nic.ipv4.map(|address| format!("{port} . {mac} . {address}")));
@@ -264,7 +266,7 @@ fn guard(plan: &NetworkPlan) -> Result<Table> {
     Ok(Table {
         family: "bridge",
         sets,
-        rules: GUARD.to_owned(),
+        rules: GUARD.to_owned() + &rules::text(plan)?,
     })
 }
 
@@ -312,9 +314,25 @@ const GUARD: &str = "\tchain speaks_arp {
 ";
 
 /// The inet table: translation, published ports, and what containers may reach of the host.
-fn host(plan: &NetworkPlan) -> Table {
+fn host(plan: &NetworkPlan) -> Result<Table> {
     let closed = plan.closed_ports.iter().map(u16::to_string).collect();
-    let mut sets = vec![Set::new("set", "closed", "type inet_service", closed)];
+    let apart = plan.apart.iter().map(|bridge| quoted(bridge)).collect::<Result<_>>()?;
+    let mut sets = vec![
+        Set::new("set", "closed", "type inet_service", closed),
+        Set::new("set", "apart", "type ifname", apart),
+        Set::new(
+            "set",
+            "judged4",
+            "type ipv4_addr",
+            judged(plan, |nic| nic.ipv4.map(|address| address.to_string())),
+        ),
+        Set::new(
+            "set",
+            "judged6",
+            "type ipv6_addr",
+            judged(plan, |nic| nic.ipv6.map(|address| address.to_string())),
+        ),
+    ];
     sets.extend(published(plan).into_iter().map(|(name, elements)| {
         let types = if name.ends_with('4') {
             "type inet_service : ipv4_addr . inet_service"
@@ -323,11 +341,22 @@ fn host(plan: &NetworkPlan) -> Table {
         };
         Set::new("map", name, types, elements)
     }));
-    Table {
+    Ok(Table {
         family: "inet",
         sets,
         rules: host_rules(plan),
-    }
+    })
+}
+
+/// Addresses of containers with rules of their own.
+fn judged(plan: &NetworkPlan, address: impl Fn(&NetworkNic) -> Option<String>) -> BTreeSet<String> {
+    plan.nics.iter().filter(|nic| !nic.firewall.is_empty()).filter_map(address).collect()
+}
+
+/// The name of a link as an element of a set.
+fn quoted(name: &str) -> Result<String> {
+    let name = check_interface(name).map_err(|message| Error::invalid("set the firewall", message))?;
+    Ok(format!("\"{name}\""))
 }
 
 fn host_rules(plan: &NetworkPlan) -> String {
@@ -335,7 +364,7 @@ fn host_rules(plan: &NetworkPlan) -> String {
     let (ipv4, ipv6) = (plan.ipv4.network(), plan.ipv6.network());
     let publish = "\t\tfib daddr type local dnat ip to tcp dport map @tcp4\n\t\tfib daddr type local dnat ip to udp dport map @udp4\n\
                    \t\tip6 daddr != ::1 fib daddr type local dnat ip6 to tcp dport map @tcp6\n\t\tip6 daddr != ::1 fib daddr type local dnat ip6 to udp dport map @udp6\n";
-    let (servers, served) = (servers(plan), served());
+    let (servers, served, stray) = (servers(plan), served(), rules::STRAY);
     format!(
         "\tchain raw {{
 		type filter hook prerouting priority raw; policy accept;
@@ -365,8 +394,13 @@ fn host_rules(plan: &NetworkPlan) -> String {
 		type filter hook input priority filter; policy accept;
 		iifname \"{bridge}\" goto container
 	}}
-	chain forward {{
+{stray}	chain forward {{
 		type filter hook forward priority filter; policy accept;
+		ip saddr @judged4 jump stray
+		ip daddr @judged4 jump stray
+		ip6 saddr @judged6 jump stray
+		ip6 daddr @judged6 jump stray
+		iifname \"{bridge}\" oifname @apart ct status & dnat == 0 drop
 		iifname \"{bridge}\" accept
 		oifname \"{bridge}\" accept
 	}}
@@ -398,11 +432,13 @@ fn published(plan: &NetworkPlan) -> BTreeMap<&'static str, BTreeSet<String>> {
                 Protocol::Tcp => ("tcp4", "tcp6"),
                 Protocol::Udp => ("udp4", "udp6"),
             };
-            if let Some(address) = nic.ipv4 {
-                ports.entry((four, publish.host)).or_insert(format!("{address} . {}", publish.container));
-            }
-            if let Some(address) = nic.ipv6 {
-                ports.entry((six, publish.host)).or_insert(format!("{address} . {}", publish.container));
+            for (host, container) in publish.pairs() {
+                if let Some(address) = nic.ipv4 {
+                    ports.entry((four, host)).or_insert(format!("{address} . {container}"));
+                }
+                if let Some(address) = nic.ipv6 {
+                    ports.entry((six, host)).or_insert(format!("{address} . {container}"));
+                }
             }
         }
     }
@@ -425,12 +461,14 @@ mod tests {
             ipv4: Some([10, 213, 0, last].into()),
             ipv6: Some(Ipv6Addr::new(0xFD01, 2, 3, 0, 0, 0, 0, last.into())),
             publish: publish.iter().map(|text| text.parse().unwrap()).collect(),
+            firewall: Vec::new(),
         };
         NetworkPlan {
             bridge: "bt-test".into(),
             ipv4: "10.213.0.1/22".parse().unwrap(),
             ipv6: "fd01:2:3::1/64".parse().unwrap(),
             closed_ports: vec![8443, 8080],
+            apart: Vec::new(),
             nics: vec![nic("web", 5, &["8088:80", "5353:53/udp"]), nic("db", 6, &["8088:5432"])],
             domain: "berth".into(),
         }
@@ -508,7 +546,17 @@ mod tests {
             closed_ports: Vec::new(),
             ..plan()
         };
-        for plan in [plan(), empty] {
+        let mut with_rules = plan();
+        with_rules.nics[0].firewall = [
+            "allow in tcp 80-90 from 10.0.0.0/8",
+            "deny in udp from fd00::/8",
+            "allow out icmp to 0.0.0.0/0",
+            "deny out tcp 25 to ::/0",
+            "deny in",
+        ]
+        .map(|text| text.parse().unwrap())
+        .to_vec();
+        for plan in [plan(), empty, with_rules] {
             let mut command = Command::new("unshare");
             let mut child = command
                 .args(["--net", "nft", "-c", "-f", "-"])

@@ -27,7 +27,7 @@ pub fn on(ports: &[Publish]) -> Result<Vec<Listener>> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && table != "tcp" => continue,
             read => read.at("read the host's sockets", &format!("read({path})"))?,
         };
-        let wanted = |port: u16| ports.iter().any(|publish| publish.host == port && publish.protocol == protocol);
+        let wanted = |port: u16| ports.iter().any(|publish| publish.has(port, protocol));
         for socket in waiting(&text, protocol).filter(|socket| wanted(socket.port)) {
             found.push(Listener {
                 protocol,
@@ -145,6 +145,7 @@ mod tests {
                 host: port,
                 container: 80,
                 protocol,
+                count: 1,
             };
             let found = on(std::slice::from_ref(&publish)).unwrap();
             let wanted = Listener {

@@ -29,6 +29,8 @@ pub struct Nic {
     pub rate_out: Option<u64>,
     /// No IPv6 at all on this link, not even an announced address.
     pub without_ipv6: bool,
+    /// The host end stays down, as if the cable were not plugged in.
+    pub link_down: bool,
 }
 
 impl Nic {
@@ -50,6 +52,7 @@ impl Nic {
             or_none(self.rate_in.map(|bits| bits.to_string())),
             or_none(self.rate_out.map(|bits| bits.to_string())),
             or_none(self.without_ipv6.then(|| "no-ipv6".to_owned())),
+            or_none(self.link_down.then(|| "down".to_owned())),
         ]
         .join(",")
     }
@@ -68,6 +71,7 @@ impl Nic {
         let mut later = || next().unwrap_or_default();
         let (rate_in, rate_out) = (later().parse().ok(), later().parse().ok());
         let without_ipv6 = later() == "no-ipv6";
+        let link_down = later() == "down";
         Some(Self {
             name,
             host_name,
@@ -81,6 +85,7 @@ impl Nic {
             rate_in,
             rate_out,
             without_ipv6,
+            link_down,
         })
     }
 }
@@ -107,6 +112,7 @@ impl From<&model::engine::NicPlan> for Nic {
             rate_in: plan.rate_in,
             rate_out: plan.rate_out,
             without_ipv6: plan.ipv6.is_none(),
+            link_down: plan.link_down,
         }
     }
 }
@@ -144,7 +150,7 @@ pub fn connect(nic: &Nic, namespace: BorrowedFd<'_>) -> Result<()> {
     rate::limit(&socket, nic, host)?;
     let joined = socket.ask(
         Message::new(link::NEWLINK, 0)
-            .link(host, Some(true))
+            .link(host, Some(!nic.link_down))
             .with(link::IFLA_MASTER, &bridge.to_ne_bytes()),
     );
     joined.map_err(|error| Error::io(step, &format!("RTM_NEWLINK({} into {})", nic.host_name, nic.bridge), error).hint("a bridge takes 1,023 ports"))
@@ -311,12 +317,13 @@ mod tests {
             gateway4: Some("10.213.0.1".parse().unwrap()),
             rate_out: Some(50_000_000),
             without_ipv6: true,
+            link_down: true,
             ..Nic::default()
         };
         assert_eq!(Nic::decode(&nic.encode()), Some(nic));
         assert_eq!(Nic::decode("eth0,x"), None);
         let old = Nic::decode("eth0,bt0,berth0,02:00:5e:10:00:01,,,,,").unwrap();
-        assert!(old.rate_in.is_none() && !old.without_ipv6);
+        assert!(old.rate_in.is_none() && !old.without_ipv6 && !old.link_down);
     }
 
     #[test]

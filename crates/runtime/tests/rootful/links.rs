@@ -37,6 +37,7 @@ fn nic(name: &str, last: u8, fixed: bool) -> NicPlan {
         gateway6: Some("fd01:2:8::1".parse().unwrap()),
         mtu: None,
         vlan: None,
+        link_down: false,
         rate_in: None,
         rate_out: None,
     }
@@ -52,6 +53,7 @@ fn plan(containers: &[&Manifest]) -> NetworkPlan {
             ipv4: nic.ipv4.map(|(address, _)| address),
             ipv6: nic.ipv6.map(|(address, _)| address),
             publish: Vec::new(),
+            firewall: Vec::new(),
         };
         manifest.nics.iter().map(to_network).collect::<Vec<_>>()
     };
@@ -60,6 +62,7 @@ fn plan(containers: &[&Manifest]) -> NetworkPlan {
         ipv4: "10.213.8.1/22".parse().unwrap(),
         ipv6: "fd01:2:8::1/64".parse().unwrap(),
         closed_ports: Vec::new(),
+        apart: Vec::new(),
         nics: containers.iter().flat_map(of).collect(),
         domain: "berth".into(),
     }
@@ -128,6 +131,65 @@ fn fixed_addresses_are_there_before_init_and_again_after_a_reboot() {
         }
         drop(host);
         bridge::remove("bt-second").unwrap();
+    });
+}
+
+#[test]
+fn a_nic_may_be_there_without_a_cable() {
+    in_own_network(|| {
+        let host = Host::new(as_root(), "cable");
+        let unplugged = NicPlan {
+            link_down: true,
+            ..nic("eth1", 6, true)
+        };
+        let id = busybox(&host, "cable", vec![nic("eth0", 5, true), unplugged]);
+        connect(&host, &[id]);
+        host.start(id, Limits::default()).expect("it starts");
+        for round in 0..2 {
+            for (name, carrier) in [("eth0", "1"), ("eth1", "0")] {
+                let shown = host.says(id, &format!("cat /sys/class/net/{name}/carrier"));
+                assert_eq!(shown.trim(), carrier, "round {round}: {name}");
+            }
+            let shown = host.says(id, "ip addr show eth1");
+            assert!(shown.contains(&mac(6)) && shown.contains("inet 10.213.8.6/22"), "{shown}");
+            reboot(&host, id, "reboot -f");
+        }
+        drop(host);
+    });
+}
+
+#[test]
+fn rules_hold_after_a_reboot_and_go_with_the_network() {
+    in_own_network(|| {
+        let host = Host::new(as_root(), "rules");
+        let (id, other) = (
+            busybox(&host, "rules", vec![nic("eth0", 5, true)]),
+            busybox(&host, "peer", vec![nic("eth0", 7, true)]),
+        );
+        let (manifest, peer) = (host.manifest(id), host.manifest(other));
+        let mut network = plan(&[&manifest, &peer]);
+        let ruled = network.nics.iter_mut().find(|nic| nic.mac == mac(5)).unwrap();
+        ruled.firewall = vec!["deny in icmp from 10.213.8.7".parse().unwrap()];
+        host.network(&network);
+        host.start(id, Limits::default()).expect("it starts");
+        host.start(other, Limits::default()).expect("it starts");
+        for round in 0..2 {
+            host.says(id, "ping -c 1 -W 5 10.213.8.7");
+            let (code, said) = host.sh(other, "ping -c 1 -W 1 10.213.8.5");
+            assert_ne!(code, 0, "round {round}: {said}");
+            eventually("the host is nobody the rule is about", || {
+                std::process::Command::new("busybox")
+                    .args(["ping", "-c", "1", "-W", "1", "10.213.8.5"])
+                    .output()
+                    .is_ok_and(|ping| ping.status.success())
+            });
+            reboot(&host, id, "reboot -f");
+        }
+        network.nics.iter_mut().for_each(|nic| nic.firewall.clear());
+        host.network(&network);
+        host.says(other, "ping -c 1 -W 5 10.213.8.5");
+        drop(host);
+        assert!(!host::said("nft", &["list", "ruleset"]).contains(BRIDGE));
     });
 }
 

@@ -1,15 +1,16 @@
 //! The host: what it is and can do, what it uses, its networks.
 
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
 use axum::{Extension, Json};
 use control::Caller;
 use model::engine::HostReport;
 use model::metrics::{HOST, History};
-use model::network::NetworkInfo;
+use model::network::{NetworkInfo, NewNetwork};
 
 use super::containers::Span;
 use crate::console::Console;
-use crate::routes::answer::Answer;
+use crate::routes::answer::{Answer, Body};
 
 /// What this host is and can do.
 #[utoipa::path(get, path = "/api/v1/host", tag = "host", responses((status = 200, body = HostReport)))]
@@ -28,4 +29,21 @@ pub async fn history(State(console): State<Console>, Extension(caller): Extensio
 #[utoipa::path(get, path = "/api/v1/networks", tag = "host", responses((status = 200, body = Vec<NetworkInfo>)))]
 pub async fn networks(State(console): State<Console>, Extension(caller): Extension<Caller>) -> Answer<Json<Vec<NetworkInfo>>> {
     Ok(Json(console.control.networks.list(&caller).await?))
+}
+
+/// Adds a managed bridge; it is made when the first container joins it.
+#[utoipa::path(post, path = "/api/v1/networks", tag = "host", request_body = NewNetwork, responses((status = 201, body = NetworkInfo)))]
+pub async fn add_network(
+    State(console): State<Console>,
+    Extension(caller): Extension<Caller>,
+    Body(new): Body<NewNetwork>,
+) -> Answer<(StatusCode, Json<NetworkInfo>)> {
+    Ok((StatusCode::CREATED, Json(console.control.containers.add_network(&caller, new).await?)))
+}
+
+/// Removes a managed bridge that no container joins.
+#[utoipa::path(delete, path = "/api/v1/networks/{name}", tag = "host", params(("name" = String, Path)), responses((status = 204)))]
+pub async fn remove_network(State(console): State<Console>, Extension(caller): Extension<Caller>, Path(name): Path<String>) -> Answer<StatusCode> {
+    console.control.containers.remove_network(&caller, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

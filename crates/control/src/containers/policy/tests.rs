@@ -22,11 +22,15 @@ fn host() -> HostReport {
     }
 }
 
-fn network() -> NetRow {
-    NetRow {
-        bridge: "berth0".into(),
-        ipv4: "10.213.0.1/22".parse().expect("a network"),
-        ipv6: "fd01:203:405::1/64".parse().expect("a network"),
+fn bridges() -> Bridges {
+    let network = |bridge: &str, ipv4: &str, ipv6: &str| NetRow {
+        bridge: bridge.into(),
+        ipv4: ipv4.parse().expect("a network"),
+        ipv6: ipv6.parse().expect("a network"),
+    };
+    Bridges {
+        default: network("berth0", "10.213.0.1/22", "fd01:203:405::1/64"),
+        others: [("lan1".into(), network("lan1", "10.213.4.1/22", "fd01:203:406::1/64"))].into(),
     }
 }
 
@@ -58,6 +62,7 @@ fn neighbour() -> Arc<ContainerRow> {
         gateway6: None,
         mtu: None,
         vlan: None,
+        link_down: false,
         rate_in: None,
         rate_out: None,
     };
@@ -68,12 +73,12 @@ fn neighbour() -> Arc<ContainerRow> {
 }
 
 fn judged(own: ContainerId, spec: &ContainerSpec, caller: &Caller) -> Result<()> {
-    let (network, neighbours) = (network(), [neighbour()]);
+    let (bridges, neighbours) = (bridges(), [neighbour()]);
     let config = EffectiveConfig {
         id: own,
         spec,
         password: None,
-        network: &network,
+        bridges: &bridges,
         neighbours: &neighbours,
         closed_ports: &[8443],
         listeners: &listeners(),
@@ -129,6 +134,9 @@ fn what_this_version_cannot_do_is_told_apart_from_what_is_wrong() {
     assert_eq!(of_nics(&["vlan=12"]), at(ErrorCode::Unsupported, "nic"));
     assert_eq!(of_nics(&["bridge=br0"]), at(ErrorCode::Unsupported, "nic"));
     assert_eq!(of_nics(&["bridge=berth0"]), None);
+    assert_eq!(of_nics(&["", "bridge=lan1", "bridge=lan1,ip=10.213.4.9/22"]), None);
+    // An address of the other bridge.
+    assert_eq!(of_nics(&["bridge=lan1,ip=10.213.0.9/22"]), at(ErrorCode::Invalid, "nic"));
     let mut with_disk = spec("web", serde_json::json!({}));
     with_disk.limits.disk_bytes = Some(1 << 30);
     assert_eq!(verdict(&with_disk), at(ErrorCode::Unsupported, "disk"));
@@ -195,13 +203,28 @@ fn a_port_of_the_host_has_one_owner() {
         (vec!["5353:53/udp"], ErrorCode::Conflict),
         (vec!["8443:443"], ErrorCode::Conflict),
         (vec!["8080:80", "8080:81"], ErrorCode::Invalid),
+        (vec!["8080:80", "8070-8090:1-21"], ErrorCode::Invalid),
+        (vec!["5000-6000:5000-6000"], ErrorCode::Conflict),
+        (vec!["8440-8450:440-450"], ErrorCode::Conflict),
+        (vec!["10000-20000:10000-20000"], ErrorCode::Invalid),
     ] {
         assert_eq!(of_ports(&ports).map(|(code, _)| code), Some(code), "{ports:?}");
     }
     // The other protocol is another port; the console speaks TCP.
-    for ports in [vec!["5353:53"], vec!["5432:80/udp"], vec!["8443:443/udp"], vec!["8080:80", "8080:80/udp"]] {
+    for ports in [
+        vec!["8000-8010:9000-9010"],
+        vec!["5353:53"],
+        vec!["5432:80/udp"],
+        vec!["8443:443/udp"],
+        vec!["8080:80", "8080:80/udp"],
+    ] {
         assert_eq!(of_ports(&ports), None, "{ports:?}");
     }
+    let mut spec_of_range = spec("web", serde_json::json!({}));
+    spec_of_range.nics = vec!["".parse().expect("a NIC")];
+    spec_of_range.publish = vec!["5000-6000:5000-6000".parse().expect("ports")];
+    let error = judged(id(2), &spec_of_range, &Caller::berth()).expect_err("one of them is taken");
+    assert_eq!(error.body.message, "port 5432/tcp of the host leads to the container `db`");
     let mut without_address = spec("web", serde_json::json!({}));
     without_address.nics = vec!["ip=none".parse().expect("a NIC")];
     without_address.publish = vec!["8080:80".parse().expect("a port")];
@@ -212,12 +235,13 @@ fn a_port_of_the_host_has_one_owner() {
 fn a_port_on_which_the_host_listens_is_not_taken_over() {
     for (port, told) in [
         ("22:22", "port 22/tcp of the host is in use: `sshd` listens"),
+        ("20-30:20-30", "port 22/tcp of the host is in use: `sshd` listens"),
         ("3306:3306", "port 3306/tcp of the host is in use: a program listens on 127.0.0.1"),
         ("53:53", "port 53/tcp of the host is in use: `systemd-resolve` listens on 127.0.0.53"),
         ("9100:9100", "port 9100/tcp of the host is in use: `exporter` listens on 10.213.0.1"),
     ] {
         let port: Publish = port.parse().expect("a port");
-        let error = ports::judge(&port, &listeners(), &network()).expect_err("it is in use");
+        let error = ports::judge(&port, &listeners(), &bridges()).expect_err("it is in use");
         assert_eq!((error.body.code, error.body.message.as_str()), (ErrorCode::Conflict, told));
         assert_eq!(error.body.hint.as_deref(), Some("publish another port of the host, or stop the service"));
     }
@@ -267,13 +291,13 @@ fn whoever_may_not_change_containers_is_told_that_first() {
 #[test]
 fn only_what_depends_on_the_host_is_judged_by_it() {
     let limits = |more: serde_json::Value| spec("web", serde_json::json!({ "limits": more }));
-    let (network, neighbours) = (network(), [neighbour()]);
+    let (bridges, neighbours) = (bridges(), [neighbour()]);
     let blind = |spec: &ContainerSpec| {
         let config = EffectiveConfig {
             id: id(2),
             spec,
             password: None,
-            network: &network,
+            bridges: &bridges,
             neighbours: &neighbours,
             closed_ports: &[],
             listeners: &[],
