@@ -11,7 +11,7 @@ use model::engine::{FirstBoot, Removal, Signal};
 use model::error::ErrorCode;
 use model::task::Task;
 use model::template::LocalTemplate;
-use model::{ContainerId, ContainerSpec, ContainerState};
+use model::{ContainerId, ContainerSpec, ContainerState, Limits};
 use serde::{Deserialize, Serialize};
 
 use super::board::Live;
@@ -49,7 +49,7 @@ impl Containers {
             return Ok(task);
         }
         let id = ContainerId(uuid::Uuid::new_v4());
-        let judged = self.judge(caller, id, &spec, password.as_deref()).await;
+        let judged = self.judge(caller, id, &spec, &Limits::default(), password.as_deref()).await;
         judged.inspect_err(|error| self.record(caller, "container.create", name.as_str(), error))?;
         let hash = hash_password(password).await?;
         if !self.board.promise(name.as_str()) {
@@ -77,17 +77,19 @@ impl Containers {
         begun
     }
 
-    /// Asks the policy about an effective configuration.
-    pub(super) async fn judge(&self, caller: &Caller, id: ContainerId, spec: &ContainerSpec, password: Option<&str>) -> Result<()> {
+    /// Asks the policy about an effective configuration, of a container that holds these limits already.
+    pub(super) async fn judge(&self, caller: &Caller, id: ContainerId, spec: &ContainerSpec, held: &Limits, password: Option<&str>) -> Result<()> {
+        let new_limits = policy::new_limits(&spec.limits, held);
         let bridges = self.parts.networks.bridges().await?;
-        let host = if policy::depends_on_host(&spec.limits) {
-            Some(self.parts.host.for_limits(&spec.limits).await?)
+        let host = if policy::depends_on_host(&new_limits) {
+            Some(self.parts.host.for_limits(&new_limits).await?)
         } else {
             None
         };
         let config = EffectiveConfig {
             id,
             spec,
+            new_limits: &new_limits,
             password,
             bridges: &bridges,
             neighbours: &self.board.rows(),

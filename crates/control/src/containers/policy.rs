@@ -29,6 +29,8 @@ pub struct EffectiveConfig<'a> {
     /// Whose it is; its own row is no neighbour.
     pub id: ContainerId,
     pub spec: &'a ContainerSpec,
+    /// Those of its limits that it does not have yet: what it has is not taken away by a host that became smaller.
+    pub new_limits: &'a Limits,
     /// Root's password, when one is to be set.
     pub password: Option<&'a str>,
     /// The bridges that NICs may join.
@@ -60,7 +62,18 @@ pub fn depends_on_host(limits: &Limits) -> bool {
     limits.disk_bytes.is_some() || limits.cpuset.is_some() || limits.cpus.is_some()
 }
 
-/// Judges a configuration; without a host, one that [does not depend on it](depends_on_host).
+/// Those limits of the host's that were not held before.
+#[must_use]
+pub fn new_limits(limits: &Limits, held: &Limits) -> Limits {
+    Limits {
+        cpus: limits.cpus.filter(|_| limits.cpus != held.cpus),
+        cpuset: limits.cpuset.clone().filter(|_| limits.cpuset != held.cpuset),
+        disk_bytes: limits.disk_bytes.filter(|_| limits.disk_bytes != held.disk_bytes),
+        ..Limits::default()
+    }
+}
+
+/// Judges a configuration; without a host, one whose new limits [do not depend on it](depends_on_host).
 ///
 /// # Errors
 /// `NotAllowed` for this caller, `Invalid` with the field, `Conflict` with another container or the console itself,
@@ -85,7 +98,8 @@ pub fn judge(config: &EffectiveConfig<'_>, host: Option<&HostReport>, caller: &C
         notes,
     } = config.spec;
     hostname.as_deref().map_or(Ok(()), judge_hostname)?;
-    judge_limits(limits, host)?;
+    limits.check()?;
+    judge_limits(config.new_limits, host)?;
     judge_nics(nics, config)?;
     judge_publish(publish, config)?;
     judge_firewall(firewall)?;
@@ -122,7 +136,6 @@ fn judge_hostname(hostname: &str) -> Result<()> {
 }
 
 fn judge_limits(limits: &Limits, host: Option<&HostReport>) -> Result<()> {
-    limits.check()?;
     if !depends_on_host(limits) {
         return Ok(());
     }

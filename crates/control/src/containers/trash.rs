@@ -108,7 +108,7 @@ impl Containers {
         };
         let mut spec = trashed.row.spec;
         spec.name = name.clone();
-        self.judge(caller, id, &spec, None).await?;
+        self.judge(caller, id, &spec, &spec.limits, None).await?;
         if self.board.is_taken(name.as_str()) {
             return Err(name_taken(&name));
         }

@@ -65,7 +65,7 @@ impl Containers {
         let mut spec = before.row.spec.clone();
         apply(&mut spec, &request.set)?;
         let spec = normal(spec);
-        self.judge(caller, id, &spec, None).await?;
+        self.judge(caller, id, &spec, &before.row.spec.limits, None).await?;
         self.write_change(&before, spec).await?;
         if let Err(error) = self.make_true(&before).await {
             self.write_back_spec(id, &before).await?;

@@ -77,6 +77,7 @@ fn judged(own: ContainerId, spec: &ContainerSpec, caller: &Caller) -> Result<()>
     let config = EffectiveConfig {
         id: own,
         spec,
+        new_limits: &spec.limits,
         password: None,
         bridges: &bridges,
         neighbours: &neighbours,
@@ -292,10 +293,11 @@ fn whoever_may_not_change_containers_is_told_that_first() {
 fn only_what_depends_on_the_host_is_judged_by_it() {
     let limits = |more: serde_json::Value| spec("web", serde_json::json!({ "limits": more }));
     let (bridges, neighbours) = (bridges(), [neighbour()]);
-    let blind = |spec: &ContainerSpec| {
+    let blind = |spec: &ContainerSpec, held: serde_json::Value| {
         let config = EffectiveConfig {
             id: id(2),
             spec,
+            new_limits: &new_limits(&spec.limits, &limits(held).limits),
             password: None,
             bridges: &bridges,
             neighbours: &neighbours,
@@ -304,8 +306,20 @@ fn only_what_depends_on_the_host_is_judged_by_it() {
         };
         judge(&config, None, &Caller::socket("anna")).is_ok()
     };
-    assert!(blind(&limits(serde_json::json!({ "memory_bytes": 64 << 20, "pids": 64 }))));
-    assert!(!blind(&limits(serde_json::json!({ "cpuset": "0" }))));
-    assert!(!blind(&limits(serde_json::json!({ "cpus": 1.0 }))));
-    assert!(!blind(&limits(serde_json::json!({ "disk_bytes": 1 << 30 }))));
+    assert!(blind(
+        &limits(serde_json::json!({ "memory_bytes": 64 << 20, "pids": 64 })),
+        serde_json::json!({})
+    ));
+    for (asked, other) in [
+        (serde_json::json!({ "cpuset": "0" }), serde_json::json!({ "cpuset": "1" })),
+        (serde_json::json!({ "cpus": 8.0 }), serde_json::json!({ "cpus": 1.0 })),
+        (
+            serde_json::json!({ "disk_bytes": 1_u64 << 30 }),
+            serde_json::json!({ "disk_bytes": 1_u64 << 31 }),
+        ),
+    ] {
+        assert!(!blind(&limits(asked.clone()), serde_json::json!({})), "{asked}");
+        assert!(!blind(&limits(asked.clone()), other), "{asked}");
+        assert!(blind(&limits(asked.clone()), asked.clone()), "{asked} is held already");
+    }
 }
