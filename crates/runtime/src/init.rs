@@ -80,6 +80,9 @@ fn become_init(socket: &OwnedFd) -> Result<()> {
     for kept in first_boot::apply(&fields)? {
         console::say(terminal.slave.as_fd(), &kept);
     }
+    // A clone of a shared mount of the host is its peer: what the guest mounts on it would appear on the host.
+    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .at("part from the host's mounts", "mount(\"/\", MS_REC|MS_PRIVATE)")?;
     let program = find_init()?;
     identity::own_keyring()?;
     if program.as_bytes() == SHELL.as_bytes() {
