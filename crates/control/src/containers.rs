@@ -34,6 +34,7 @@ pub mod board;
 mod create;
 pub mod id_pool;
 mod lifecycle;
+mod mounts;
 pub mod policy;
 mod ports;
 pub mod rescue;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub host: Arc<Host>,
     /// First and last user id that containers may have.
     pub id_pool: (u32, u32),
+    /// Folders of the host that may come into containers, with what lies below them.
+    pub mount_roots: Vec<String>,
     /// Where subuid, subgid, passwd and group stand: `/etc`.
     pub etc: PathBuf,
 }

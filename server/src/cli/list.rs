@@ -127,6 +127,7 @@ fn fields(detail: &ContainerDetail) -> Vec<(&'static str, String)> {
         ("io-write", bytes(limits.io_write_bps)),
         ("nics", nics.collect::<Vec<_>>().join(", ")),
         ("publish", ports(detail)),
+        ("mounts", detail.spec.mounts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         (
             "host ids",
             format!(

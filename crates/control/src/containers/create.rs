@@ -9,6 +9,7 @@ use model::access::Permission;
 use model::container::CreateRequest;
 use model::engine::{FirstBoot, Removal, Signal};
 use model::error::ErrorCode;
+use model::storage::Mount;
 use model::task::Task;
 use model::template::LocalTemplate;
 use model::{ContainerId, ContainerSpec};
@@ -49,7 +50,7 @@ impl Containers {
             return Ok(task);
         }
         let id = ContainerId(uuid::Uuid::new_v4());
-        let judged = self.judge(caller, id, &spec, password.as_deref()).await;
+        let judged = self.judge(caller, id, &spec, password.as_deref(), &[]).await;
         judged.inspect_err(|error| self.record(caller, "container.create", name.as_str(), error))?;
         let hash = hash_password(password).await?;
         if !self.board.promise(name.as_str()) {
@@ -77,8 +78,8 @@ impl Containers {
         begun
     }
 
-    /// Asks the policy about an effective configuration.
-    pub(super) async fn judge(&self, caller: &Caller, id: ContainerId, spec: &ContainerSpec, password: Option<&str>) -> Result<()> {
+    /// Asks the policy about an effective configuration of a container that has these mounts already.
+    pub(super) async fn judge(&self, caller: &Caller, id: ContainerId, spec: &ContainerSpec, password: Option<&str>, held_mounts: &[Mount]) -> Result<()> {
         let network = self.parts.networks.default_network().await?;
         let host = if policy::depends_on_host(&spec.limits) {
             Some(self.parts.host.latest().await?)
@@ -93,8 +94,11 @@ impl Containers {
             neighbours: &self.board.rows(),
             closed_ports: self.parts.networks.closed_ports(),
             listeners: &self.listeners(id, &spec.publish).await?,
+            mount_roots: &self.parts.mount_roots,
+            held_mounts,
         };
-        policy::judge(&config, host.as_deref(), caller)
+        policy::judge(&config, host.as_deref(), caller)?;
+        self.check_mounts(held_mounts, &spec.mounts).await
     }
 
     /// Ids of everything in the trash: what those hold may be taken when nothing else is free.

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use model::access::Permission;
 use model::container::{Action, ContainerDetail, RestartPolicy, UpdateRequest};
 use model::error::ErrorCode;
-use model::storage::Mount;
 use model::{ContainerId, ContainerName, ContainerSpec};
 
 use super::board::Live;
 use super::create::normal;
 use super::row::{ContainerRow, key};
-use super::{Containers, changed_meanwhile, is_live, name_taken, takes_limits};
+use super::{Containers, changed_meanwhile, is_live, name_taken, refuse, takes_limits};
 use crate::caller::Caller;
 use crate::engine;
 use crate::error::{Error, Result};
@@ -65,7 +64,10 @@ impl Containers {
         let mut spec = before.row.spec.clone();
         apply(&mut spec, &request.set)?;
         let spec = normal(spec);
-        self.judge(caller, id, &spec, None).await?;
+        self.judge(caller, id, &spec, None, &before.row.spec.mounts).await?;
+        if is_live(&before) && spec.mounts != before.row.spec.mounts {
+            return Err(refuse(&before, "its mounts change while it is stopped; stop it first"));
+        }
         self.write_change(&before, spec).await?;
         if let Err(error) = self.make_true(&before).await {
             self.write_back_spec(id, &before).await?;
@@ -227,7 +229,9 @@ fn apply(spec: &mut ContainerSpec, set: &[(String, String)]) -> Result<()> {
             })?,
             "env" => one(&mut spec.env, is_first, value, pair_of)?,
             "nic" => one(&mut spec.nics, is_first, value, |nic| nic.parse().map_err(|why| Error::invalid("nic", why)))?,
-            "mount" => one(&mut spec.mounts, is_first, value, mount)?,
+            "mount" => one(&mut spec.mounts, is_first, value, |mount| {
+                mount.parse().map_err(|why| Error::invalid("mount", why))
+            })?,
             other => return Err(unknown_key(other)),
         }
     }
@@ -298,18 +302,6 @@ fn pair_of(text: &str) -> Result<(String, String)> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-fn mount(text: &str) -> Result<Mount> {
-    let mut parts = text.split(':');
-    let (Some(source), Some(target)) = (parts.next(), parts.next()) else {
-        return Err(Error::invalid("mount", format!("`{text}` is not SRC:DST[:ro]")));
-    };
-    Ok(Mount {
-        source: source.to_owned(),
-        target: target.to_owned(),
-        read_only: parts.next() == Some("ro"),
-    })
-}
-
 /// Field by field before and after, for the audit log. Values of the environment may be secrets and are not told.
 fn differences(before: &ContainerSpec, after: &ContainerSpec) -> String {
     let fields = |spec: &ContainerSpec| -> serde_json::Map<String, serde_json::Value> {
@@ -361,7 +353,15 @@ mod tests {
 
     #[test]
     fn none_empties() {
-        let spec = set(&[("tag", "none"), ("env", "none"), ("nic", "none"), ("memory", "none"), ("hostname", "none")]).expect("good pairs");
+        let spec = set(&[
+            ("tag", "none"),
+            ("env", "none"),
+            ("nic", "none"),
+            ("mount", "none"),
+            ("memory", "none"),
+            ("hostname", "none"),
+        ])
+        .expect("good pairs");
         assert!(spec.tags.is_empty() && spec.env.is_empty() && spec.nics.is_empty() && spec.hostname.is_none());
     }
 
@@ -374,6 +374,8 @@ mod tests {
             ("publish", "80", "publish"),
             ("env", "novalue", "env"),
             ("nic", "vlan=0", "nic"),
+            ("mount", "/srv", "mount"),
+            ("mount", "/srv:data", "mount"),
             ("name", "x", "key"),
             ("colour", "red", "key"),
         ] {

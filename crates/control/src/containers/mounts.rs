@@ -1,0 +1,62 @@
+//! Whose word it takes to bring a folder of the host into a container, and which folders may come.
+
+use std::collections::BTreeSet;
+
+use model::access::Permission;
+use model::storage::{HOW_TO_RELEASE, Mount, check_released};
+
+use super::Containers;
+use crate::caller::Caller;
+use crate::engine;
+use crate::error::{Error, Result};
+
+const MAX_MOUNTS: usize = 32;
+
+impl Containers {
+    /// Asks the engine about folders of the host that the container does not have so far: whether they are there, and really
+    /// lie where their paths say.
+    pub(super) async fn check_mounts(&self, held: &[Mount], mounts: &[Mount]) -> Result<()> {
+        let added: Vec<Mount> = added(held, mounts).cloned().collect();
+        if added.is_empty() {
+            return Ok(());
+        }
+        let checked = engine::call(&self.parts.engine, move |engine| engine.check_mounts(&added)).await;
+        checked.map_err(in_mount)
+    }
+}
+
+fn in_mount(mut error: Error) -> Error {
+    error.body.field = Some("mount".into());
+    error
+}
+
+fn added<'a>(held: &'a [Mount], mounts: &'a [Mount]) -> impl Iterator<Item = &'a Mount> {
+    mounts.iter().filter(move |mount| !held.contains(mount))
+}
+
+/// Judges mounts beside those that the container has already, which were granted when they came: whoever may change the
+/// container may keep them and take them away.
+///
+/// # Errors
+/// `Invalid`, `NotAllowed` when the caller may not add a folder of the host, or the host has not released it.
+pub(super) fn judge(mounts: &[Mount], held: &[Mount], roots: &[String], caller: &Caller) -> Result<()> {
+    if mounts.len() > MAX_MOUNTS {
+        let message = format!("a container has at most {MAX_MOUNTS} mounts, this one would have {}", mounts.len());
+        return Err(Error::invalid("mount", message));
+    }
+    let mut seen = BTreeSet::new();
+    for mount in mounts {
+        mount.check().map_err(|why| Error::invalid("mount", why))?;
+        if !seen.insert(mount.target.as_str()) {
+            return Err(Error::invalid("mount", format!("two mounts have the target {}", mount.target)));
+        }
+    }
+    for mount in added(held, mounts).filter(|mount| !mount.is_tmpfs()) {
+        caller.require(Permission::Administer).map_err(|mut error| {
+            error.body.message = format!("only an administrator brings a folder of the host into a container ({})", mount.source);
+            in_mount(error.hint("ask an administrator to add the mount; a `tmpfs` needs none"))
+        })?;
+        check_released(&mount.source, roots).map_err(|why| in_mount(Error::new(model::ErrorCode::NotAllowed, why).hint(HOW_TO_RELEASE)))?;
+    }
+    Ok(())
+}
