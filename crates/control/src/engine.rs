@@ -84,6 +84,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// Whether the folders of the host that these mounts bring in are released, really lie where their paths say, and are there.
     /// A start looks again.
     fn check_mounts(&self, mounts: &[Mount]) -> Outcome<()>;
+    /// Brings one more mount into a running container.
+    fn add_mount(&self, id: ContainerId, mount: &Mount) -> Outcome<()>;
     /// Makes bridge, addresses, nft table, dnsmasq match the plan, atomically. Idempotent.
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()>;
     /// Removes all of it.

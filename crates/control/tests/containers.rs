@@ -548,9 +548,26 @@ async fn mounts_are_shown_given_to_the_engine_and_kept() {
     assert_eq!(world.end(task).await.state, TaskState::Done);
     let id = world.id("web").await;
     assert_eq!(world.engine.mounts(id).unwrap(), [folder.parse().unwrap()]);
-    let refused = set_mounts(&world, &anna(), &[folder, "tmpfs:/cache"]).await.unwrap_err();
-    assert_eq!(refused.code(), ErrorCode::Conflict);
-    assert!(refused.to_string().contains("stop it first"), "{refused}");
+    for mounts in [&["none"][..], &["/srv/share/web:/data"], &[folder, "tmpfs:/one", "tmpfs:/two"]] {
+        let refused = set_mounts(&world, &anna(), mounts).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Conflict, "{mounts:?}");
+        assert!(refused.to_string().contains("stop it first"), "{refused}");
+    }
+    let more = "/srv/share/more:/more";
+    world.engine.fail("add_mount", 1);
+    set_mounts(&world, &anna(), &[folder, more]).await.unwrap_err();
+    assert_eq!(
+        world.control.containers.show(&anna(), "web").await.unwrap().spec.mounts,
+        [folder.parse().unwrap()]
+    );
+    assert_eq!(
+        set_mounts(&world, &operator(), &[folder, more]).await.unwrap_err().code(),
+        ErrorCode::NotAllowed
+    );
+    set_mounts(&world, &anna(), &[folder, more]).await.unwrap();
+    assert_eq!(world.engine.mounts(id).unwrap(), [folder.parse().unwrap(), more.parse().unwrap()]);
+    let shown = world.control.containers.show(&anna(), "web").await.unwrap();
+    assert_eq!((shown.spec.mounts.len(), shown.pending_restart), (2, Vec::new()));
 
     world.restart().await;
     let containers = world.control.containers.clone();

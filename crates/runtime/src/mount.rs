@@ -4,7 +4,7 @@
 //! Invariant: a folder of the host is opened by a path without any symbolic link, and from then on it is a descriptor: what
 //! a container with rights on a folder above renames or links leads nowhere else.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use model::ErrorCode;
@@ -14,7 +14,9 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use crate::error::{At, Error, Result};
+use crate::init::identity;
 use crate::init::mounts::{attach, file_system, folder};
+use crate::sys;
 
 /// Opens the folder of the host that a mount brings in, if it is released and nothing of Berth's own.
 ///
@@ -99,6 +101,18 @@ pub fn attach_all(given: &[Given]) -> Result<()> {
         attached?;
     }
     Ok(())
+}
+
+/// Joins a running container and attaches a mount there. Only for a process that has nothing else to do.
+///
+/// # Errors
+/// Names the target, or the container has ended.
+pub fn attach_in(init: BorrowedFd<'_>, given: Given) -> Result<()> {
+    sys::join_namespaces(init, libc::CLONE_NEWUSER | libc::CLONE_NEWNS).at("join the container", "setns(user|mnt)")?;
+    // What is made on the way to the target is the container's own.
+    identity::become_root()?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    attach_all(&[given])
 }
 
 fn memory(step: &str, mount: &Mount) -> Result<OwnedFd> {

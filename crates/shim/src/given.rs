@@ -17,10 +17,15 @@ use model::storage::Mount;
 use runtime::error::{At, Error, Result};
 use runtime::init::host_folder;
 use runtime::init::mounts::{attach, file_system};
+use runtime::mount::Given;
 use runtime::shim::protocol::{self, Fields};
 use runtime::sys::{self, Cloned};
 
+use crate::start::{Init, Start, reap};
+
 const STEP: &str = "prepare the folders of the host";
+/// A guest's own file system could make a mount hang: the shim must not hang with it.
+const PATIENCE_MS: i64 = 10_000;
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
 
 /// Detached mounts of folders of the host, in their order: only the folder's own file system, without what is mounted
@@ -48,7 +53,7 @@ pub fn trees(sources: &[(Mount, OwnedFd)], stage: &Path, users: BorrowedFd<'_>) 
         Cloned::Parent { pid, .. } => {
             drop(theirs);
             let told = protocol::receive(&ours).at(STEP, "recvmsg()");
-            crate::start::reap(pid);
+            reap(pid);
             match told? {
                 Some((message, trees)) if message.get("command") == Some("trees") && trees.len() == mapped.len() => Ok(trees),
                 Some((message, _)) => Err(protocol::told(&message)),
@@ -56,6 +61,70 @@ pub fn trees(sources: &[(Mount, OwnedFd)], stage: &Path, users: BorrowedFd<'_>) 
             }
         }
     }
+}
+
+/// Brings one more mount into the running container, and into every run that this shim makes after it.
+///
+/// # Errors
+/// As [`trees`]; names the target where it cannot be mounted on, and then nothing is changed.
+pub fn add(start: &mut Start, init: &Init, mount: Mount, folder: Option<OwnedFd>) -> Result<()> {
+    let step = "add a mount to the container";
+    if folder.is_some() == mount.is_tmpfs() {
+        return Err(Error::invalid(step, "a folder of the host comes with its descriptor, and nothing else does"));
+    }
+    let path = format!("/proc/{}/ns/user", init.pid);
+    let users = openat(CWD, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).at(step, &format!("open({path:?})"))?;
+    let sources: Vec<(Mount, OwnedFd)> = folder.map(|folder| (mount.clone(), folder)).into_iter().collect();
+    let given = Given {
+        mount: mount.clone(),
+        tree: trees(&sources, start.stage(), users.as_fd())?.pop(),
+    };
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
+    match sys::clone3(0, None).at(step, "clone3()")? {
+        Cloned::Child => {
+            drop(ours);
+            let told = match runtime::mount::attach_in(init.pidfd.as_fd(), given) {
+                Ok(()) => Fields::command("ok"),
+                Err(error) => protocol::failure(&error),
+            };
+            // Who does not hear it sees the socket close.
+            drop(protocol::send(&theirs, &told, &[]));
+            sys::exit_now(0)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            let told = hear(step, &ours);
+            // It may hang in a file system of the guest's; gone already, mostly.
+            drop(sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
+            reap(pid);
+            told?;
+        }
+    }
+    start.sources.extend(sources);
+    start.fields.0.push(("mount".to_owned(), runtime::mount::encode(&mount)));
+    in_order(start);
+    Ok(())
+}
+
+fn hear(step: &str, socket: &OwnedFd) -> Result<()> {
+    if !protocol::is_readable(socket, PATIENCE_MS).at(step, "poll()")? {
+        return Err(Error::failed(step, "it was not mounted within 10 s").hint("a file system inside the container may hang"));
+    }
+    match protocol::receive(socket).at(step, "recvmsg()")? {
+        Some((message, _)) if message.get("command") == Some("ok") => Ok(()),
+        Some((message, _)) => Err(protocol::told(&message)),
+        None => Err(Error::failed(step, "the joining process died")),
+    }
+}
+
+/// As the engine orders them for a start: those above come before what lies in them.
+fn in_order(start: &mut Start) {
+    let mut mounts: Vec<Mount> = start.fields.all("mount").filter_map(runtime::mount::decode).collect();
+    mounts.sort_by(|one, other| one.target.cmp(&other.target));
+    start.fields.0.retain(|(key, _)| key != "mount");
+    let fields = mounts.iter().map(|mount| ("mount".to_owned(), runtime::mount::encode(mount)));
+    start.fields.0.extend(fields);
+    start.sources.sort_by(|(one, _), (other, _)| one.target.cmp(&other.target));
 }
 
 fn mapped(mount: &Mount, folder: &OwnedFd, users: BorrowedFd<'_>) -> Result<OwnedFd> {

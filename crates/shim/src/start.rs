@@ -27,7 +27,7 @@ pub struct Start {
     pub shims: OwnedFd,
     layers: Vec<OwnedFd>,
     /// Folders of the host, each with the mount that it is for.
-    sources: Vec<(Mount, OwnedFd)>,
+    pub sources: Vec<(Mount, OwnedFd)>,
     /// Where init is born.
     pub unified: Option<OwnedFd>,
     /// Version 1 groups by controller.
@@ -85,6 +85,11 @@ impl Start {
     /// The container's id.
     pub fn id(&self) -> &str {
         self.fields.get("id").unwrap_or_default()
+    }
+
+    /// An empty folder of the host, mounted on in mount namespaces of children alone.
+    pub fn stage(&self) -> &Path {
+        Path::new(self.fields.get("stage").unwrap_or_default())
     }
 
     /// One shim per container: a kernel lock, which dies with its holder.
@@ -194,8 +199,7 @@ impl Start {
             .iter()
             .map(|layer| idmapped(layer, users.as_fd(), libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_RDONLY))
             .collect::<Result<_>>()?;
-        let stage = Path::new(self.fields.get("stage").unwrap_or_default());
-        let mounts = given::trees(&self.sources, stage, users.as_fd())?;
+        let mounts = given::trees(&self.sources, self.stage(), users.as_fd())?;
         let (devices, device_names) = devices()?;
         let (files, file_names) = self.proc_files();
         let mut message = Fields::command("go")

@@ -329,7 +329,8 @@ fn folders_of_the_host_come_in_where_they_are_released() {
     for (line, expected) in [
         ("set shares mount=/srv:/data", 5),
         ("set shares mount=/nonexistent/share:/proc", 2),
-        ("set web mount=tmpfs:/cache", 4),
+        ("set web mount=tmpfs:/cache", 0),
+        ("set web mount=none", 4),
     ] {
         assert_eq!(code(&console.berth(line)), expected, "{line}");
     }

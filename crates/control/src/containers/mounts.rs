@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use model::ContainerSpec;
 use model::access::Permission;
 use model::storage::{HOW_TO_RELEASE, Mount, check_released};
 
-use super::Containers;
+use super::board::Live;
+use super::{Containers, refuse, takes_limits};
 use crate::caller::Caller;
 use crate::engine;
 use crate::error::{Error, Result};
@@ -23,6 +25,50 @@ impl Containers {
         let checked = engine::call(&self.parts.engine, move |engine| engine.check_mounts(&added)).await;
         checked.map_err(in_mount)
     }
+}
+
+impl Containers {
+    /// Brings what is new in the row into the container that runs.
+    pub(super) async fn add_mounts(&self, before: &Live, live: &Live) -> Result<()> {
+        let (id, mounts) = (live.row.id, live.row.spec.mounts.clone());
+        if mounts == before.row.spec.mounts {
+            return Ok(());
+        }
+        for mount in added(&before.row.spec.mounts, &mounts) {
+            let mount = mount.clone();
+            engine::call(&self.parts.engine, move |engine| engine.add_mount(id, &mount))
+                .await
+                .map_err(in_mount)?;
+        }
+        self.board
+            .change(id, |live| live.stat.run.iter_mut().for_each(|run| run.mounts.clone_from(&mounts)));
+        self.save_stat(id).await
+    }
+}
+
+/// What a container that runs can be given at once. Nothing is taken away: its root may have mounted the same folder
+/// elsewhere meanwhile, which nobody can undo before it ends.
+///
+/// # Errors
+/// `Conflict` with the way out.
+pub(super) fn judge_live(before: &Live, spec: &ContainerSpec) -> Result<()> {
+    let held = &before.row.spec.mounts;
+    if *held == spec.mounts {
+        return Ok(());
+    }
+    if held.iter().any(|mount| !spec.mounts.contains(mount)) {
+        return Err(refuse(before, "a mount is changed or taken away while it is stopped; stop it first"));
+    }
+    if added(held, &spec.mounts).count() > 1 || spec.limits != before.row.spec.limits {
+        return Err(refuse(
+            before,
+            "it takes one new mount at a time, and no new limits with it; stop it first, or add one after the other",
+        ));
+    }
+    if !takes_limits(before) {
+        return Err(refuse(before, "it takes a new mount while it runs; wait until it does, or stop it first"));
+    }
+    Ok(())
 }
 
 fn in_mount(mut error: Error) -> Error {

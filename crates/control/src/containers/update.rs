@@ -12,7 +12,7 @@ use model::{ContainerId, ContainerName, ContainerSpec};
 use super::board::Live;
 use super::create::normal;
 use super::row::{ContainerRow, key};
-use super::{Containers, changed_meanwhile, is_live, name_taken, refuse, takes_limits};
+use super::{Containers, changed_meanwhile, is_live, mounts, name_taken, takes_limits};
 use crate::caller::Caller;
 use crate::engine;
 use crate::error::{Error, Result};
@@ -65,8 +65,8 @@ impl Containers {
         apply(&mut spec, &request.set)?;
         let spec = normal(spec);
         self.judge(caller, id, &spec, None, &before.row.spec.mounts).await?;
-        if is_live(&before) && spec.mounts != before.row.spec.mounts {
-            return Err(refuse(&before, "its mounts change while it is stopped; stop it first"));
+        if is_live(&before) {
+            mounts::judge_live(&before, &spec)?;
         }
         self.write_change(&before, spec).await?;
         if let Err(error) = self.make_true(&before).await {
@@ -103,10 +103,13 @@ impl Containers {
         self.save_stat(id).await
     }
 
-    /// Brings limits, published ports and the manifest up to the new row.
+    /// Brings mounts, limits, published ports and the manifest up to the new row.
     async fn make_true(&self, before: &Live) -> Result<()> {
         let id = before.row.id;
         let live = self.board.get(id).ok_or_else(changed_meanwhile)?;
+        if is_live(&live) {
+            self.add_mounts(before, &live).await?;
+        }
         let limits = live.row.spec.limits.clone();
         if limits != before.row.spec.limits && takes_limits(&live) {
             let asked = limits.clone();

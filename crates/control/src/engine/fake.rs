@@ -536,6 +536,13 @@ impl Engine for Fake {
         self.lock().check("check_mounts")
     }
 
+    fn add_mount(&self, id: ContainerId, mount: &Mount) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("add_mount")?;
+        inner.running(id)?.mounts.push(mount.clone());
+        Ok(())
+    }
+
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {
         let mut inner = self.lock();
         inner.check("apply_network")?;

@@ -158,6 +158,10 @@ impl Engine for Linux {
         Ok(self.runtime.check_mounts(mounts)?)
     }
 
+    fn add_mount(&self, id: ContainerId, mount: &Mount) -> Outcome<()> {
+        Ok(self.runtime.add_mount(id, mount)?)
+    }
+
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {
         Ok(self.runtime.apply_network(plan)?)
     }

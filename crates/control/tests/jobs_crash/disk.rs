@@ -342,6 +342,10 @@ impl Engine for Disk {
         self.rest.check_mounts(mounts)
     }
 
+    fn add_mount(&self, id: ContainerId, mount: &Mount) -> Outcome<()> {
+        self.rest.add_mount(id, mount)
+    }
+
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {
         self.change("apply_network", |world| {
             world.networks.insert(plan.bridge.clone(), plan.clone());

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use model::ContainerId;
 use model::engine::StartRequest;
 use model::storage::Mount;
 
@@ -50,6 +51,17 @@ impl Runtime {
     /// As [`mount::open_source`].
     pub fn check_mounts(&self, mounts: &[Mount]) -> Result<()> {
         self.open_mounts(mounts).map(drop)
+    }
+
+    /// Brings a mount into a running container.
+    ///
+    /// # Errors
+    /// As [`mount::open_source`]; the container does not run, or names the step.
+    pub fn add_mount(&self, id: ContainerId, mount: &Mount) -> Result<()> {
+        let opened = self.open_mounts(std::slice::from_ref(mount))?;
+        let sources: Vec<_> = opened.iter().filter_map(|(_, folder)| folder.as_ref()).map(AsFd::as_fd).collect();
+        let request = Fields::command("mount-add").with("mount", mount::encode(mount));
+        self.connection(id)?.ask_with(&request, &sources).map(drop)
     }
 
     fn open_mounts(&self, mounts: &[Mount]) -> Result<Vec<(Mount, Option<OwnedFd>)>> {

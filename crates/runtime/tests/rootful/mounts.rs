@@ -263,3 +263,34 @@ fn the_first_boot_writes_into_the_container_and_not_into_a_folder_of_the_host() 
     assert_eq!(std::fs::read_dir(&shared).unwrap().count(), 0);
     host.says(id, "cd / && umount /root && grep -q AAAA /root/.ssh/authorized_keys");
 }
+
+#[test]
+fn a_mount_comes_into_a_container_that_runs_and_stays_after_a_reboot() {
+    let host = Host::new(as_root(), "added");
+    let (first, later) = (host.shared("first"), host.shared("later"));
+    let id = started(&host, "added", &[mount(&first, "/data/first", "")]);
+    std::fs::write(later.join("file"), "later").unwrap();
+    host.says(id, "ln -s /tmp /link");
+    for (refused, code) in [
+        (mount(&host.state(), "/data/more", ""), ErrorCode::NotAllowed),
+        (mount(&later, "/link/more", ""), ErrorCode::Failed),
+    ] {
+        assert_eq!(host.runtime.add_mount(id, &refused).unwrap_err().code, code, "{refused}");
+    }
+    host.runtime.add_mount(id, &mount(&later, "/new/deep", ":ro")).expect("it comes in");
+    host.runtime.add_mount(id, &"tmpfs:/data".parse().unwrap()).expect("it comes in");
+    let is_there = || {
+        assert_eq!(host.says(id, "cat /new/deep/file; stat -c %u:%a /new"), "later0:755");
+        for attempt in ["touch /new/deep/x", "mount -o remount,rw,bind /new/deep"] {
+            assert_ne!(host.sh(id, attempt).0, 0, "{attempt}");
+        }
+        host.says(id, "touch /data/x");
+    };
+    is_there();
+    let pid = host.runtime.observe_one(id).pid;
+    host.sh(id, "busybox reboot -f");
+    host.wait_for(id, |seen| seen.state == ContainerState::Running && seen.pid.is_some() && seen.pid != pid);
+    is_there();
+    host.says(id, "touch /data/first/inside");
+    assert!(first.join("inside").exists(), "the one within is mounted last");
+}
