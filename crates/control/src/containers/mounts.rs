@@ -25,9 +25,7 @@ impl Containers {
         let checked = engine::call(&self.parts.engine, move |engine| engine.check_mounts(&added)).await;
         checked.map_err(in_mount)
     }
-}
 
-impl Containers {
     /// Brings what is new in the row into the container that runs.
     pub(super) async fn add_mounts(&self, before: &Live, live: &Live) -> Result<()> {
         let (id, mounts) = (live.row.id, live.row.spec.mounts.clone());

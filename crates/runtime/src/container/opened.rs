@@ -3,12 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use model::ContainerId;
 use model::engine::StartRequest;
 use model::storage::Mount;
+use model::{ContainerId, ErrorCode};
 
 use super::Runtime;
-use crate::error::{At, Result};
+use crate::error::{At, Error, Result};
 use crate::mount;
 use crate::shim::protocol::Fields;
 
@@ -61,7 +61,15 @@ impl Runtime {
         let opened = self.open_mounts(std::slice::from_ref(mount))?;
         let sources: Vec<_> = opened.iter().filter_map(|(_, folder)| folder.as_ref()).map(AsFd::as_fd).collect();
         let request = Fields::command("mount-add").with("mount", mount::encode(mount));
-        self.connection(id)?.ask_with(&request, &sources).map(drop)
+        self.connection(id)?.ask_with(&request, &sources).map(drop).map_err(|error| match error {
+            // What a file system cannot do comes with a way out.
+            Error {
+                code: ErrorCode::Unsupported,
+                hint: None,
+                ..
+            } => error.hint("the container runs under an earlier version of Berth: stop it, then add the mount"),
+            error => error,
+        })
     }
 
     fn open_mounts(&self, mounts: &[Mount]) -> Result<Vec<(Mount, Option<OwnedFd>)>> {
