@@ -78,12 +78,22 @@ fn what_a_mount_may_not_do_the_guests_root_cannot_give_back() {
     assert!(shared.join("new").exists());
 }
 
-/// A disk in memory on the host, shared with every mount namespace that has a copy of it; gone with the test.
+/// A mount of the host, shared with every mount namespace that has a copy of it; gone with the test.
 struct Disk(PathBuf);
 
 impl Disk {
-    fn mount(folder: PathBuf) -> Self {
+    fn in_memory(folder: PathBuf) -> Self {
         rustix::mount::mount("tmpfs", &folder, "tmpfs", MountFlags::empty(), None).unwrap();
+        Self::shared(folder)
+    }
+
+    /// The folder itself: in memory it would not have mapped ids before Linux 6.3.
+    fn of(folder: PathBuf) -> Self {
+        rustix::mount::mount_bind(&folder, &folder).unwrap();
+        Self::shared(folder)
+    }
+
+    fn shared(folder: PathBuf) -> Self {
         rustix::mount::mount_change(&folder, MountPropagationFlags::SHARED).unwrap();
         Self(folder)
     }
@@ -98,16 +108,16 @@ impl Drop for Disk {
 #[test]
 fn mounts_do_not_spread_between_inside_and_outside() {
     let host = Host::new(as_root(), "spread");
-    let disk = Disk::mount(host.shared("spread"));
+    let disk = Disk::of(host.shared("spread"));
     for folder in ["in", "out", "before"] {
         std::fs::create_dir(disk.0.join(folder)).unwrap();
     }
-    let _before = Disk::mount(disk.0.join("before"));
+    let _before = Disk::in_memory(disk.0.join("before"));
     std::fs::write(disk.0.join("before/secret"), "").unwrap();
     let id = started(&host, "spread", &[mount(&disk.0, "/data", "")]);
     host.says(id, "mount -t tmpfs tmpfs /data/in && touch /data/in/guests");
     assert!(!disk.0.join("in/guests").exists());
-    let _out = Disk::mount(disk.0.join("out"));
+    let _out = Disk::in_memory(disk.0.join("out"));
     std::fs::write(disk.0.join("out/hosts"), "").unwrap();
     host.says(id, "[ ! -e /data/out/hosts ] && [ ! -e /data/before/secret ]");
     let pid = host.runtime.observe_one(id).pid.unwrap();
