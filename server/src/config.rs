@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use model::network::{Cidr, check_interface};
+use model::storage::check_path;
 
 use crate::failure::Failure;
 use crate::telemetry::LogFormat;
@@ -62,6 +63,9 @@ pub struct ServeArgs {
     /// User ids for containers [default: 524288-1879048191]
     #[arg(long, env = "BERTH_ID_POOL", value_name = "FIRST-LAST")]
     pub id_pool: Option<String>,
+    /// A folder of the host that may come into containers, with what lies below it; may be given several times [default: none]
+    #[arg(long, env = "BERTH_MOUNT_ROOT", value_name = "DIR", value_delimiter = ',')]
+    pub mount_root: Vec<String>,
     /// Log format: text or json [default: text]
     #[arg(long, env = "BERTH_LOG", value_name = "FORMAT")]
     pub log: Option<String>,
@@ -115,6 +119,8 @@ pub struct ServeConfig {
     pub bridge: String,
     pub subnet: Option<Cidr>,
     pub id_pool: (u32, u32),
+    /// Folders of the host that may come into containers, with what lies below them.
+    pub mount_roots: Vec<String>,
     pub log: LogFormat,
     pub engine: EngineKind,
 }
@@ -154,6 +160,13 @@ impl ServeConfig {
             bridge: key("bridge", check_interface(&text(&args.bridge, file.bridge).unwrap_or_else(|| "berth0".into())))?,
             subnet: optional("subnet", text(&args.subnet, file.subnet), subnet)?,
             id_pool: optional("id-pool", text(&args.id_pool, file.id_pool), id_pool)?.unwrap_or(DEFAULT_ID_POOL),
+            mount_roots: key(
+                "mount-root",
+                first_given(&args.mount_root, file.mount_root, &[])
+                    .iter()
+                    .map(|root| mount_root(root))
+                    .collect(),
+            )?,
             log: optional("log", text(&args.log, file.log), |format| format.parse())?.unwrap_or_default(),
             engine: optional("engine", args.engine.clone(), engine)?.unwrap_or(EngineKind::Linux),
         };
@@ -266,6 +279,21 @@ fn id_pool(text: &str) -> Result<(u32, u32), String> {
         .ok_or_else(|| format!("`{text}` does not hold one aligned block of 65536 ids above 65535"))
 }
 
+/// One that means what it says for good: what a container renames or links must not change it.
+fn mount_root(text: &str) -> Result<String, String> {
+    let root = text.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(text);
+    check_path(root)?;
+    if root == "/" {
+        return Err("`/` would release everything that the host has".into());
+    }
+    match std::fs::canonicalize(root) {
+        Ok(real) if real != Path::new(root) => Err(format!("`{root}` leads through a symbolic link to {}; give that path", real.display())),
+        Ok(real) if !real.is_dir() => Err(format!("`{root}` is no folder")),
+        // One on a disk that comes later is there when a container needs it, or the container's start says that it is not.
+        _ => Ok(root.to_owned()),
+    }
+}
+
 fn engine(text: &str) -> Result<EngineKind, String> {
     match text {
         "linux" => Ok(EngineKind::Linux),
@@ -303,6 +331,18 @@ mod tests {
     }
 
     #[test]
+    fn no_folder_of_the_host_is_released_unless_somebody_says_so() {
+        assert_eq!(decide(&ServeArgs::default(), "").unwrap().mount_roots, Vec::<String>::new());
+        let file = "mount-root = [\"/nonexistent/share/\", \"/proc/sys\"]";
+        assert_eq!(decide(&ServeArgs::default(), file).unwrap().mount_roots, ["/nonexistent/share", "/proc/sys"]);
+        let args = ServeArgs {
+            mount_root: vec!["/proc/fs".into()],
+            ..ServeArgs::default()
+        };
+        assert_eq!(decide(&args, file).unwrap().mount_roots, ["/proc/fs"]);
+    }
+
+    #[test]
     fn a_bad_value_names_its_key_and_exits_2() {
         for (toml, key) in [
             ("listen = [\"x\"]", "listen"),
@@ -318,6 +358,11 @@ mod tests {
             ("public-url = \"ftp://x\"", "public-url"),
             ("trusted-proxy = [\"10.0.0.1\"]", "trusted-proxy"),
             ("log = \"xml\"", "log"),
+            ("mount-root = [\"srv\"]", "mount-root"),
+            ("mount-root = [\"/\"]", "mount-root"),
+            ("mount-root = [\"/srv/../etc\"]", "mount-root"),
+            ("mount-root = [\"/proc/self/exe\"]", "mount-root"),
+            ("mount-root = [\"/proc/version\"]", "mount-root"),
         ] {
             let failure = decide(&ServeArgs::default(), toml).unwrap_err();
             assert_eq!(failure.code, 2, "{toml}");

@@ -94,6 +94,7 @@ fn open_engine(config: &ServeConfig) -> Result<Arc<dyn Engine>, Failure> {
         run_dir: config.run_dir.clone(),
         instance: config.instance.clone(),
         shim: runtime::ShimSource::Bytes(assets::shim()),
+        mount_roots: config.mount_roots.clone(),
     };
     let engine = Linux::open(runtime).map_err(|error: EngineError| Failure::from(control::Error::from(error)))?;
     Ok(Arc::new(engine))
@@ -124,6 +125,7 @@ fn control_config(config: &ServeConfig, addresses: &[SocketAddr]) -> control::Co
         bridge: config.bridge.clone(),
         subnet: config.subnet,
         id_pool: config.id_pool,
+        mount_roots: config.mount_roots.clone(),
         closed_ports: addresses.iter().map(SocketAddr::port).collect(),
         public_url: config.public_url.as_ref().map(ToString::to_string),
         reads_sources: config.engine == EngineKind::Linux,

@@ -46,6 +46,7 @@ impl World {
             bridge: "berth0".into(),
             subnet: Some("10.213.0.1/24".parse().unwrap()),
             id_pool: (524_288, 1_879_048_191),
+            mount_roots: Vec::new(),
             closed_ports: Vec::new(),
             public_url: None,
             reads_sources: false,

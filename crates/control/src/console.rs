@@ -38,6 +38,8 @@ pub struct Config {
     pub subnet: Option<Cidr>,
     /// First and last user id that containers may have.
     pub id_pool: (u32, u32),
+    /// Folders of the host that may come into containers, with what lies below them; the engine is told the same.
+    pub mount_roots: Vec<String>,
     /// TCP ports of the console that containers must not reach.
     pub closed_ports: Vec<u16>,
     pub public_url: Option<String>,
@@ -120,6 +122,7 @@ impl Control {
             access: Arc::clone(&access),
             host: Arc::clone(&host),
             id_pool: config.id_pool,
+            mount_roots: config.mount_roots.clone(),
             etc: PathBuf::from("/etc"),
         };
         let containers = Containers::open(parts).await?;

@@ -35,6 +35,7 @@ mod bridges;
 mod create;
 pub mod id_pool;
 mod lifecycle;
+mod mounts;
 pub mod policy;
 mod ports;
 pub mod rescue;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub host: Arc<Host>,
     /// First and last user id that containers may have.
     pub id_pool: (u32, u32),
+    /// Folders of the host that may come into containers, with what lies below them.
+    pub mount_roots: Vec<String>,
     /// Where subuid, subgid, passwd and group stand: `/etc`.
     pub etc: PathBuf,
 }

@@ -11,6 +11,7 @@ use model::engine::{
 use model::id::ExecId;
 use model::metrics::Sample;
 use model::network::Publish;
+use model::storage::Mount;
 use model::{ContainerId, Digest, Limits, Timestamp};
 
 pub mod fake;
@@ -80,6 +81,11 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     fn remove_layer(&self, digest: &Digest) -> Outcome<()>;
     /// Sockets of the host that wait on the host's side of these ports.
     fn listeners(&self, ports: &[Publish]) -> Outcome<Vec<Listener>>;
+    /// Whether the folders of the host that these mounts bring in are released, really lie where their paths say, and are there.
+    /// A start looks again.
+    fn check_mounts(&self, mounts: &[Mount]) -> Outcome<()>;
+    /// Brings one more mount into a running container.
+    fn add_mount(&self, id: ContainerId, mount: &Mount) -> Outcome<()>;
     /// Makes bridge, addresses, nft table, dnsmasq match the plan, atomically. Idempotent.
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()>;
     /// Removes all of it.

@@ -660,3 +660,85 @@ async fn a_command_that_would_arrive_cut_is_refused_before_it_runs() {
     }
     assert!(world.control.exec.list(&anna(), "web").await.unwrap().is_empty());
 }
+
+fn with_mounts(name: &str, mounts: &[&str]) -> CreateRequest {
+    let mut request = request(name, true);
+    request.spec.mounts = mounts.iter().map(|mount| mount.parse().unwrap()).collect();
+    request
+}
+
+async fn set_mounts(world: &World, caller: &Caller, mounts: &[&str]) -> Result<(), control::Error> {
+    let set = mounts.iter().map(|mount| ("mount".to_owned(), (*mount).to_owned())).collect();
+    world.control.containers.update(caller, "web", UpdateRequest { set }, None).await.map(drop)
+}
+
+fn operator() -> Caller {
+    Caller {
+        role: Some(Role::Operator),
+        ..Caller::socket("bert")
+    }
+}
+
+#[tokio::test]
+async fn mounts_are_shown_given_to_the_engine_and_kept() {
+    let mut world = World::new().await;
+    let folder = "/srv/share/web:/data:ro";
+    let task = world.control.containers.create(&anna(), with_mounts("web", &[folder]), None).await.unwrap();
+    assert_eq!(world.end(task).await.state, TaskState::Done);
+    let id = world.id("web").await;
+    assert_eq!(world.engine.mounts(id).unwrap(), [folder.parse().unwrap()]);
+    for mounts in [&["none"][..], &["/srv/share/web:/data"], &[folder, "tmpfs:/one", "tmpfs:/two"]] {
+        let refused = set_mounts(&world, &anna(), mounts).await.unwrap_err();
+        assert_eq!(refused.code(), ErrorCode::Conflict, "{mounts:?}");
+        assert!(refused.to_string().contains("stop it first"), "{refused}");
+    }
+    let more = "/srv/share/more:/more";
+    world.engine.fail("add_mount", 1);
+    set_mounts(&world, &anna(), &[folder, more]).await.unwrap_err();
+    assert_eq!(
+        world.control.containers.show(&anna(), "web").await.unwrap().spec.mounts,
+        [folder.parse().unwrap()]
+    );
+    assert_eq!(
+        set_mounts(&world, &operator(), &[folder, more]).await.unwrap_err().code(),
+        ErrorCode::NotAllowed
+    );
+    set_mounts(&world, &anna(), &[folder, more]).await.unwrap();
+    assert_eq!(world.engine.mounts(id).unwrap(), [folder.parse().unwrap(), more.parse().unwrap()]);
+    let shown = world.control.containers.show(&anna(), "web").await.unwrap();
+    assert_eq!((shown.spec.mounts.len(), shown.pending_restart), (2, Vec::new()));
+
+    world.restart().await;
+    let containers = world.control.containers.clone();
+    world.end(containers.kill(&anna(), "web", None).await.unwrap()).await;
+    // Others than an administrator may keep what was granted, add memory and take away, and no more.
+    set_mounts(&world, &operator(), &[folder, "tmpfs:/cache"]).await.unwrap();
+    for mounts in [&["/srv/share/web:/data"], &["/srv/share:/all"]] {
+        assert_eq!(set_mounts(&world, &operator(), mounts).await.unwrap_err().code(), ErrorCode::NotAllowed);
+    }
+    world.end(containers.delete(&anna(), "web", false, false, None).await.unwrap()).await;
+    world.end(containers.restore(&operator(), id, None, None).await.unwrap()).await;
+    world.end(containers.start(&operator(), "web", None).await.unwrap()).await;
+    assert_eq!(world.engine.mounts(id).unwrap(), [folder.parse().unwrap(), "tmpfs:/cache".parse().unwrap()]);
+    world.end(containers.kill(&anna(), "web", None).await.unwrap()).await;
+    set_mounts(&world, &operator(), &["none"]).await.unwrap();
+    assert_eq!(containers.show(&anna(), "web").await.unwrap().spec.mounts, []);
+    assert_eq!(set_mounts(&world, &operator(), &[folder]).await.unwrap_err().code(), ErrorCode::NotAllowed);
+}
+
+#[tokio::test]
+async fn a_folder_that_the_engine_refuses_changes_nothing() {
+    let world = World::new().await;
+    world.engine.fail("check_mounts", 1);
+    let refused = world
+        .control
+        .containers
+        .create(&anna(), with_mounts("web", &["/srv/share/gone:/data"]), None)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.body.field.as_deref(), Some("mount"));
+    world.create("web", false).await;
+    world.engine.fail("check_mounts", 1);
+    set_mounts(&world, &anna(), &["/srv/share/gone:/data"]).await.unwrap_err();
+    assert_eq!(world.control.containers.show(&anna(), "web").await.unwrap().spec.mounts, []);
+}

@@ -78,7 +78,8 @@ async fn end(control: &Control, task: Result<Task, control::Error>) {
 }
 
 async fn create(control: &Control, name: &str, start: bool) -> ContainerDetail {
-    let request = serde_json::from_value(serde_json::json!({ "name": name, "template": "local:test", "start": start })).unwrap();
+    let mounts = serde_json::json!([{ "source": "/srv/share", "target": "/data", "read_only": true }]);
+    let request = serde_json::from_value(serde_json::json!({ "name": name, "template": "local:test", "start": start, "mounts": mounts })).unwrap();
     end(control, control.containers.create(&anna(), request, None).await).await;
     control.containers.show(&anna(), name).await.unwrap()
 }
@@ -112,6 +113,7 @@ async fn a_truncated_store_is_rebuilt_with_names_ids_and_addresses() {
         let now = control.containers.show(&anna(), was.summary.name.as_str()).await.unwrap();
         assert_eq!((now.summary.id, now.id_range, now.nics), (was.summary.id, was.id_range, was.nics));
         assert_eq!(now.summary.state, was.summary.state, "what runs runs on");
+        assert_eq!(now.spec.mounts, ["/srv/share:/data:ro".parse().unwrap()]);
     }
     let trash: Vec<ContainerId> = control.containers.trash(&anna()).await.unwrap().iter().map(|entry| entry.id).collect();
     assert_eq!(trash, [old]);

@@ -224,6 +224,7 @@ fn rootful_every_series_of_a_container_and_of_the_host_has_a_value() {
             run_dir: host.state().with_file_name("run"),
             instance: Some(host.instance()),
             shim: runtime::ShimSource::Path(std::env::var_os("BERTH_SHIM_PATH").unwrap().into()),
+            mount_roots: Vec::new(),
         })
         .expect("the engine opens");
         engine.observe().expect("it finds the container");

@@ -30,7 +30,7 @@ pub enum Permission {
     Terminal,
     /// Download, import and remove templates.
     Templates,
-    /// Sources, networks, users, tokens, audit, settings.
+    /// Sources, networks, users, tokens, audit, settings, and folders of the host in containers.
     Administer,
 }
 

@@ -11,6 +11,7 @@ use crate::firewall::Rule;
 use crate::id::{ContainerId, ContainerName, Digest, ExecId};
 use crate::limits::Limits;
 use crate::network::{Cidr, Protocol, Publish};
+use crate::storage::Mount;
 use crate::time::Timestamp;
 
 /// Why the engine could not do what was asked: the step, the cause, the way out.
@@ -136,6 +137,8 @@ pub struct StartRequest {
     pub env: Vec<(String, String)>,
     pub restart: RestartPolicy,
     pub nesting: bool,
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
 }
 
 /// A start that succeeded: init has been executed.

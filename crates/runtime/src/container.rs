@@ -29,6 +29,9 @@ use crate::shim::protocol::Fields;
 use crate::{console_log, stop, watch};
 
 mod observed;
+mod opened;
+
+use opened::Opened;
 
 /// Where a runtime lives.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub struct Config {
     /// Keeps cgroups of several instances apart.
     pub instance: Option<String>,
     pub shim: ShimSource,
+    /// Folders of the host that may come into containers, with what lies below them.
+    pub mount_roots: Vec<String>,
 }
 
 /// The runtime of one instance.
@@ -168,10 +173,9 @@ impl Runtime {
         let _held = busy.lock().unwrap_or_else(PoisonError::into_inner);
         self.refuse_running(request.id)?;
         let exits_before = self.folders.exits(request.id).count();
-        let folder = self.folders.container(request.id)?;
-        let layers: Vec<OwnedFd> = request.layers.iter().map(|digest| self.folders.layer(digest)).collect::<Result<_>>()?;
+        let opened = self.open_for(request)?;
         let group = Group::create(&self.layout, self.instance(), &id, request.base_id)?;
-        let answer = self.start_in(request, &group, &folder, &layers);
+        let answer = self.start_in(request, &group, &opened);
         let answer = match answer {
             Ok(answer) => answer,
             Err(mut error) => {
@@ -234,15 +238,16 @@ impl Runtime {
         Err(Error::conflict("start the container", "it runs already"))
     }
 
-    fn start_in(&self, request: &StartRequest, group: &Group, folder: &OwnedFd, layers: &[OwnedFd]) -> Result<Fields> {
+    fn start_in(&self, request: &StartRequest, group: &Group, opened: &Opened) -> Result<Fields> {
         let cpus = self.choose_cpus(request.id, &request.limits)?;
         limits::apply(group, &request.limits, None, &cpus, self.disk)?;
-        let message = self.start_message(request, group);
+        let message = opened.named_in(self.start_message(request, group));
         let shims = host_folder(&self.shims())?;
-        let mut all: Vec<BorrowedFd<'_>> = vec![folder.as_fd(), shims.as_fd()];
-        all.extend(layers.iter().map(AsFd::as_fd));
+        let mut all: Vec<BorrowedFd<'_>> = vec![opened.folder.as_fd(), shims.as_fd()];
+        all.extend(opened.layers.iter().map(AsFd::as_fd));
         all.extend(group.birthplace());
         all.extend(group.v1.iter().map(|(_, group)| group.as_fd()));
+        all.extend(opened.sources());
         let birthplace = crate::companion::birthplace(&self.layout, self.instance(), SHIMS)?;
         let answer = engine::start(&self.program, &message, &all, &birthplace)?;
         let nics = request.nics.iter().map(|nic| (nic.name.clone(), nic.host_name.clone())).collect();

@@ -8,6 +8,7 @@ use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, openat};
 use rustix::mount::MountPropagationFlags;
 
 use crate::error::{At, Error, Result};
+use crate::mount::{self, Given};
 use crate::shim::protocol::{self, Fields};
 use crate::sys;
 use mounts::{Bound, Root, Views};
@@ -38,6 +39,7 @@ struct Parts {
     root: Root,
     devices: Vec<Bound>,
     proc_files: Vec<Bound>,
+    mounts: Vec<Given>,
 }
 
 /// Becomes the container's init. Never returns: on failure the parent is told step, call and reason, and this process ends.
@@ -80,6 +82,11 @@ fn become_init(socket: &OwnedFd) -> Result<()> {
     for kept in first_boot::apply(&fields)? {
         console::say(terminal.slave.as_fd(), &kept);
     }
+    // What the first boot writes is the container's own, never a folder of the host.
+    mount::attach_all(&parts.mounts)?;
+    // A clone of a shared mount of the host is its peer: what the guest mounts on it would appear on the host.
+    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .at("part from the host's mounts", "mount(\"/\", MS_REC|MS_PRIVATE)")?;
     let program = find_init()?;
     identity::own_keyring()?;
     if program.as_bytes() == SHELL.as_bytes() {
@@ -151,11 +158,17 @@ impl Parts {
             Ok(take(names.len())?.into_iter().zip(names).map(|(mount, name)| Bound { name, mount }).collect())
         };
         let (devices, proc_files) = (bound("device")?, bound("proc-file")?);
+        let mut given = |mount: model::storage::Mount| -> Result<Given> {
+            let tree = if mount.is_tmpfs() { None } else { take(1)?.pop() };
+            Ok(Given { mount, tree })
+        };
+        let mounts = fields.all("mount").filter_map(mount::decode).map(&mut given).collect::<Result<_>>()?;
         Ok(Self {
             tasks,
             root: Root { layers, own, top },
             devices,
             proc_files,
+            mounts,
         })
     }
 }

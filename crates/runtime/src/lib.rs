@@ -19,6 +19,7 @@ pub mod host;
 pub mod init;
 #[cfg(feature = "engine")]
 pub mod lxcfs;
+pub mod mount;
 pub mod net;
 #[cfg(feature = "engine")]
 pub mod respawn;

@@ -6,11 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use runtime::error::{Error, Result};
 use runtime::exec::{self, Place};
+use runtime::mount;
 use runtime::shim::protocol::{self, Fields};
 use runtime::sys;
 
 use crate::delegated;
 use crate::exit::Wish;
+use crate::given;
 use crate::serve::{Exec, Shim};
 
 /// Connections at most; an engine has two.
@@ -61,9 +63,9 @@ impl Clients {
         self.clients.retain_mut(|client| {
             loop {
                 match protocol::receive(&client.socket) {
-                    Ok(Some((request, _))) => {
+                    Ok(Some((request, sent))) => {
                         client.is_watching |= request.get("command") == Some("watch");
-                        let (reply, descriptors) = answer(shim, &request).unwrap_or_else(|error| (protocol::failure(&error), Vec::new()));
+                        let (reply, descriptors) = answer(shim, &request, sent).unwrap_or_else(|error| (protocol::failure(&error), Vec::new()));
                         let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
                         if protocol::send(&client.socket, &reply, &borrowed).is_err() {
                             return false;
@@ -77,7 +79,7 @@ impl Clients {
     }
 }
 
-fn answer(shim: &mut Shim, request: &Fields) -> Result<Reply> {
+fn answer(shim: &mut Shim, request: &Fields, sent: Vec<OwnedFd>) -> Result<Reply> {
     let ok = || Fields::command("ok");
     match request.get("command").unwrap_or_default() {
         "hello" | "watch" => Ok((Fields(shim.status().0).with("command", "ok"), Vec::new())),
@@ -112,6 +114,7 @@ fn answer(shim: &mut Shim, request: &Fields) -> Result<Reply> {
             }
             Ok((ok(), Vec::new()))
         }
+        "mount-add" => add_mount(shim, request, sent).map(|()| (ok(), Vec::new())),
         "restart-policy" => {
             let policy = request.get("restart").unwrap_or("no").to_owned();
             shim.start.fields.0.retain(|(key, _)| key != "restart");
@@ -138,6 +141,14 @@ fn signal(shim: &mut Shim, request: &Fields) -> Result<()> {
         shim.wish = Wish::PowerOff;
     }
     Ok(())
+}
+
+fn add_mount(shim: &mut Shim, request: &Fields, mut sent: Vec<OwnedFd>) -> Result<()> {
+    let step = "add a mount to the container";
+    let init = shim.init.as_ref().ok_or_else(|| Error::conflict(step, "the container does not run"))?;
+    let mount = request.get("mount").and_then(mount::decode);
+    let mount = mount.ok_or_else(|| Error::invalid(step, "the request has no mount"))?;
+    given::add(&mut shim.start, init, mount, sent.pop())
 }
 
 fn find<'a>(shim: &'a Shim, request: &Fields) -> Result<(i32, &'a Exec)> {

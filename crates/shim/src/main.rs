@@ -7,6 +7,7 @@ mod clients;
 mod console;
 mod delegated;
 mod exit;
+mod given;
 mod record;
 mod serve;
 mod start;

@@ -7,13 +7,15 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use model::storage::Mount;
 use runtime::error::{At, Error, Result};
 use runtime::init::{self, identity};
+use runtime::mount;
 use runtime::net::veth::{self, Nic};
 use runtime::shim::protocol::{self, Fields};
 use runtime::sys::{self, Cloned};
 
-use crate::delegated;
+use crate::{delegated, given};
 
 /// What every run of the container needs, kept for the shim's life.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Start {
     /// `<run-dir>/shims`.
     pub shims: OwnedFd,
     layers: Vec<OwnedFd>,
+    /// Folders of the host, each with the mount that it is for.
+    pub sources: Vec<(Mount, OwnedFd)>,
     /// Where init is born.
     pub unified: Option<OwnedFd>,
     /// Version 1 groups by controller.
@@ -41,7 +45,7 @@ pub struct Init {
 }
 
 /// Waits for a child that has ended or must.
-fn reap(pid: i32) {
+pub fn reap(pid: i32) {
     if let Some(pid) = rustix::process::Pid::from_raw(pid) {
         rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()).ok();
     }
@@ -56,7 +60,7 @@ const PROC_FILES: [&str; 7] = ["cpuinfo", "meminfo", "stat", "uptime", "loadavg"
 const PATIENCE_MS: i64 = 30_000;
 
 impl Start {
-    /// Takes the engine's message apart: folder, shims, layers, unified group, version 1 groups.
+    /// Takes the engine's message apart: folder, shims, layers, unified group, version 1 groups, folders of the host.
     pub fn new(fields: Fields, descriptors: Vec<OwnedFd>) -> Result<Self> {
         let missing = || Error::failed("read the start message", "a descriptor is missing");
         let mut rest = descriptors.into_iter();
@@ -65,11 +69,14 @@ impl Start {
         let layers = (0..fields.number("layers").unwrap_or(0)).map(|_: usize| next()).collect::<Result<_>>()?;
         let unified = (fields.get("unified") == Some("yes")).then(&mut next).transpose()?;
         let v1 = fields.all("v1").map(|name| Ok((name.to_owned(), next()?))).collect::<Result<_>>()?;
+        let folders = fields.all("mount").filter_map(mount::decode).filter(|mount| !mount.is_tmpfs());
+        let sources = folders.map(|mount| Ok((mount, next()?))).collect::<Result<_>>()?;
         Ok(Self {
             fields,
             folder,
             shims,
             layers,
+            sources,
             unified,
             v1,
         })
@@ -78,6 +85,11 @@ impl Start {
     /// The container's id.
     pub fn id(&self) -> &str {
         self.fields.get("id").unwrap_or_default()
+    }
+
+    /// An empty folder of the host, mounted on in mount namespaces of children alone.
+    pub fn stage(&self) -> &Path {
+        Path::new(self.fields.get("stage").unwrap_or_default())
     }
 
     /// One shim per container: a kernel lock, which dies with its holder.
@@ -187,6 +199,7 @@ impl Start {
             .iter()
             .map(|layer| idmapped(layer, users.as_fd(), libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_RDONLY))
             .collect::<Result<_>>()?;
+        let mounts = given::trees(&self.sources, self.stage(), users.as_fd())?;
         let (devices, device_names) = devices()?;
         let (files, file_names) = self.proc_files();
         let mut message = Fields::command("go")
@@ -196,7 +209,7 @@ impl Start {
         message = device_names.iter().fold(message, |message, name| message.with("device", name));
         message = file_names.iter().fold(message, |message, name| message.with("proc-file", name));
         let wanted = |key: &str| {
-            matches!(key, "hostname" | "uuid" | "env" | "nesting" | "cgroup-view" | "stage" | "resolver")
+            matches!(key, "hostname" | "uuid" | "env" | "nesting" | "cgroup-view" | "stage" | "resolver" | "mount")
                 || is_first && (key.starts_with("first-") || key == "last-hostname")
         };
         message.0.extend(self.fields.0.iter().filter(|(key, _)| wanted(key)).cloned());
@@ -206,6 +219,7 @@ impl Start {
             .chain(&layers)
             .chain(&devices)
             .chain(&files)
+            .chain(&mounts)
             .map(AsFd::as_fd)
             .collect();
         protocol::send(socket, &message, &all).at("release the container's process", "sendmsg()")?;

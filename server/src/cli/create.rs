@@ -31,8 +31,8 @@ pub struct Args {
     /// allow|deny in|out [tcp|udp|icmp] [PORT[-LAST]] [from|to CIDR]; may be repeated, the first that fits decides
     #[arg(long, value_name = "RULE")]
     firewall: Vec<Rule>,
-    /// A folder of the host inside; may be repeated
-    #[arg(long, value_name = "SRC:DST[:ro]", value_parser = mount)]
+    /// A released folder of the host inside, or memory as tmpfs:DST[:size=SIZE]; may be repeated
+    #[arg(long, value_name = "SRC:DST[:ro]")]
     mount: Vec<Mount>,
     /// Environment of init; may be repeated
     #[arg(long, value_name = "K=V", value_parser = pair)]
@@ -180,23 +180,6 @@ fn nics(texts: &[String]) -> Result<Vec<NicSpec>, String> {
     }
 }
 
-fn mount(text: &str) -> Result<Mount, String> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, read_only) = match parts.as_slice() {
-        [source, target] => (source, target, false),
-        [source, target, "ro"] => (source, target, true),
-        _ => return Err(format!("`{text}` is not SRC:DST or SRC:DST:ro")),
-    };
-    if !source.starts_with('/') || !target.starts_with('/') {
-        return Err(format!("`{text}` does not name two absolute paths"));
-    }
-    Ok(Mount {
-        source: (*source).to_owned(),
-        target: (*target).to_owned(),
-        read_only,
-    })
-}
-
 /// `K=V`
 pub fn pair(text: &str) -> Result<(String, String), String> {
     let (key, value) = text
@@ -277,7 +260,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_the_request() {
         let line = "web --template local:x --cpus 1.5 --cpu-weight 200 --memory 512M --disk 2GB --pids none --io-read 10M --nic bridge=br0,ip=10.0.0.5/24,ip6=none,rate-in=50M \
-                    --nic ip=dhcp --publish 8080:80 --publish 53:53/udp --mount /srv:/data:ro --env A=1=2 --tag a --tag b --restart always --autostart --nesting --start";
+                    --nic ip=dhcp --publish 8080:80 --publish 53:53/udp --mount /srv:/data:ro --mount tmpfs:/cache:size=1M --env A=1=2 --tag a --tag b --restart always --autostart --nesting --start";
         let request = parse(line).expect("good flags");
         let spec = request.spec;
         assert_eq!(
@@ -294,6 +277,7 @@ mod tests {
         );
         assert_eq!((spec.publish[0].host, spec.publish[1].protocol), (8080, Protocol::Udp));
         assert_eq!((spec.mounts[0].target.as_str(), spec.mounts[0].read_only), ("/data", true));
+        assert_eq!((spec.mounts[1].is_tmpfs(), spec.mounts[1].size_bytes), (true, Some(1 << 20)));
         assert_eq!(spec.env, [("A".to_owned(), "1=2".to_owned())]);
         assert_eq!((spec.tags, spec.restart), (vec!["a".to_owned(), "b".to_owned()], RestartPolicy::Always));
         assert!(spec.autostart && spec.nesting && request.start);
@@ -306,6 +290,7 @@ mod tests {
             ("--nic speed=1", "--nic is wrong"),
             ("--publish 80", "--publish"),
             ("--mount a:b", "--mount"),
+            ("--mount /srv:/proc", "--mount"),
             ("--env =x", "--env"),
             ("--restart often", "--restart"),
             ("--ssh-key /nonexistent/key", "--ssh-key is wrong"),

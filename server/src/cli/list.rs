@@ -128,6 +128,7 @@ fn fields(detail: &ContainerDetail) -> Vec<(&'static str, String)> {
         ("nics", nics.collect::<Vec<_>>().join(", ")),
         ("publish", listed(&detail.spec.publish)),
         ("firewall", listed(&detail.spec.firewall)),
+        ("mounts", listed(&detail.spec.mounts)),
         (
             "host ids",
             format!(

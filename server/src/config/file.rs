@@ -22,6 +22,7 @@ pub struct FileConfig {
     pub bridge: Option<String>,
     pub subnet: Option<String>,
     pub id_pool: Option<String>,
+    pub mount_root: Option<Vec<String>>,
     pub log: Option<String>,
 }
 

@@ -33,7 +33,11 @@ impl Console {
 
     /// A template and a running container `web`.
     fn filled() -> Self {
-        let console = Self::start();
+        Self::filled_with(&[])
+    }
+
+    fn filled_with(flags: &[&str]) -> Self {
+        let console = Self::start_with(flags);
         let archive = console.folder.path().join("tiny.tar");
         std::fs::write(&archive, tar()).unwrap();
         console.out(&format!("template import {} --name tiny", archive.display()));
@@ -326,4 +330,33 @@ fn a_damaged_store_is_rescued_while_no_console_runs() {
     let done = rescue("--apply");
     assert_eq!(std::fs::read(done["kept"].as_str().unwrap()).unwrap(), b"torn");
     assert!(std::fs::read(&store).unwrap().starts_with(b"SQLite format 3"));
+}
+
+#[test]
+fn folders_of_the_host_come_in_where_they_are_released() {
+    let console = Console::filled();
+    let refused = console.berth("create shares --template local:tiny --mount /srv/share:/data");
+    assert_eq!(code(&refused), 5);
+    let told = complaint(&refused);
+    assert!(told.contains("/srv/share") && told.contains("--mount-root"), "{told}");
+    drop(console);
+    let console = Console::filled_with(&["--mount-root", "/nonexistent/share"]);
+    console.out("create shares --template local:tiny --mount /nonexistent/share/a:/data:ro --mount tmpfs:/cache:size=1M");
+    let mounts = || console.document("show shares")["spec"]["mounts"].clone();
+    let folder = serde_json::json!({ "source": "/nonexistent/share/a", "target": "/data", "read_only": true });
+    let memory = serde_json::json!({ "source": "tmpfs", "target": "/cache", "read_only": false, "size_bytes": 1 << 20 });
+    assert_eq!(mounts(), serde_json::json!([folder, memory]));
+    console.out("set shares mount=/nonexistent/share/a:/data:ro");
+    assert_eq!(mounts(), serde_json::json!([folder]));
+    for (line, expected) in [
+        ("set shares mount=/srv:/data", 5),
+        ("set shares mount=/nonexistent/share:/proc", 2),
+        ("set web mount=tmpfs:/cache", 0),
+        ("set web mount=none", 4),
+    ] {
+        assert_eq!(code(&console.berth(line)), expected, "{line}");
+    }
+    assert_eq!(mounts(), serde_json::json!([folder]));
+    console.out("set shares mount=none");
+    assert_eq!(mounts(), serde_json::json!([]));
 }

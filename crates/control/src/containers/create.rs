@@ -11,7 +11,7 @@ use model::engine::{FirstBoot, Removal, Signal};
 use model::error::ErrorCode;
 use model::task::Task;
 use model::template::LocalTemplate;
-use model::{ContainerId, ContainerSpec, ContainerState, Limits};
+use model::{ContainerId, ContainerSpec, ContainerState};
 use serde::{Deserialize, Serialize};
 
 use super::board::Live;
@@ -49,7 +49,7 @@ impl Containers {
             return Ok(task);
         }
         let id = ContainerId(uuid::Uuid::new_v4());
-        let judged = self.judge(caller, id, &spec, &Limits::default(), password.as_deref()).await;
+        let judged = self.judge(caller, id, &spec, None, password.as_deref()).await;
         judged.inspect_err(|error| self.record(caller, "container.create", name.as_str(), error))?;
         let hash = hash_password(password).await?;
         if !self.board.promise(name.as_str()) {
@@ -77,9 +77,17 @@ impl Containers {
         begun
     }
 
-    /// Asks the policy about an effective configuration, of a container that holds these limits already.
-    pub(super) async fn judge(&self, caller: &Caller, id: ContainerId, spec: &ContainerSpec, held: &Limits, password: Option<&str>) -> Result<()> {
-        let new_limits = policy::new_limits(&spec.limits, held);
+    /// Asks the policy about an effective configuration of a container that had this one so far.
+    pub(super) async fn judge(
+        &self,
+        caller: &Caller,
+        id: ContainerId,
+        spec: &ContainerSpec,
+        held: Option<&ContainerSpec>,
+        password: Option<&str>,
+    ) -> Result<()> {
+        let (held_limits, held_mounts) = held.map(|held| (held.limits.clone(), held.mounts.as_slice())).unwrap_or_default();
+        let new_limits = policy::new_limits(&spec.limits, &held_limits);
         let bridges = self.parts.networks.bridges().await?;
         let host = if policy::depends_on_host(&new_limits) {
             Some(self.parts.host.for_limits(&new_limits).await?)
@@ -95,8 +103,11 @@ impl Containers {
             neighbours: &self.board.rows(),
             closed_ports: self.parts.networks.closed_ports(),
             listeners: &self.listeners(id, &spec.publish).await?,
+            mount_roots: &self.parts.mount_roots,
+            held_mounts,
         };
-        policy::judge(&config, host.as_deref(), caller)
+        policy::judge(&config, host.as_deref(), caller)?;
+        self.check_mounts(held_mounts, &spec.mounts).await
     }
 
     /// Ids of everything in the trash: what those hold may be taken when nothing else is free.

@@ -16,8 +16,8 @@ use model::network::{Addressing, NicSpec, Protocol, Publish, check_mac};
 use model::storage::Mount;
 use model::{ContainerId, ContainerSpec, Limits};
 
-use super::ports;
 use super::row::ContainerRow;
+use super::{mounts, ports};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::networks::address::is_assignable;
@@ -41,6 +41,10 @@ pub struct EffectiveConfig<'a> {
     pub closed_ports: &'a [u16],
     /// Sockets of this host that wait on ports which the container has not published so far.
     pub listeners: &'a [Listener],
+    /// Folders of the host that are released for containers.
+    pub mount_roots: &'a [String],
+    /// Mounts that the container has already.
+    pub held_mounts: &'a [Mount],
 }
 
 const MAX_NICS: usize = 8;
@@ -88,7 +92,7 @@ pub fn judge(config: &EffectiveConfig<'_>, host: Option<&HostReport>, caller: &C
         nics,
         publish,
         firewall,
-        mounts,
+        mounts: own_mounts,
         env,
         ssh_keys,
         autostart: _, // any value is fine
@@ -103,7 +107,7 @@ pub fn judge(config: &EffectiveConfig<'_>, host: Option<&HostReport>, caller: &C
     judge_nics(nics, config)?;
     judge_publish(publish, config)?;
     judge_firewall(firewall)?;
-    judge_mounts(mounts)?;
+    mounts::judge(own_mounts, config.held_mounts, config.mount_roots, caller)?;
     judge_env(env)?;
     judge_ssh_keys(ssh_keys)?;
     judge_tags(tags)?;
@@ -304,17 +308,6 @@ fn judge_firewall(rules: &[Rule]) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Folders of the host come in by grant only, and there is no list of granted ones yet: so none is.
-fn judge_mounts(mounts: &[Mount]) -> Result<()> {
-    match mounts.first() {
-        None => Ok(()),
-        Some(mount) => Err(
-            unsupported("mount", format!("the folder {} of the host is not released for containers", mount.source))
-                .hint("no folder of the host can be released in this version; copy the files into the container instead"),
-        ),
-    }
 }
 
 fn judge_env(env: &[(String, String)]) -> Result<()> {

@@ -67,6 +67,7 @@ impl ContainerRow {
             env: self.spec.env.clone(),
             restart: self.spec.restart,
             nesting: self.spec.nesting,
+            mounts: self.spec.mounts.clone(),
         }
     }
 
@@ -153,6 +154,7 @@ impl StatRow {
             ("env", run.env != next.env),
             ("restart", run.restart != next.restart),
             ("nesting", run.nesting != next.nesting),
+            ("mount", run.mounts != next.mounts),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned()).collect()
     }

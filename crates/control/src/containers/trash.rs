@@ -108,7 +108,8 @@ impl Containers {
         };
         let mut spec = trashed.row.spec;
         spec.name = name.clone();
-        self.judge(caller, id, &spec, &spec.limits, None).await?;
+        // What it had when it was deleted was granted then; the start looks whether it still is.
+        self.judge(caller, id, &spec, Some(&spec), None).await?;
         if self.board.is_taken(name.as_str()) {
             return Err(name_taken(&name));
         }

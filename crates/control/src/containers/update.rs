@@ -7,13 +7,12 @@ use std::sync::Arc;
 use model::access::Permission;
 use model::container::{Action, ContainerDetail, RestartPolicy, UpdateRequest};
 use model::error::ErrorCode;
-use model::storage::Mount;
 use model::{ContainerId, ContainerName, ContainerSpec};
 
 use super::board::Live;
 use super::create::normal;
 use super::row::{ContainerRow, key};
-use super::{Containers, changed_meanwhile, is_live, name_taken, takes_limits};
+use super::{Containers, changed_meanwhile, is_live, mounts, name_taken, takes_limits};
 use crate::caller::Caller;
 use crate::engine;
 use crate::error::{Error, Result};
@@ -65,7 +64,10 @@ impl Containers {
         let mut spec = before.row.spec.clone();
         apply(&mut spec, &request.set)?;
         let spec = normal(spec);
-        self.judge(caller, id, &spec, &before.row.spec.limits, None).await?;
+        self.judge(caller, id, &spec, Some(&before.row.spec), None).await?;
+        if is_live(&before) {
+            mounts::judge_live(&before, &spec)?;
+        }
         self.write_change(&before, spec).await?;
         if let Err(error) = self.make_true(&before).await {
             self.write_back_spec(id, &before).await?;
@@ -101,10 +103,13 @@ impl Containers {
         self.save_stat(id).await
     }
 
-    /// Brings limits, published ports, rules and the manifest up to the new row.
+    /// Brings mounts, limits, published ports, rules and the manifest up to the new row.
     async fn make_true(&self, before: &Live) -> Result<()> {
         let id = before.row.id;
         let live = self.board.get(id).ok_or_else(changed_meanwhile)?;
+        if is_live(&live) {
+            self.add_mounts(before, &live).await?;
+        }
         let limits = live.row.spec.limits.clone();
         if limits != before.row.spec.limits && takes_limits(&live) {
             let asked = limits.clone();
@@ -230,7 +235,9 @@ fn apply(spec: &mut ContainerSpec, set: &[(String, String)]) -> Result<()> {
             })?,
             "env" => one(&mut spec.env, is_first, value, pair_of)?,
             "nic" => one(&mut spec.nics, is_first, value, |nic| nic.parse().map_err(|why| Error::invalid("nic", why)))?,
-            "mount" => one(&mut spec.mounts, is_first, value, mount)?,
+            "mount" => one(&mut spec.mounts, is_first, value, |mount| {
+                mount.parse().map_err(|why| Error::invalid("mount", why))
+            })?,
             other => return Err(unknown_key(other)),
         }
     }
@@ -301,18 +308,6 @@ fn pair_of(text: &str) -> Result<(String, String)> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-fn mount(text: &str) -> Result<Mount> {
-    let mut parts = text.split(':');
-    let (Some(source), Some(target)) = (parts.next(), parts.next()) else {
-        return Err(Error::invalid("mount", format!("`{text}` is not SRC:DST[:ro]")));
-    };
-    Ok(Mount {
-        source: source.to_owned(),
-        target: target.to_owned(),
-        read_only: parts.next() == Some("ro"),
-    })
-}
-
 /// Field by field before and after, for the audit log. Values of the environment may be secrets and are not told.
 fn differences(before: &ContainerSpec, after: &ContainerSpec) -> String {
     let fields = |spec: &ContainerSpec| -> serde_json::Map<String, serde_json::Value> {
@@ -364,7 +359,15 @@ mod tests {
 
     #[test]
     fn none_empties() {
-        let spec = set(&[("tag", "none"), ("env", "none"), ("nic", "none"), ("memory", "none"), ("hostname", "none")]).expect("good pairs");
+        let spec = set(&[
+            ("tag", "none"),
+            ("env", "none"),
+            ("nic", "none"),
+            ("mount", "none"),
+            ("memory", "none"),
+            ("hostname", "none"),
+        ])
+        .expect("good pairs");
         assert!(spec.tags.is_empty() && spec.env.is_empty() && spec.nics.is_empty() && spec.hostname.is_none());
     }
 
@@ -378,6 +381,8 @@ mod tests {
             ("firewall", "deny in 22", "firewall"),
             ("env", "novalue", "env"),
             ("nic", "vlan=0", "nic"),
+            ("mount", "/srv", "mount"),
+            ("mount", "/srv:data", "mount"),
             ("name", "x", "key"),
             ("colour", "red", "key"),
         ] {

@@ -17,6 +17,7 @@ use model::error::ErrorCode;
 use model::id::ExecId;
 use model::metrics::{Counters, MemoryCounters, Sample};
 use model::network::Publish;
+use model::storage::Mount;
 use model::{ContainerId, ContainerState, Digest, Limits, Timestamp};
 
 use super::{Engine, ExecStreams};
@@ -65,6 +66,7 @@ struct Run {
     started_at: Timestamp,
     frozen: bool,
     limits: Limits,
+    mounts: Vec<Mount>,
     execs: HashMap<ExecId, ExecEnds>,
     console: Vec<std::os::unix::net::UnixStream>,
 }
@@ -204,6 +206,12 @@ impl Fake {
         self.lock().folders.iter().map(|(id, folder)| (*id, folder.trashed)).collect()
     }
 
+    /// Mounts of a running container.
+    #[must_use]
+    pub fn mounts(&self, id: ContainerId) -> Option<Vec<Mount>> {
+        self.lock().folders.get(&id)?.run.as_ref().map(|run| run.mounts.clone())
+    }
+
     /// Limits of a running container.
     #[must_use]
     pub fn limits(&self, id: ContainerId) -> Option<Limits> {
@@ -333,6 +341,7 @@ impl Engine for Fake {
             started_at: at,
             frozen: false,
             limits: request.limits.clone(),
+            mounts: request.mounts.clone(),
             execs: HashMap::new(),
             console: Vec::new(),
         });
@@ -521,6 +530,17 @@ impl Engine for Fake {
     fn listeners(&self, ports: &[Publish]) -> Outcome<Vec<Listener>> {
         let is_on = |listener: &&Listener| ports.iter().any(|port| port.has(listener.port, listener.protocol));
         Ok(self.lock().listeners.iter().filter(is_on).cloned().collect())
+    }
+
+    fn check_mounts(&self, _: &[Mount]) -> Outcome<()> {
+        self.lock().check("check_mounts")
+    }
+
+    fn add_mount(&self, id: ContainerId, mount: &Mount) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("add_mount")?;
+        inner.running(id)?.mounts.push(mount.clone());
+        Ok(())
     }
 
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {

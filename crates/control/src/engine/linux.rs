@@ -11,6 +11,7 @@ use model::engine::{
 use model::id::ExecId;
 use model::metrics::Sample;
 use model::network::Publish;
+use model::storage::Mount;
 use model::{ContainerId, Digest, Limits, Timestamp};
 use runtime::Runtime;
 use runtime::shim::protocol::Fields;
@@ -151,6 +152,14 @@ impl Engine for Linux {
 
     fn listeners(&self, ports: &[Publish]) -> Outcome<Vec<Listener>> {
         Ok(runtime::net::listeners::on(ports)?)
+    }
+
+    fn check_mounts(&self, mounts: &[Mount]) -> Outcome<()> {
+        Ok(self.runtime.check_mounts(mounts)?)
+    }
+
+    fn add_mount(&self, id: ContainerId, mount: &Mount) -> Outcome<()> {
+        Ok(self.runtime.add_mount(id, mount)?)
     }
 
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {

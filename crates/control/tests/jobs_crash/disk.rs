@@ -19,6 +19,7 @@ use model::error::ErrorCode;
 use model::id::ExecId;
 use model::metrics::Sample;
 use model::network::Publish;
+use model::storage::Mount;
 use model::{ContainerId, ContainerState, Digest, Limits, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -335,6 +336,14 @@ impl Engine for Disk {
 
     fn listeners(&self, _: &[Publish]) -> Outcome<Vec<Listener>> {
         Ok(Vec::new())
+    }
+
+    fn check_mounts(&self, mounts: &[Mount]) -> Outcome<()> {
+        self.rest.check_mounts(mounts)
+    }
+
+    fn add_mount(&self, id: ContainerId, mount: &Mount) -> Outcome<()> {
+        self.rest.add_mount(id, mount)
     }
 
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {

@@ -31,6 +31,7 @@ pub fn config(folder: &Path, id_pool: (u32, u32)) -> Config {
         bridge: "berth0".into(),
         subnet: Some("10.213.0.1/24".parse().unwrap()),
         id_pool,
+        mount_roots: vec!["/srv/share".into()],
         closed_ports: vec![8420],
         public_url: None,
         reads_sources: false,

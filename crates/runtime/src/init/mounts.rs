@@ -161,7 +161,11 @@ fn pivot(root: &OwnedFd) -> Result<()> {
     rustix::process::chdir("/").at(step, "chdir(\"/\")")
 }
 
-fn attach(step: &str, mount: &OwnedFd, target: BorrowedFd<'_>, name: &str) -> Result<()> {
+/// Attaches a detached mount to a folder or file.
+///
+/// # Errors
+/// Names what it was to become.
+pub fn attach(step: &str, mount: &OwnedFd, target: BorrowedFd<'_>, name: &str) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, "", target, "", flags).at(step, &format!("move_mount({name:?})"))
 }

@@ -140,7 +140,15 @@ impl Connection {
     /// # Errors
     /// The shim refuses, is gone, or does not answer; `Invalid` when the request is too long or holds a NUL.
     pub fn ask(&self, request: &Fields) -> Result<(Fields, Vec<OwnedFd>)> {
-        self.ask_within(request, PATIENCE_MS)
+        self.ask_within(request, &[], PATIENCE_MS)
+    }
+
+    /// As [`Connection::ask`], with descriptors beside the request.
+    ///
+    /// # Errors
+    /// As [`Connection::ask`].
+    pub fn ask_with(&self, request: &Fields, descriptors: &[BorrowedFd<'_>]) -> Result<(Fields, Vec<OwnedFd>)> {
+        self.ask_within(request, descriptors, PATIENCE_MS)
     }
 
     /// As [`Connection::ask`], of a shim that may hang: for what it answers at once.
@@ -148,12 +156,12 @@ impl Connection {
     /// # Errors
     /// As [`Connection::ask`].
     pub fn ask_shortly(&self, request: &Fields) -> Result<(Fields, Vec<OwnedFd>)> {
-        self.ask_within(request, SHORT_PATIENCE_MS)
+        self.ask_within(request, &[], SHORT_PATIENCE_MS)
     }
 
-    fn ask_within(&self, request: &Fields, within_ms: i64) -> Result<(Fields, Vec<OwnedFd>)> {
+    fn ask_within(&self, request: &Fields, descriptors: &[BorrowedFd<'_>], within_ms: i64) -> Result<(Fields, Vec<OwnedFd>)> {
         let step = "ask the shim";
-        protocol::send(&self.socket, request, &[]).map_err(|error| not_sent(step, error))?;
+        protocol::send(&self.socket, request, descriptors).map_err(|error| not_sent(step, error))?;
         if !protocol::is_readable(&self.socket, within_ms).at(step, "poll()")? {
             return Err(Error::failed(step, format!("no answer within {} s", within_ms / 1000)));
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use model::Limits;
+use rustix::mount::{MountPropagationFlags, mount_change};
 
 use crate::command;
 use crate::host::{Host, as_root, busybox_root};
@@ -204,4 +205,33 @@ fn the_hosts_devices_and_switches_are_out_of_reach() {
         let exists = host.sh(id, &format!("[ -e /sys/fs/cgroup/{file} ]")).0 == 0;
         assert!(!exists || code != 0, "{file} is the host's");
     }
+}
+
+/// Runs a test where every mount is shared, as systemd leaves them: in a copy of the host's mount namespace.
+fn where_mounts_are_shared(test: impl FnOnce() + Send) {
+    let made = move || {
+        runtime::sys::unshare(libc::CLONE_NEWNS).expect("a mount namespace");
+        mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC).expect("shared");
+        test();
+    };
+    if let Err(panic) = std::thread::scope(|scope| scope.spawn(made).join()) {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn what_the_guest_mounts_on_a_device_does_not_appear_on_the_host() {
+    where_mounts_are_shared(|| {
+        let host = Host::new(as_root(), "spread");
+        let id = host.busybox("spread");
+        host.start(id, Limits::default()).expect("it starts");
+        host.says(id, "echo guests > /root/file && mount -o bind /root/file /dev/zero");
+        let hosts = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+        let covered = hosts.lines().find(|line| line.contains(" /dev/zero "));
+        assert_eq!(covered, None);
+        let pid = host.runtime.observe_one(id).pid.unwrap();
+        let guests = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        let peers: Vec<&str> = guests.lines().filter(|line| line.contains(" shared:") || line.contains(" master:")).collect();
+        assert_eq!(peers, Vec::<&str>::new());
+    });
 }

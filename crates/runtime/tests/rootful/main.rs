@@ -10,6 +10,7 @@ mod guests;
 mod host;
 mod limits;
 mod links;
+mod mounts;
 mod shims;
 
 use std::io::{Read as _, Write as _};

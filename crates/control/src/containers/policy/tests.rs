@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use model::Timestamp;
+use model::access::Role;
 use model::engine::NicPlan;
 use model::network::Protocol;
 
@@ -83,6 +84,8 @@ fn judged(own: ContainerId, spec: &ContainerSpec, caller: &Caller) -> Result<()>
         neighbours: &neighbours,
         closed_ports: &[8443],
         listeners: &listeners(),
+        mount_roots: &["/srv/share".to_owned()],
+        held_mounts: &held(),
     };
     judge(&config, depends_on_host(&spec.limits).then(host).as_ref(), caller)
 }
@@ -141,16 +144,6 @@ fn what_this_version_cannot_do_is_told_apart_from_what_is_wrong() {
     let mut with_disk = spec("web", serde_json::json!({}));
     with_disk.limits.disk_bytes = Some(1 << 30);
     assert_eq!(verdict(&with_disk), at(ErrorCode::Unsupported, "disk"));
-    let mut with_mount = spec("web", serde_json::json!({}));
-    with_mount.mounts = vec![Mount {
-        source: "/srv".into(),
-        target: "/srv".into(),
-        read_only: true,
-    }];
-    assert_eq!(verdict(&with_mount), at(ErrorCode::Unsupported, "mount"));
-    // Exit code 6 of the command line.
-    let refused = judged(id(2), &with_mount, &Caller::berth()).expect_err("it is refused");
-    assert!(refused.body.hint.is_some());
 }
 
 #[test]
@@ -303,6 +296,8 @@ fn only_what_depends_on_the_host_is_judged_by_it() {
             neighbours: &neighbours,
             closed_ports: &[],
             listeners: &[],
+            mount_roots: &[],
+            held_mounts: &[],
         };
         judge(&config, None, &Caller::socket("anna")).is_ok()
     };
@@ -321,5 +316,66 @@ fn only_what_depends_on_the_host_is_judged_by_it() {
         assert!(!blind(&limits(asked.clone()), serde_json::json!({})), "{asked}");
         assert!(!blind(&limits(asked.clone()), other), "{asked}");
         assert!(blind(&limits(asked.clone()), asked.clone()), "{asked} is held already");
+    }
+}
+
+/// What the container was granted before.
+fn held() -> Vec<Mount> {
+    vec!["/old/folder:/old".parse().expect("a mount")]
+}
+
+fn of_mounts(mounts: &[&str], role: Role) -> Option<(ErrorCode, Option<String>)> {
+    let mut spec = spec("web", serde_json::json!({}));
+    spec.mounts = mounts.iter().map(|mount| mount.parse().expect("a mount")).collect();
+    let caller = Caller {
+        role: Some(role),
+        ..Caller::socket("somebody")
+    };
+    judged(id(2), &spec, &caller).err().map(|error| (error.body.code, error.body.field))
+}
+
+#[test]
+fn only_an_administrator_adds_a_folder_of_the_host_and_only_a_released_one() {
+    let refused = at(ErrorCode::NotAllowed, "mount");
+    for (mount, administrator, operator) in [
+        ("/srv/share:/data", None, refused.clone()),
+        ("/srv/share/below:/data:ro", None, refused.clone()),
+        ("/srv:/data", refused.clone(), refused.clone()),
+        ("/srv/shared:/data", refused.clone(), refused.clone()),
+        // Was granted before, though it is released no longer; with other rights or elsewhere it is another one.
+        ("/old/folder:/old", None, None),
+        ("/old/folder:/elsewhere", refused.clone(), refused.clone()),
+        ("/old/folder:/old:ro", refused.clone(), refused.clone()),
+        // Memory, which the container has anyhow.
+        ("tmpfs:/cache:size=1M", None, None),
+    ] {
+        assert_eq!(of_mounts(&[mount], Role::Administrator), administrator, "{mount}");
+        assert_eq!(of_mounts(&[mount], Role::Operator), operator, "{mount}");
+    }
+    let mut bad = spec(
+        "web",
+        serde_json::json!({ "mounts": [{ "source": "/srv/share/../../etc", "target": "/data" }] }),
+    );
+    assert_eq!(verdict(&bad), at(ErrorCode::Invalid, "mount"));
+    bad.mounts = vec!["/srv/share/a:/data".parse().expect("a mount"), "tmpfs:/data".parse().expect("a mount")];
+    assert_eq!(verdict(&bad), at(ErrorCode::Invalid, "mount"), "one place for two");
+    let many: Vec<String> = (0..33).map(|number| format!("tmpfs:/cache/{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(of_mounts(&many, Role::Administrator), at(ErrorCode::Invalid, "mount"));
+    assert_eq!(of_mounts(&many[1..], Role::Administrator), None);
+}
+
+#[test]
+fn a_folder_that_is_not_released_is_refused_with_every_way_to_release_it() {
+    let mut spec = spec("web", serde_json::json!({}));
+    spec.mounts = vec!["/etc:/data".parse().expect("a mount")];
+    let refused = judged(id(2), &spec, &Caller::berth()).expect_err("it is refused").body;
+    assert_eq!(
+        refused.message,
+        "the folder /etc of the host is not released for containers; only /srv/share is"
+    );
+    let hint = refused.hint.expect("a way out");
+    for way in ["--mount-root", "BERTH_MOUNT_ROOT", "mount-root"] {
+        assert!(hint.contains(way), "{hint}");
     }
 }
