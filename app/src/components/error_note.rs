@@ -11,7 +11,6 @@ use crate::api::ApiError;
 use crate::format::use_locale;
 use crate::i18n::Text;
 use crate::i18n::frame::{CANNOT_LOAD, CONSOLE_UNREACHABLE, COPY_DETAILS, NOT_ALLOWED, NOT_ALLOWED_HINT, REQUEST_ID, TRY_AGAIN, UNREACHABLE_HINT};
-use crate::i18n::reasons::said;
 
 /// Replaces the region that failed, and nothing else.
 #[component]
@@ -31,7 +30,7 @@ pub fn ErrorNote(
     };
     let why = match &error {
         ApiError::Unreachable(why) => why.clone(),
-        ApiError::Refused(body) => said(locale, body.code, &body.message),
+        ApiError::Refused(body) => body.message.clone(),
     };
     let details = serde_json::to_value(&body).map(|body| json::pretty(&body)).unwrap_or_default();
     let copy = move |()| browser::copy_text(&details);

@@ -16,7 +16,6 @@ use crate::forms::problems::words;
 use crate::forms::sign_in::token_of;
 use crate::i18n::account as text;
 use crate::i18n::frame::CONSOLE_UNREACHABLE;
-use crate::i18n::reasons::said;
 
 /// The page: the same before and after, so that nobody learns from it whether an account exists.
 #[component]
@@ -122,7 +121,7 @@ fn SetupRefused(error: ApiError) -> impl IntoView {
     view! {
         <div class="error-note" role="alert">
             <p class="error-note__title"><strong>{locale.t(title)}</strong></p>
-            <p>{said(locale, body.code, &body.message)}</p>
+            <p>{body.message}</p>
             {body.hint.map(|hint| view! { <p class="muted">{hint}</p> })}
         </div>
     }

@@ -15,7 +15,6 @@ use crate::components::toast::{Toasts, use_toasts};
 use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::frame::TRASH;
-use crate::i18n::reasons::said;
 use crate::i18n::upkeep as text;
 use crate::live::{Live, use_live};
 use crate::page_context::use_may;
@@ -106,14 +105,10 @@ impl Bin {
         self.live.seed_task(task);
         let outcome = move |task: Task| {
             match &task.error {
-                Some(error) if id.is_none() => self.toasts.failed(
-                    self.locale
-                        .fill(text::EMPTIED_PARTLY, &[("why", &said(self.locale, error.code, &error.message))]),
-                ),
-                Some(error) => self.toasts.failed(
-                    self.locale
-                        .fill(text::FAILED_ON, &[("name", &name), ("why", &said(self.locale, error.code, &error.message))]),
-                ),
+                Some(error) if id.is_none() => self.toasts.failed(self.locale.fill(text::EMPTIED_PARTLY, &[("why", &error.message)])),
+                Some(error) => self
+                    .toasts
+                    .failed(self.locale.fill(text::FAILED_ON, &[("name", &name), ("why", &error.message)])),
                 None => self.toasts.done(self.locale.fill(done, &[("name", &name)])),
             }
             match id {
