@@ -11,7 +11,7 @@ mod pattern;
 pub use catalogue::{headline, patterns};
 
 /// Fields of an answer that hold sentences of the console.
-const SAID: [&str; 11] = [
+const SAID: [&str; 10] = [
     "message",
     "hint",
     "found",
@@ -22,8 +22,9 @@ const SAID: [&str; 11] = [
     "last_error",
     "problem",
     "reason",
-    "target",
 ];
+/// Fields that hold names, of which a few are sentences: `all sources`.
+const NAMED: [&str; 2] = ["target", "used_by"];
 
 /// The text in French; as it is, where it has none.
 #[must_use]
@@ -38,19 +39,37 @@ pub fn answer(value: &mut Value) {
         Value::Object(fields) => {
             let kind = fields.get("code").and_then(Value::as_str).and_then(headline);
             for (name, value) in fields {
-                match value {
-                    Value::String(text) if SAID.contains(&name.as_str()) => {
-                        *text = match (pattern::french(text), kind) {
-                            (Some(french), _) => french,
-                            (None, Some(kind)) if name == "message" => format!("{kind}\u{202f}: {text}"),
-                            (None, _) => continue,
-                        };
-                    }
-                    other => answer(other),
+                if SAID.contains(&name.as_str()) {
+                    speak(value, kind.filter(|_| name == "message"));
+                } else if NAMED.contains(&name.as_str()) {
+                    rename(value);
+                } else {
+                    answer(value);
                 }
             }
         }
         Value::Array(items) => items.iter_mut().for_each(answer),
+        _ => {}
+    }
+}
+
+/// Puts a field that holds sentences into French.
+fn speak(value: &mut Value, kind: Option<&str>) {
+    match value {
+        Value::String(text) => match (pattern::french(text), kind) {
+            (Some(french), _) => *text = french,
+            (None, Some(kind)) => *text = format!("{kind}\u{202f}: {text}"),
+            (None, None) => {}
+        },
+        other => answer(other),
+    }
+}
+
+/// A single word is somebody's name.
+fn rename(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains(' ') => *text = said(text),
+        Value::Array(items) => items.iter_mut().for_each(rename),
         _ => {}
     }
 }
@@ -97,6 +116,11 @@ mod tests {
             "monter l’overlay\u{202f}: fsconfig(CREATE) = permission refusée (erreur système 13)"
         );
         assert_eq!(said("start the container: Zorg is angry"), "démarrer le conteneur\u{202f}: Zorg is angry");
+        assert_eq!(said("local:tiny stands under web, db (trash)"), "local:tiny porte web, db (corbeille)");
+        assert_eq!(
+            said("https://x.org/ cannot be read: client error (Connect): tcp connect error: Connection refused (os error 111)"),
+            "https://x.org/ ne peut pas être lu\u{202f}: pas de connexion\u{202f}: échec de la connexion TCP\u{202f}: connexion refusée (erreur système 111)"
+        );
     }
 
     #[test]
@@ -114,6 +138,8 @@ mod tests {
             "error": {"code": "not_found", "message": "there is no container `x`", "hint": "`berth list` names all containers"},
             "name": "it runs already",
             "checks": [{"name": "overlay", "found": "the kernel has it", "fix": null}],
+            "used_by": ["web", "done", "db (trash)"],
+            "tasks": [{"target": "all sources"}, {"target": "done"}],
         });
         answer(&mut value);
         assert_eq!(
@@ -122,6 +148,8 @@ mod tests {
                 "error": {"code": "not_found", "message": "le conteneur `x` n’existe pas", "hint": "`berth list` nomme tous les conteneurs"},
                 "name": "it runs already",
                 "checks": [{"name": "overlay", "found": "le noyau l’a", "fix": null}],
+                "used_by": ["web", "done", "db (corbeille)"],
+                "tasks": [{"target": "toutes les sources"}, {"target": "done"}],
             })
         );
     }

@@ -100,7 +100,11 @@ impl Pattern {
             let value = values.get(place).copied().unwrap_or_default();
             // What is quoted is a name, and a single word is one too.
             let is_name = before.ends_with(['`', '"']) || !value.trim().contains(' ');
-            let french = if is_name { None } else { translate(value, depth) };
+            let french = if is_name {
+                None
+            } else {
+                translate(value, depth).or_else(|| listed(value, depth))
+            };
             out.push_str(french.as_deref().unwrap_or(value));
             rest = after;
         }
@@ -132,6 +136,14 @@ fn translate(text: &str, depth: u8) -> Option<String> {
     joined(text, "; ", "\u{202f}; ", depth)
         .or_else(|| joined(text, ": ", "\u{202f}: ", depth))
         .or_else(|| joined(text, " = ", " = ", depth))
+}
+
+/// A list of which one item at least is a sentence.
+fn listed(text: &str, depth: u8) -> Option<String> {
+    let items: Vec<(&str, Option<String>)> = text.split(", ").map(|item| (item, translate(item, depth))).collect();
+    let is_known = items.iter().any(|(_, french)| french.is_some());
+    let items = items.into_iter().map(|(item, french)| french.unwrap_or_else(|| item.to_owned()));
+    is_known.then(|| items.collect::<Vec<_>>().join(", "))
 }
 
 /// Two parts of which one at least is a sentence: a step and why it failed, a call and its error.

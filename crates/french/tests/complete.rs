@@ -6,13 +6,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What is read: whatever says something that a page may show.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "crates/model/src",
     "crates/runtime/src",
     "crates/shim/src",
     "crates/control/src",
     "server/src",
     "app/src/api",
+    "app/src/forms",
 ];
 
 /// What only the command line, the log or another program reads.
@@ -67,7 +68,18 @@ const NOT_SENTENCES: [&str; 21] = [
 ];
 
 /// What commands, calls of the kernel and rules of the firewall begin with: code, the same in every language.
-const CODE: [&str; 9] = ["apt-get ", "sysctl ", "RTM_", "type ", "typeof ", "{} daddr", "ip daddr", "ip6 daddr", "{}="];
+const CODE: [&str; 10] = [
+    "berth create",
+    "apt-get ",
+    "sysctl ",
+    "RTM_",
+    "type ",
+    "typeof ",
+    "{} daddr",
+    "ip daddr",
+    "ip6 daddr",
+    "{}=",
+];
 
 #[test]
 fn every_sentence_has_its_french() {

@@ -47,4 +47,6 @@ texts! {
     "`{text}` is not HOST:CT such as 8080:80" => "`{text}` n’est pas de la forme HÔTE:CONTENEUR, telle que 8080:80";
     "`{text}` is not a kind of source; use simplestreams or mirror" => "`{text}` n’est pas un genre de source\u{202f}; utilisez simplestreams ou mirror";
     "`{text}` is not an RFC 3339 time such as 2026-11-24T08:00:00Z" => "`{text}` n’est pas une date RFC 3339 telle que 2026-11-24T08:00:00Z";
+    "`{text}` is not NAME=value" => "`{text}` n’est pas de la forme NOM=valeur";
+    "`{text}` is not no, on-failure or always" => "`{text}` n’est ni no, ni on-failure, ni always";
 }

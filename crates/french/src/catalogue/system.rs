@@ -1,4 +1,4 @@
-//! Why the kernel refuses a call, in the words of the C library.
+//! Why the kernel, the network or another server refuses, in the words of the libraries.
 
 texts! {
     "Operation not permitted (os error 1)" => "opération non permise (erreur système 1)";
@@ -43,4 +43,34 @@ texts! {
     "Connection refused (os error 111)" => "connexion refusée (erreur système 111)";
     "No route to host (os error 113)" => "aucune route vers cet hôte (erreur système 113)";
     "Disk quota exceeded (os error 122)" => "quota de disque dépassé (erreur système 122)";
+    "error sending request" => "la requête n’a pas pu être envoyée";
+    "client error (Connect)" => "pas de connexion";
+    "client error (SendRequest)" => "la requête n’a pas pu être envoyée";
+    "dns error" => "échec du DNS";
+    "tcp connect error" => "échec de la connexion TCP";
+    "failed to lookup address information" => "l’adresse n’a pas été trouvée";
+    "Name or service not known" => "nom ou service inconnu";
+    "Name does not resolve" => "nom introuvable";
+    "Temporary failure in name resolution" => "échec momentané de la résolution des noms";
+    "Try again" => "réessayez";
+    "No address associated with hostname" => "aucune adresse pour ce nom";
+    "operation timed out" => "délai dépassé";
+    "deadline has elapsed" => "délai dépassé";
+    "connection closed before message completed" => "connexion coupée avant la fin du message";
+    "connection error" => "erreur de connexion";
+    "error reading a body from connection" => "erreur de lecture sur la connexion";
+    "end of file before message length reached" => "fin du fichier avant la longueur annoncée";
+    "invalid peer certificate" => "certificat du serveur incorrect";
+    "unexpected end of file" => "fin de fichier inattendue";
+    "failed to fill whole buffer" => "fin de fichier inattendue";
+    "400 Bad Request" => "400 (requête incorrecte)";
+    "401 Unauthorized" => "401 (connexion exigée)";
+    "403 Forbidden" => "403 (interdit)";
+    "404 Not Found" => "404 (introuvable)";
+    "410 Gone" => "410 (disparu)";
+    "429 Too Many Requests" => "429 (trop de requêtes)";
+    "500 Internal Server Error" => "500 (erreur du serveur)";
+    "502 Bad Gateway" => "502 (mauvaise passerelle)";
+    "503 Service Unavailable" => "503 (service indisponible)";
+    "504 Gateway Timeout" => "504 (délai de la passerelle dépassé)";
 }

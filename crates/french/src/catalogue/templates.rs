@@ -101,4 +101,6 @@ texts! {
     "an administrator can add the server as a source" => "un administrateur peut ajouter le serveur comme source";
     "{=url} cannot be read: {error}" => "{url} ne peut pas être lu\u{202f}: {error}";
     "check the address and the host's connection to the internet, then try again" => "vérifiez l’adresse et la connexion de l’hôte à Internet, puis réessayez";
+    "{=container} (trash)" => "{=container} (corbeille)";
+    "`{url}` does not begin with https:// or http://" => "`{url}` ne commence pas par https:// ou http://";
 }
