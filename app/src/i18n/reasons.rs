@@ -29,6 +29,7 @@ texts! {
     CHECK_LXCFS = "lxcfs (limits as seen inside)", "lxcfs (limites vues de l’intérieur)";
     CHECK_NFT = "nft (firewall)", "nft (pare-feu)";
     CHECK_DNSMASQ = "dnsmasq (addresses and names)", "dnsmasq (adresses et noms)";
+    CHECK_CONTROLLERS = "Controllers of control groups", "Contrôleurs des groupes de contrôle";
     CHECK_LIMITS = "Limits of containers", "Limites des conteneurs";
     CHECK_MMDEBSTRAP = "mmdebstrap (building from a mirror)", "mmdebstrap (construction depuis un miroir)";
 
@@ -77,6 +78,7 @@ pub fn check(name: &str) -> Option<Text> {
         "lxcfs" => CHECK_LXCFS,
         "nft" => CHECK_NFT,
         "dnsmasq" => CHECK_DNSMASQ,
+        "controllers" => CHECK_CONTROLLERS,
         "limits" => CHECK_LIMITS,
         "mmdebstrap" => CHECK_MMDEBSTRAP,
         _ => return None,

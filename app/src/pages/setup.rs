@@ -55,7 +55,7 @@ fn SetupForm() -> impl IntoView {
     });
     let of_field = move |field: &'static str| {
         let body = said.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field));
-        body.map(|body| words(locale, field, &body.message))
+        body.map(|body| body.message)
     };
     let password_error = Signal::derive(move || {
         let ruled = is_checked.get().then(|| password.with(|typed| check_password(typed).err())).flatten();

@@ -3,7 +3,6 @@
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use model::ContainerName;
-use model::ErrorCode;
 
 use crate::api::ApiError;
 use crate::api::containers as functions;
@@ -76,8 +75,7 @@ fn begin_anew(open: RwSignal<bool>, typed: RwSignal<String>, refused: RwSignal<O
 fn why(locale: Locale, error: &ApiError) -> String {
     let body = error.body();
     match body.field {
-        Some(_) if body.code == ErrorCode::Conflict => broken(locale, rules::TAKEN, &body.message),
-        Some(_) => broken(locale, rules::NAME, &body.message),
+        Some(_) => body.message,
         None => answer(locale, error),
     }
 }
