@@ -116,11 +116,23 @@ mod tests {
             "monter l’overlay\u{202f}: fsconfig(CREATE) = permission refusée (erreur système 13)"
         );
         assert_eq!(said("start the container: Zorg is angry"), "démarrer le conteneur\u{202f}: Zorg is angry");
+        assert_eq!(
+            said("unpack the archive: the entry \"a/b\" is refused: it leads out of the archive"),
+            "décompresser l’archive\u{202f}: l’entrée \"a/b\" est refusée\u{202f}: elle mène hors de l’archive"
+        );
         assert_eq!(said("local:tiny stands under web, db (trash)"), "local:tiny porte web, db (corbeille)");
         assert_eq!(
             said("https://x.org/ cannot be read: client error (Connect): tcp connect error: Connection refused (os error 111)"),
             "https://x.org/ ne peut pas être lu\u{202f}: pas de connexion\u{202f}: échec de la connexion TCP\u{202f}: connexion refusée (erreur système 111)"
         );
+    }
+
+    #[test]
+    fn a_text_that_goes_on_and_on_does_no_harm() {
+        let text = "start the container: ".repeat(190);
+        assert!(said(&text).starts_with("démarrer le conteneur\u{202f}: "));
+        let text = "a: b; c = d, ".repeat(300);
+        assert_eq!(said(&text), text);
     }
 
     #[test]

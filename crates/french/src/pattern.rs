@@ -7,8 +7,8 @@ use crate::catalogue;
 
 /// Sentences that are longer are output of programs.
 const LONGEST: usize = 4096;
-/// Sentences in sentences, at most.
-const DEEPEST: u8 = 6;
+/// Sentences in sentences, at most: what another server says must not exhaust the stack.
+const DEEPEST: u8 = 16;
 
 /// An English sentence with holes, and its French.
 struct Pattern {
@@ -91,26 +91,53 @@ impl Pattern {
         self.literals.iter().map(|literal| literal.len()).sum()
     }
 
-    fn fill(&self, values: &[&str], depth: u8) -> String {
-        let mut out = String::new();
+    /// The French with what stood in the holes.
+    fn fill<'t>(&self, values: &[&'t str], known: &mut Known<'t>) -> Reading {
+        let mut reading = Reading {
+            own: self.weight(),
+            french: String::new(),
+        };
         let mut rest = self.french;
         while let Some((before, hole, after)) = next_hole(rest) {
-            out.push_str(before);
+            reading.french.push_str(before);
             let place = self.holes.iter().position(|name| name.trim_start_matches('=') == hole).unwrap_or_default();
             let value = values.get(place).copied().unwrap_or_default();
             // What is quoted is a name, and a single word is one too.
             let is_name = before.ends_with(['`', '"']) || !value.trim().contains(' ');
-            let french = if is_name {
-                None
-            } else {
-                translate(value, depth).or_else(|| listed(value, depth))
-            };
-            out.push_str(french.as_deref().unwrap_or(value));
+            let found = if is_name { None } else { read(value, known).or_else(|| listed(value, known)) };
+            reading.take(found, value);
             rest = after;
         }
-        out.push_str(rest);
-        out
+        reading.french.push_str(rest);
+        reading
     }
+}
+
+/// One way to understand a text.
+#[derive(Clone)]
+struct Reading {
+    /// How much of the English was known: of two ways the one that knows more is right.
+    own: usize,
+    french: String,
+}
+
+impl Reading {
+    fn take(&mut self, part: Option<Self>, english: &str) {
+        match part {
+            Some(part) => {
+                self.own += part.own;
+                self.french.push_str(&part.french);
+            }
+            None => self.french.push_str(english),
+        }
+    }
+}
+
+/// Parts of one text, each of which is read once.
+#[derive(Default)]
+struct Known<'t> {
+    readings: HashMap<&'t str, Option<Reading>>,
+    depth: u8,
 }
 
 /// The French of a text; `None` = it has none.
@@ -118,40 +145,49 @@ pub fn french(text: &str) -> Option<String> {
     if text.len() > LONGEST {
         return None;
     }
-    translate(text, 0)
+    read(text, &mut Known::default()).map(|reading| reading.french)
 }
 
-fn translate(text: &str, depth: u8) -> Option<String> {
-    if depth > DEEPEST {
+fn read<'t>(text: &'t str, known: &mut Known<'t>) -> Option<Reading> {
+    if let Some(reading) = known.readings.get(text) {
+        return reading.clone();
+    }
+    if known.depth == DEEPEST {
         return None;
     }
-    let depth = depth + 1;
-    let fitting = words(text)
+    known.depth += 1;
+    let fitting: Vec<_> = words(text)
         .filter_map(|word| INDEX.get(word))
         .flatten()
-        .filter_map(|pattern| Some((pattern, pattern.fit(text)?)));
-    if let Some((pattern, values)) = fitting.max_by_key(|(pattern, _)| pattern.weight()) {
-        return Some(pattern.fill(&values, depth));
+        .filter_map(|pattern| Some((pattern, pattern.fit(text)?)))
+        .collect();
+    let mut readings: Vec<Reading> = fitting.into_iter().map(|(pattern, values)| pattern.fill(&values, known)).collect();
+    for (english, french) in [("; ", "\u{202f}; "), (" = ", " = "), (": ", "\u{202f}: ")] {
+        readings.extend(joined(text, english, french, known));
     }
-    joined(text, "; ", "\u{202f}; ", depth)
-        .or_else(|| joined(text, ": ", "\u{202f}: ", depth))
-        .or_else(|| joined(text, " = ", " = ", depth))
+    // Of equals the last: a part before a colon belongs to no sentence behind it.
+    let best = readings.into_iter().max_by_key(|reading| reading.own);
+    known.depth -= 1;
+    known.readings.insert(text, best.clone());
+    best
 }
 
 /// A list of which one item at least is a sentence.
-fn listed(text: &str, depth: u8) -> Option<String> {
-    let items: Vec<(&str, Option<String>)> = text.split(", ").map(|item| (item, translate(item, depth))).collect();
-    let is_known = items.iter().any(|(_, french)| french.is_some());
-    let items = items.into_iter().map(|(item, french)| french.unwrap_or_else(|| item.to_owned()));
-    is_known.then(|| items.collect::<Vec<_>>().join(", "))
+fn listed<'t>(text: &'t str, known: &mut Known<'t>) -> Option<Reading> {
+    let mut reading = Reading { own: 0, french: String::new() };
+    for (place, item) in text.split(", ").enumerate() {
+        reading.french.push_str(if place > 0 { ", " } else { "" });
+        reading.take(read(item, known), item);
+    }
+    (reading.own > 0).then_some(reading)
 }
 
 /// Two parts of which one at least is a sentence: a step and why it failed, a call and its error.
-fn joined(text: &str, english: &str, french: &str, depth: u8) -> Option<String> {
+fn joined<'t>(text: &'t str, english: &str, french: &str, known: &mut Known<'t>) -> Option<Reading> {
     let (first, second) = text.split_once(english)?;
-    let (left, right) = (translate(first, depth), translate(second, depth));
-    if left.is_none() && right.is_none() {
-        return None;
-    }
-    Some(format!("{}{french}{}", left.as_deref().unwrap_or(first), right.as_deref().unwrap_or(second)))
+    let mut reading = Reading { own: 0, french: String::new() };
+    reading.take(read(first, known), first);
+    reading.french.push_str(french);
+    reading.take(read(second, known), second);
+    (reading.own > 0).then_some(reading)
 }

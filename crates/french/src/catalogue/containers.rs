@@ -79,7 +79,7 @@ texts! {
     "container in the trash" => "conteneur dans la corbeille";
     "names and addresses change faster than they can be claimed" => "les noms et les adresses changent plus vite qu’ils ne peuvent être réservés";
     "`{name}` is being removed for good" => "`{name}` est en cours de suppression définitive";
-    "{count} of {all} could not be removed; the first: {first}" => "{count} sur {all} n’ont pas pu être supprimés\u{202f}; le premier\u{202f}: {first}";
+    "{count} of {all} could not be removed; the first: {first}" => "échec de suppression pour {count} sur {all}\u{202f}; le premier\u{202f}: {first}";
     "the task's log names each; repeat it" => "le journal de la tâche nomme chacun\u{202f}; recommencez";
     "the name is not a setting" => "le nom n’est pas un réglage";
     "use `berth rename`" => "utilisez `berth rename`";

@@ -11,10 +11,10 @@ texts! {
     "swap cannot be limited" => "l’espace d’échange ne peut pas être limité";
     "cgroup version 1: memory-high is a soft limit that holds under pressure only; {swap}; io-write counts direct and synchronous writes" => "cgroup version 1\u{202f}: memory-high est une limite souple qui ne tient que sous pression\u{202f}; {swap}\u{202f}; io-write compte les écritures directes et synchrones";
     "boot with systemd.unified_cgroup_hierarchy=1 or cgroup_no_v1=all" => "démarrez avec systemd.unified_cgroup_hierarchy=1 ou cgroup_no_v1=all";
-    "{names} cannot be limited" => "{names} ne peuvent pas être limités";
+    "{names} cannot be limited" => "impossible de limiter {names}";
     "boot without cgroup_disable= and cgroup_no_v1= for these, or with a kernel that has the controllers" => "démarrez sans cgroup_disable= ni cgroup_no_v1= pour ceux-ci, ou avec un noyau qui a ces contrôleurs";
     "the kernel has it" => "le noyau l’a";
-    "as a module" => "en module";
+    "as a module" => "sous forme de module";
     "the kernel has no overlay file system" => "le noyau n’a pas de système de fichiers overlay";
     "modprobe overlay, or boot a kernel with CONFIG_OVERLAY_FS" => "`modprobe overlay`, ou démarrez un noyau avec CONFIG_OVERLAY_FS";
     "it could not be tried" => "l’essai n’a pas pu être fait";
@@ -43,7 +43,7 @@ texts! {
     "find the container's cgroups" => "trouver les cgroups du conteneur";
     "a group of this container still holds processes" => "un groupe de ce conteneur contient encore des processus";
     "kill the container first: something of its last run is alive" => "forcez d’abord l’arrêt du conteneur\u{202f}: quelque chose de sa dernière exécution vit encore";
-    "give the container CPUs" => "donner des processeurs au conteneur";
+    "give the container CPUs" => "attribuer des processeurs au conteneur";
     "delegate the cgroup" => "déléguer le cgroup";
     "freeze the container" => "geler le conteneur";
     "this host has no freezer" => "cet hôte n’a pas de freezer";

@@ -76,7 +76,7 @@ texts! {
     "make /proc" => "créer /proc";
     "make /sys" => "créer /sys";
     "make the cgroup view" => "créer la vue des cgroups";
-    "prepare the stage" => "préparer la scène";
+    "prepare the stage" => "préparer l’espace de montage";
     "mount the overlay" => "monter l’overlay";
     "the state directory must lie on a file system with idmapped mounts and extended attributes, such as ext4, xfs or btrfs" => "le répertoire d’état doit être sur un système de fichiers avec montages à identifiants traduits et attributs étendus, tel que ext4, xfs ou btrfs";
     "the kernel mounted it read-only: the work directory could not be used" => "le noyau l’a monté en lecture seule\u{202f}: le répertoire de travail n’a pas pu servir";

@@ -72,7 +72,7 @@ texts! {
     "remove it first, or use another name" => "supprimez-la d’abord, ou choisissez un autre nom";
     "the source is being refreshed just now" => "la source est justement en cours d’actualisation";
     "{=name} offers {=count} templates" => "{name} propose {count} modèles";
-    "{count} of {all} sources could not be read: {which}" => "{count} sources sur {all} n’ont pas pu être lues\u{202f}: {which}";
+    "{count} of {all} sources could not be read: {which}" => "échec de lecture pour {count} source(s) sur {all}\u{202f}: {which}";
     "this version cannot read sources of this kind" => "cette version ne sait pas lire les sources de ce genre";
     "{=index} does not exist: this is no simplestreams server" => "{index} n’existe pas\u{202f}: ce n’est pas un serveur simplestreams";
     "{=url} does not exist" => "{url} n’existe pas";

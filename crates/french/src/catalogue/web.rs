@@ -40,4 +40,10 @@ texts! {
     "the terminal was cut off" => "le terminal a été coupé";
     "the request has no context" => "la requête n’a pas de contexte";
     "nothing" => "rien";
+    "missing field `{name}`" => "il manque le champ `{name}`";
+    "unknown field `{name}`, expected {names}" => "champ `{name}` inconnu, attendu\u{202f}: {names}";
+    "unknown variant `{name}`, expected {names}" => "valeur `{name}` inconnue, attendu\u{202f}: {names}";
+    "invalid type: {found}, expected {wanted}" => "type incorrect\u{202f}: {found}, attendu\u{202f}: {wanted}";
+    "invalid value: {found}, expected {wanted}" => "valeur incorrecte\u{202f}: {found}, attendu\u{202f}: {wanted}";
+    "{error} at line {=line} column {=column}" => "{error} à la ligne {line}, colonne {column}";
 }
