@@ -36,7 +36,9 @@ fn the_browser_holds_nothing_of_the_server() {
     assert!(tree.contains("leptos") && tree.contains("model"));
     assert_without(
         &tree,
-        &["tokio", "axum", "nix", "rustix", "control", "runtime", "rusqlite", "reqwest", "server"],
+        &[
+            "tokio", "axum", "nix", "rustix", "control", "runtime", "french", "rusqlite", "reqwest", "server",
+        ],
     );
 }
 

@@ -11,6 +11,8 @@ mod cli;
 mod console;
 #[path = "http/events.rs"]
 mod events;
+#[path = "http/french.rs"]
+mod french;
 #[path = "http/headers.rs"]
 mod headers;
 #[path = "http/repeats.rs"]

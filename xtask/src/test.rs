@@ -99,6 +99,8 @@ fn lint() -> anyhow::Result<()> {
         "-p",
         "control",
         "-p",
+        "french",
+        "-p",
         "server",
         "-p",
         "xtask",
@@ -111,7 +113,7 @@ fn lint() -> anyhow::Result<()> {
 
 fn unit(arguments: &[String]) -> anyhow::Result<()> {
     run(cargo()
-        .args(["test", "-p", "model", "-p", "control", "-p", "berth-shim", "-p", "xtask", "--"])
+        .args(["test", "-p", "model", "-p", "control", "-p", "french", "-p", "berth-shim", "-p", "xtask", "--"])
         .args(["--skip", "rootful_"])
         .args(arguments))?;
     run(cargo().args(["test", "-p", "runtime", "--lib", "--"]).args(arguments))?;

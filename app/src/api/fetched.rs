@@ -64,7 +64,7 @@ impl<T: Clone + Send + Sync + Serialize + DeserializeOwned + 'static> Fetched<T>
             let Some(answer) = asked.map(&fetch) else {
                 return Box::pin(std::future::pending());
             };
-            Box::pin(async move { answer.await.map(Held::new) })
+            Box::pin(in_words_of_the_page(answer))
         };
         Self {
             held: open(Box::new(version), Box::new(fetch)),
@@ -119,6 +119,26 @@ impl Held {
         }
         json::read(&self.text).map_err(|error| ApiError::Unreachable(error.to_string()))
     }
+}
+
+/// The server puts what the console says into the page's language before it draws.
+#[cfg(feature = "ssr")]
+async fn in_words_of_the_page<T>(answer: impl Future<Output = ApiResult<T>>) -> ApiResult<Held>
+where
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    // Known now: later nothing may be left of the request.
+    let lang = super::request::page_language();
+    super::request::in_words_of_the_page(lang, answer.await).map(Held::new)
+}
+
+/// What the browser fetches is in the page's language already.
+#[cfg(not(feature = "ssr"))]
+async fn in_words_of_the_page<T>(answer: impl Future<Output = ApiResult<T>>) -> ApiResult<Held>
+where
+    T: Serialize + Send + Sync + 'static,
+{
+    answer.await.map(Held::new)
 }
 
 /// The server writes it into the page.

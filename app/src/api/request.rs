@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use control::metrics::TickRow;
 use control::{Caller, Control};
-use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderName, HeaderValue, SET_COOKIE};
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use http::request::Parts;
 use leptos::prelude::{provide_context, use_context};
 use leptos_axum::ResponseOptions;
@@ -16,7 +16,8 @@ use model::error::{ErrorBody, ErrorCode};
 use model::metrics::LIST_COLUMNS;
 use model::task::{Task, TaskState};
 use model::{ContainerSummary, Permission, Timestamp};
-
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::containers::{Values, tries_to_start};
@@ -216,6 +217,39 @@ pub fn set_status(code: ErrorCode) {
     }
 }
 
+/// The language of a page: a stored setting beats the cookie, which beats what the browser asks for.
+#[must_use]
+pub fn language(stored: Option<&str>, headers: &HeaderMap) -> Lang {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let chosen = || text(COOKIE).and_then(|cookies| cookie(cookies, LANGUAGE_COOKIE));
+    let tag = stored.map(str::to_owned).or_else(chosen);
+    let accepted = || text(ACCEPT_LANGUAGE).and_then(Lang::accepted);
+    tag.as_deref().and_then(Lang::of_tag).or_else(accepted).unwrap_or_default()
+}
+
+/// The language of the page that asks.
+#[must_use]
+pub fn page_language() -> Lang {
+    let who = use_context::<RequestContext>().and_then(|request| request.who);
+    let headers = use_context::<Parts>().map(|parts| parts.headers).unwrap_or_default();
+    language(who.and_then(|who| who.settings.language).as_deref(), &headers)
+}
+
+/// An answer as the page draws it: what the console says in it is in the page's language.
+///
+/// # Errors
+/// The refusal that the answer is.
+pub fn in_words_of_the_page<T: Serialize + DeserializeOwned>(lang: Lang, answer: ApiResult<T>) -> ApiResult<T> {
+    if lang == Lang::En {
+        return answer;
+    }
+    let french = serde_json::to_value(&answer).and_then(|mut value| {
+        french::answer(&mut value);
+        serde_json::from_value(value)
+    });
+    french.unwrap_or(answer)
+}
+
 fn header(name: HeaderName) -> Option<String> {
     let parts = use_context::<Parts>()?;
     Some(parts.headers.get(name)?.to_str().ok()?.to_owned())
@@ -226,7 +260,7 @@ fn cookie(cookies: &str, name: &str) -> Option<String> {
     pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
 }
 
-/// What the page is told: a stored setting beats the cookie, which beats what the browser asks for.
+/// What the page is told.
 #[must_use]
 pub fn page_context() -> PageContext {
     let Ok(request) = context() else {
@@ -234,8 +268,6 @@ pub fn page_context() -> PageContext {
     };
     let cookies = header(COOKIE).unwrap_or_default();
     let settings = request.who.as_ref().map(|who| who.settings.clone()).unwrap_or_default();
-    let tag = settings.language.or_else(|| cookie(&cookies, LANGUAGE_COOKIE));
-    let accepted = || header(ACCEPT_LANGUAGE).and_then(|header| Lang::accepted(&header));
     let theme = settings
         .theme
         .or_else(|| cookie(&cookies, THEME_COOKIE))
@@ -247,7 +279,7 @@ pub fn page_context() -> PageContext {
     let path = use_context::<Parts>().map(|parts| parts.uri.path().to_owned()).unwrap_or_default();
     let is_set_up = path == "/setup";
     PageContext {
-        lang: tag.as_deref().and_then(Lang::of_tag).or_else(accepted).unwrap_or_default(),
+        lang: page_language(),
         theme,
         zone_minutes: zone.unwrap_or(request.zone_minutes),
         now_ms: now(&request.control).ms,

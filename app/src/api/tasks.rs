@@ -8,6 +8,8 @@ use super::ApiResult;
 #[cfg(feature = "ssr")]
 use super::request;
 use super::wire::Form;
+#[cfg(feature = "ssr")]
+use crate::i18n::Lang;
 
 /// All living tasks and the newest ended ones, newest first.
 ///
@@ -36,7 +38,11 @@ pub async fn show(id: TaskId) -> ApiResult<Task> {
 #[server(name = TaskLogFn, prefix = "/fn", endpoint = "tasks/log", protocol = Form)]
 pub async fn log(id: TaskId) -> ApiResult<String> {
     let (control, caller) = request::request()?;
-    Ok(control.tasks.log(&caller, id).await?)
+    let log = control.tasks.log(&caller, id).await?;
+    Ok(match request::page_language() {
+        Lang::En => log,
+        Lang::Fr => french::log(&log),
+    })
 }
 
 /// Asks it to stop; what it has done is undone.

@@ -11,7 +11,6 @@ use crate::api::ApiError;
 use crate::format::use_locale;
 use crate::i18n::Text;
 use crate::i18n::frame::{CANNOT_LOAD, CONSOLE_UNREACHABLE, COPY_DETAILS, NOT_ALLOWED, NOT_ALLOWED_HINT, REQUEST_ID, TRY_AGAIN, UNREACHABLE_HINT};
-use crate::i18n::reasons::said;
 
 /// Replaces the region that failed, and nothing else.
 #[component]
@@ -29,16 +28,12 @@ pub fn ErrorNote(
         ApiError::Refused(body) if body.code == ErrorCode::NotAllowed => (NOT_ALLOWED, Some(locale.t(NOT_ALLOWED_HINT).to_owned())),
         ApiError::Refused(body) => (title.unwrap_or(CANNOT_LOAD), body.hint.clone()),
     };
-    let why = match &error {
-        ApiError::Unreachable(why) => why.clone(),
-        ApiError::Refused(body) => said(locale, body.code, &body.message),
-    };
     let details = serde_json::to_value(&body).map(|body| json::pretty(&body)).unwrap_or_default();
     let copy = move |()| browser::copy_text(&details);
     view! {
         <div class="error-note" role="alert">
             <p class="error-note__title"><Glyph icon=Icon::Warning/><strong>{locale.t(heading)}</strong></p>
-            <p>{why}</p>
+            <p>{body.message}</p>
             {hint.map(|hint| view! { <p class="muted">{hint}</p> })}
             {body.log_id.map(|id| view! { <p class="muted"><code>{locale.fill(REQUEST_ID, &[("id", &id)])}</code></p> })}
             <div class="row">

@@ -8,7 +8,6 @@ use model::task::{Progress, Task, TaskState};
 use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::frame as text;
-use crate::i18n::reasons::said;
 use crate::live::use_live;
 
 use super::moment::Ago;
@@ -131,7 +130,7 @@ pub fn TaskProgress(#[prop(into)] task: Signal<Task>) -> impl IntoView {
             <progress max="1" value=move || value.get() aria-label=move || words.get().0></progress>
             {move || words.get().2.map(|note| view! { <p class="muted">{note}</p> })}
             {move || task.with(|task| task.error.clone()).map(|error| view! {
-                <p class="task-progress__error">{said(locale, error.code, &error.message)}</p>
+                <p class="task-progress__error">{error.message}</p>
                 {error.hint.map(|hint| view! { <p class="muted">{hint}</p> })}
             })}
         </div>

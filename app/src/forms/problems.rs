@@ -3,8 +3,6 @@
 
 use std::fmt::Display;
 
-use model::error::{ErrorBody, ErrorCode};
-
 use crate::format::Locale;
 use crate::i18n::rules as text;
 use crate::i18n::{Lang, Text};
@@ -68,15 +66,6 @@ pub fn broken(locale: Locale, rule: Text, message: &str) -> String {
     }
 }
 
-/// What the server says of a field: a name that is taken breaks no rule.
-#[must_use]
-pub fn refused(locale: Locale, field: &str, body: &ErrorBody) -> String {
-    if body.code == ErrorCode::Conflict {
-        return broken(locale, text::TAKEN, &body.message);
-    }
-    words(locale, field, &body.message)
-}
-
 /// The rule of a field, said as a whole.
 fn rule(field: &str) -> Option<Text> {
     Some(match field {
@@ -97,7 +86,6 @@ fn rule(field: &str) -> Option<Text> {
         "publish" => text::PUBLISH,
         "env" => text::ENV,
         "password" | "new" => text::PASSWORD,
-        "old" => text::OLD_PASSWORD,
         "sha256" => text::SHA256,
         _ => return None,
     })
@@ -129,8 +117,5 @@ mod tests {
         assert_eq!(words(en, "memory", "too small"), "too small");
         assert_eq!(words(fr, "memory", "too small"), text::MEMORY.fr);
         assert_eq!(words(fr, "unheard-of", "as it came"), "as it came");
-        let taken = ErrorBody::new(ErrorCode::Conflict, "there is one already");
-        assert_eq!(refused(en, "name", &taken), "there is one already");
-        assert_eq!(refused(fr, "name", &taken), text::TAKEN.fr);
     }
 }

@@ -20,8 +20,7 @@ texts! {
     PUBLISH = "HOST:CONTAINER, such as 8080:80, 53:53/udp or 8000-8010:9000-9010.", "HÔTE:CONTENEUR, par exemple 8080:80, 53:53/udp ou 8000-8010:9000-9010.";
     ENV = "One NAME=value per line.", "Un NOM=valeur par ligne.";
     PASSWORD = "12 to 1024 characters of any kind.", "De 12 à 1024 caractères, tous permis.";
-    OLD_PASSWORD = "This is not the current password.", "Ce n’est pas le mot de passe actuel.";
-    TAKEN = "This is taken already.", "C’est déjà pris.";
     URL = "An address such as https://example.org/rootfs.tar.xz.", "Une adresse, par exemple https://example.org/rootfs.tar.xz.";
+    SOURCE_URL = "An address that begins with https:// or http://.", "Une adresse qui commence par https:// ou http://.";
     SHA256 = "64 hexadecimal digits.", "64 chiffres hexadécimaux.";
 }

@@ -17,7 +17,7 @@ use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::containers as text;
 use crate::i18n::frame::CANCELLED;
-use crate::i18n::reasons::{self, answer, said};
+use crate::i18n::reasons::{self, answer};
 use crate::live::{Live, Row, use_live};
 
 mod batch;
@@ -139,7 +139,7 @@ impl Actions {
         self.live.seed_task(task);
         let over = move |task: Task| {
             let failure = match task.error {
-                Some(error) => Some(said(self.locale, error.code, &error.message)),
+                Some(error) => Some(error.message),
                 None => (task.state != TaskState::Done).then(|| self.locale.t(CANCELLED).to_owned()),
             };
             self.report(&batch, &row, action, failure);
@@ -183,8 +183,10 @@ impl Actions {
         self.live.seed_task(task);
         let outcome = move |task: Task| match (&task.error, action) {
             (Some(error), _) => {
-                let why = said(self.locale, error.code, &error.message);
-                let why = error.hint.as_ref().map_or_else(|| why.clone(), |hint| format!("{why}; {hint}"));
+                let why = error
+                    .hint
+                    .as_ref()
+                    .map_or_else(|| error.message.clone(), |hint| format!("{}; {hint}", error.message));
                 self.toasts.failed(self.locale.fill(text::FAILED_ACTION, &[("name", &name), ("why", &why)]));
             }
             (None, Action::Delete | Action::ForceDelete) => {

@@ -17,7 +17,6 @@ use crate::forms::problems::words;
 use crate::forms::sign_in::token_of;
 use crate::i18n::account as text;
 use crate::i18n::frame::CONSOLE_UNREACHABLE;
-use crate::i18n::reasons::said;
 use crate::page_context::use_page;
 
 /// The page: to strangers the same before and after, so that nobody learns from it whether an account exists.
@@ -62,7 +61,7 @@ fn SetupForm() -> impl IntoView {
     });
     let of_field = move |field: &'static str| {
         let body = said.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field));
-        body.map(|body| words(locale, field, &body.message))
+        body.map(|body| body.message)
     };
     let password_error = Signal::derive(move || {
         let ruled = is_checked.get().then(|| password.with(|typed| check_password(typed).err())).flatten();
@@ -128,7 +127,7 @@ fn SetupRefused(error: ApiError) -> impl IntoView {
     view! {
         <div class="error-note" role="alert">
             <p class="error-note__title"><strong>{locale.t(title)}</strong></p>
-            <p>{said(locale, body.code, &body.message)}</p>
+            <p>{body.message}</p>
             {body.hint.map(|hint| view! { <p class="muted">{hint}</p> })}
         </div>
     }

@@ -16,7 +16,6 @@ use crate::forms::refused::refused;
 use crate::forms::sign_in::{safe_next, seconds_in};
 use crate::i18n::account as text;
 use crate::i18n::frame::{CONSOLE_UNREACHABLE, LANGUAGE, THEME, TRY_AGAIN, UNREACHABLE_HINT};
-use crate::i18n::reasons::said;
 use crate::page_context::{LANGUAGE_COOKIE, THEME_COOKIE, use_page};
 use crate::pages::account::settings;
 
@@ -121,7 +120,6 @@ fn Refusal(error: ApiError) -> impl IntoView {
         ApiError::Unreachable(_) => CONSOLE_UNREACHABLE,
         ApiError::Refused(_) => text::NOT_SIGNED_IN,
     };
-    let why = said(locale, body.code, &body.message);
     let wait = body.hint.as_deref().filter(|_| body.code == ErrorCode::SlowDown).and_then(seconds_in);
     let hint = match (wait, &error) {
         (Some(_), _) => None,
@@ -131,7 +129,7 @@ fn Refusal(error: ApiError) -> impl IntoView {
     view! {
         <div class="error-note" role="alert">
             <p class="error-note__title"><strong>{locale.t(title)}</strong></p>
-            <p>{why}</p>
+            <p>{body.message}</p>
             {hint.map(|hint| view! { <p class="muted">{hint}</p> })}
             {wait.map(|seconds| view! { <Countdown seconds=seconds/> })}
         </div>

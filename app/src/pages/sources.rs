@@ -15,7 +15,7 @@ use crate::components::toast::{Toasts, use_toasts};
 use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::frame::SOURCES;
-use crate::i18n::reasons::{answer, said};
+use crate::i18n::reasons::answer;
 use crate::i18n::upkeep as text;
 use crate::live::{Live, use_live};
 use crate::page_context::use_may;
@@ -53,9 +53,7 @@ impl Shelf {
                     self.live.seed_task(task);
                     self.live.when_over(
                         id,
-                        Callback::new(move |task: model::task::Task| {
-                            self.refreshed(&name, task.error.map(|error| said(self.locale, error.code, &error.message)))
-                        }),
+                        Callback::new(move |task: model::task::Task| self.refreshed(&name, task.error.map(|error| error.message))),
                     );
                 }
                 Err(error) => self.refreshed(&name, Some(answer(self.locale, &error))),

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 use model::storage::TrashEntry;
 use model::task::Task;
-use model::{ContainerId, ErrorBody, Permission};
+use model::{ContainerId, Permission};
 
 use crate::api::fetched::Fetched;
 use crate::api::trash as functions;
@@ -15,7 +15,6 @@ use crate::components::toast::{Toasts, use_toasts};
 use crate::format::{Locale, use_locale};
 use crate::i18n::Text;
 use crate::i18n::frame::TRASH;
-use crate::i18n::reasons::said;
 use crate::i18n::upkeep as text;
 use crate::live::{Live, use_live};
 use crate::page_context::use_may;
@@ -39,7 +38,7 @@ pub struct Bin {
     is_renaming: RwSignal<bool>,
     is_emptying: RwSignal<bool>,
     /// What the server said of the other name.
-    refused: RwSignal<Option<ErrorBody>>,
+    refused: RwSignal<Option<String>>,
     toasts: Toasts,
     locale: Locale,
     live: Live,
@@ -56,7 +55,7 @@ impl Bin {
                 Err(error) => {
                     self.release(entry.id);
                     if error.body().field.as_deref() == Some("name") {
-                        self.refused.try_set(Some(error.body()).filter(|_| as_name.is_some()));
+                        self.refused.try_set(as_name.map(|_| error.body().message));
                         self.asked.try_set(Some(entry));
                         self.is_renaming.try_set(true);
                     } else {
@@ -100,14 +99,10 @@ impl Bin {
         self.live.seed_task(task);
         let outcome = move |task: Task| {
             match &task.error {
-                Some(error) if id.is_none() => self.toasts.failed(
-                    self.locale
-                        .fill(text::EMPTIED_PARTLY, &[("why", &said(self.locale, error.code, &error.message))]),
-                ),
-                Some(error) => self.toasts.failed(
-                    self.locale
-                        .fill(text::FAILED_ON, &[("name", &name), ("why", &said(self.locale, error.code, &error.message))]),
-                ),
+                Some(error) if id.is_none() => self.toasts.failed(self.locale.fill(text::EMPTIED_PARTLY, &[("why", &error.message)])),
+                Some(error) => self
+                    .toasts
+                    .failed(self.locale.fill(text::FAILED_ON, &[("name", &name), ("why", &error.message)])),
                 None => self.toasts.done(self.locale.fill(done, &[("name", &name)])),
             }
             match id {

@@ -10,6 +10,7 @@ use control::Caller;
 use model::error::ErrorCode;
 
 use super::forwarded::Client;
+use super::language::Reader;
 use crate::console::{Console, Peer};
 use crate::routes::answer::ApiError;
 
@@ -21,7 +22,7 @@ pub enum Credential {
     Nothing,
 }
 
-/// Puts the [`Caller`], the [`Credential`] and the kind of cookie beside the request.
+/// Puts the [`Caller`], the [`Credential`], the kind of cookie and the [`Reader`] beside the request.
 pub async fn identify(State(console): State<Console>, mut request: Request, next: Next) -> Response {
     if request.uri().query().is_some_and(|query| query.contains("bth_")) {
         // It would stand in logs, histories and Referer headers from now on.
@@ -41,11 +42,15 @@ pub async fn identify(State(console): State<Console>, mut request: Request, next
             Err(error) => return ApiError::from(error).into_response(),
         },
     };
+    let reader = Reader::of(&console, request.uri().path(), request.headers(), &caller, credential).await;
     let extensions = request.extensions_mut();
     extensions.insert(caller);
     extensions.insert(credential);
     extensions.insert(cookie);
-    next.run(request).await
+    extensions.insert(reader);
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(reader);
+    response
 }
 
 async fn caller(console: &Console, headers: &HeaderMap, cookie: SessionCookie, from: &str) -> control::Result<(Caller, Credential)> {

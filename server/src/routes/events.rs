@@ -23,6 +23,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::answer::{Answer, ApiError, Body};
 use super::table::Table;
 use crate::console::Console;
+use crate::middleware::language::Reader;
 
 /// Streams that are open at once, of all visitors.
 const MAX_STREAMS: usize = 1024;
@@ -82,6 +83,7 @@ fn topic_of(text: Option<&str>) -> MetricsTopic {
 async fn open(
     State(console): State<Console>,
     Extension(caller): Extension<Caller>,
+    Extension(reader): Extension<Reader>,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Answer<Sse<impl Stream<Item = Result<Message, Infallible>>>> {
@@ -113,7 +115,16 @@ async fn open(
     let (sender, receiver) = mpsc::channel(64);
     tokio::spawn(async move {
         let _held = held;
-        Teller { console, caller, sender, n: 0 }.tell(id, topics, last).await;
+        let n = 0;
+        Teller {
+            console,
+            caller,
+            reader,
+            sender,
+            n,
+        }
+        .tell(id, topics, last)
+        .await;
     });
     let stream = tokio_stream::wrappers::ReceiverStream::new(receiver);
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
@@ -136,6 +147,7 @@ async fn change_topics(
 struct Teller {
     console: Console,
     caller: Caller,
+    reader: Reader,
     sender: mpsc::Sender<Result<Message, Infallible>>,
     /// Number of the newest event that this stream stands for: told, or seen by whoever fetches after `hello`.
     n: u64,
@@ -231,8 +243,8 @@ impl Teller {
     async fn send(&self, event: &Event) -> Result<(), Gone> {
         let data = match event {
             Event::Hello(data) => serde_json::to_string(data),
-            Event::Container(data) => serde_json::to_string(data),
-            Event::Task(data) => serde_json::to_string(data),
+            Event::Container(data) => self.reader.json(data),
+            Event::Task(data) => self.reader.json(data),
             Event::Metrics(data) => serde_json::to_string(data),
             Event::Resync(data) => serde_json::to_string(data),
         };

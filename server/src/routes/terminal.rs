@@ -26,6 +26,7 @@ use super::answer::Answer;
 use super::table::Table;
 use crate::console::Console;
 use crate::listen::Held;
+use crate::middleware::language::Reader;
 
 /// The largest frame taken from a browser: a large paste.
 const MAX_FRAME: usize = 1 << 20;
@@ -87,38 +88,46 @@ pub fn add_to(table: Table) -> Table {
 async fn exec(
     State(console): State<Console>,
     Extension(caller): Extension<Caller>,
+    Extension(reader): Extension<Reader>,
     Path((name, session)): Path<(String, ExecId)>,
     held: Option<Extension<Held>>,
     upgrade: WebSocketUpgrade,
 ) -> Answer<Response> {
     let attached = console.control.exec.attach(&caller, &name, session).await;
-    carry(upgrade, attached, &console, held)
+    carry(upgrade, attached, &console, reader, held)
 }
 
 async fn console(
     State(console): State<Console>,
     Extension(caller): Extension<Caller>,
+    Extension(reader): Extension<Reader>,
     Path(name): Path<String>,
     held: Option<Extension<Held>>,
     upgrade: WebSocketUpgrade,
 ) -> Answer<Response> {
     let attached = console.control.exec.console(&caller, &name).await;
-    carry(upgrade, attached, &console, held)
+    carry(upgrade, attached, &console, reader, held)
 }
 
 /// Who may not come in is refused as any request is. Any other reason is told over the socket: a browser hides from its
 /// scripts why an upgrade failed.
-fn carry(upgrade: WebSocketUpgrade, attached: control::Result<Attachment>, console: &Console, held: Option<Extension<Held>>) -> Answer<Response> {
+fn carry(
+    upgrade: WebSocketUpgrade,
+    attached: control::Result<Attachment>,
+    console: &Console,
+    reader: Reader,
+    held: Option<Extension<Held>>,
+) -> Answer<Response> {
     let shutdown = console.shutdown.clone();
     let upgrade = upgrade.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME);
     match attached {
         Ok(attachment) => Ok(upgrade.on_upgrade(move |socket| async move {
             let _held = held;
-            serve(socket, attachment, shutdown).await;
+            serve(socket, attachment, reader, shutdown).await;
         })),
         Err(error) if matches!(error.code(), ErrorCode::SignInRequired | ErrorCode::NotAllowed) => Err(error.into()),
         Err(error) => Ok(upgrade.on_upgrade(move |mut socket| async move {
-            let close = closing(code_of(error.code()), &told(&error.body));
+            let close = closing(code_of(error.code()), &told(reader, &error.body));
             // A browser that has left needs no reason.
             drop(tokio::time::timeout(FAREWELL, socket.send(close)).await);
         })),
@@ -137,9 +146,10 @@ fn code_of(code: ErrorCode) -> u16 {
 }
 
 /// What and, where there is room, what to do.
-fn told(body: &ErrorBody) -> String {
-    let whole = body.hint.as_ref().map(|hint| format!("{} ({hint})", body.message));
-    whole.filter(|whole| whole.len() <= MAX_REASON).unwrap_or_else(|| body.message.clone())
+fn told(reader: Reader, body: &ErrorBody) -> String {
+    let message = reader.said(&body.message);
+    let whole = body.hint.as_ref().map(|hint| format!("{message} ({})", reader.said(hint)));
+    whole.filter(|whole| whole.len() <= MAX_REASON).unwrap_or(message)
 }
 
 fn closing(code: u16, reason: &str) -> Message {
@@ -151,7 +161,7 @@ fn closing(code: u16, reason: &str) -> Message {
 }
 
 /// Two halves that never wait for each other: a command that writes before it reads on must not lock itself up.
-async fn serve(socket: WebSocket, attachment: Attachment, shutdown: CancellationToken) {
+async fn serve(socket: WebSocket, attachment: Attachment, reader: Reader, shutdown: CancellationToken) {
     let Attachment {
         replay,
         output,
@@ -165,14 +175,14 @@ async fn serve(socket: WebSocket, attachment: Attachment, shutdown: Cancellation
     let end = tokio::select! {
         // A peer that takes nothing must not keep what has ended open.
         biased;
-        () = signed_out.cancelled() => Some(closing(close_code::POLICY, "your sign-in has ended")),
-        () = shutdown.cancelled() => Some(closing(close_code::AWAY, "the console ends; what runs inside goes on")),
+        () = signed_out.cancelled() => Some(closing(close_code::POLICY, &reader.said("your sign-in has ended"))),
+        () = shutdown.cancelled() => Some(closing(close_code::AWAY, &reader.said("the console ends; what runs inside goes on"))),
         // The browser has gone.
         () = over.cancelled() => None,
-        sent = send(&mut sender, &replay, output, &signs) => match sent {
+        sent = send(&mut sender, &replay, output, &signs, reader) => match sent {
             Ok(End::Told) => Some(Message::Close(None)),
-            Ok(End::Cut) if signed_out.is_cancelled() => Some(closing(close_code::POLICY, "your sign-in has ended")),
-            Ok(End::Cut) => Some(closing(4500, "the terminal was cut off")),
+            Ok(End::Cut) if signed_out.is_cancelled() => Some(closing(close_code::POLICY, &reader.said("your sign-in has ended"))),
+            Ok(End::Cut) => Some(closing(4500, &reader.said("the terminal was cut off"))),
             // Either end may leave at any moment: that is the ordinary end.
             Ok(End::Silent) | Err(_) => None,
         },
@@ -306,7 +316,13 @@ async fn take(mut receiver: SplitStream<WebSocket>, mut typed: Typed, asides: mp
     over.cancel();
 }
 
-async fn send(sender: &mut SplitSink<WebSocket, Message>, replay: &[u8], mut output: mpsc::Receiver<Output>, signs: &Signs) -> Result<End, axum::Error> {
+async fn send(
+    sender: &mut SplitSink<WebSocket, Message>,
+    replay: &[u8],
+    mut output: mpsc::Receiver<Output>,
+    signs: &Signs,
+    reader: Reader,
+) -> Result<End, axum::Error> {
     for piece in replay.chunks(PIECE) {
         sender.send(frame(STDOUT, piece)).await?;
     }
@@ -319,6 +335,7 @@ async fn send(sender: &mut SplitSink<WebSocket, Message>, replay: &[u8], mut out
             printed = output.recv() => match printed {
                 Some(Output::Bytes { stream, bytes }) => sender.send(frame(stream, &bytes)).await?,
                 Some(Output::Exit { code, reason }) => {
+                    let reason = reader.said(&reason);
                     sender.send(text(&Control::Exit { code, reason })).await?;
                     return Ok(End::Told);
                 }
@@ -377,8 +394,8 @@ mod tests {
         };
         assert_eq!((frame.code, frame.reason.len()), (4404, 122));
         let short = ErrorBody::new(ErrorCode::NotFound, "there is none").hint("look");
-        assert_eq!(told(&short), "there is none (look)");
-        assert_eq!(told(&short.hint("x".repeat(200))), "there is none");
+        assert_eq!(told(Reader::Program, &short), "there is none (look)");
+        assert_eq!(told(Reader::Program, &short.hint("x".repeat(200))), "there is none");
     }
 
     #[test]

@@ -228,6 +228,20 @@ async fn sockets_close_with_the_sign_in_and_say_so() {
 }
 
 #[tokio::test]
+async fn a_page_in_french_hears_why_in_french() {
+    let (console, token) = Console::start_with_token().await;
+    let cookie = format!("{}; berth_language=fr", console.cookie().await);
+    let path = "/ws/containers/absent/console";
+    let mut page = open(&console, path, &[("cookie", &cookie), ("origin", &console.url)]).await.unwrap();
+    let heard = to_the_end(&mut page).await;
+    let french = "le conteneur `absent` n’existe pas (`berth list` nomme tous les conteneurs)";
+    assert_eq!(heard.close, Some((4404, french.to_owned())));
+    let heard = to_the_end(&mut by_token(&console, path, &token).await).await;
+    let english = "there is no container `absent` (`berth list` names all containers)";
+    assert_eq!(heard.close, Some((4404, english.to_owned())));
+}
+
+#[tokio::test]
 async fn what_cannot_be_attached_to_is_told_over_the_socket() {
     let (console, token) = filled().await;
     let mut absent = by_token(&console, "/ws/containers/absent/console", &token).await;

@@ -11,7 +11,7 @@ use crate::components::button::Tone;
 use crate::components::error_note::ErrorNote;
 use crate::components::field::Field;
 use crate::format::use_locale;
-use crate::forms::problems::{self, words};
+use crate::forms::problems::words;
 use crate::forms::refused::refused;
 use crate::i18n::people as text;
 
@@ -29,7 +29,7 @@ pub fn PasswordForm(name: String) -> impl IntoView {
         said.get()
             .map(|error| error.body())
             .filter(|body| body.field.as_deref() == Some(field))
-            .map(|body| problems::refused(locale, field, &body))
+            .map(|body| body.message)
     };
     let old_error = Signal::derive(move || field_error("old"));
     let new_error = Signal::derive(move || {

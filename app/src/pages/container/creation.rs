@@ -10,7 +10,6 @@ use crate::components::button::LinkButton;
 use crate::components::icon::{Glyph, Icon};
 use crate::format::use_locale;
 use crate::i18n::containers as text;
-use crate::i18n::reasons::said;
 use crate::live::use_live;
 use crate::page_context::use_may;
 
@@ -66,7 +65,7 @@ pub fn NotCreated(
         <div class="notice" data-tone="failed" role="alert">
             <p><Glyph icon=Icon::Warning/><strong>{locale.t(title)}</strong></p>
             {error.map(|error| view! {
-                <p>{said(locale, error.code, &error.message)}</p>
+                <p>{error.message}</p>
                 {error.hint.map(|hint| view! { <p class="muted">{hint}</p> })}
             })}
             <p class="muted">{locale.t(text::NOT_CREATED_TEXT)}</p>

@@ -219,8 +219,7 @@ fn LimitField(key: &'static str, form: Form, feed: Feed, is_stopped: Memo<bool>)
     let value = form.field(key);
     let error = Signal::derive(move || {
         let refused = form.refused.get().filter(|(field, _)| field == key).map(|(_, message)| message);
-        let message = refused.or_else(|| error_of(key, &value.get()));
-        message.map(|message| problems::words(locale, key, &message))
+        refused.or_else(|| error_of(key, &value.get()).map(|message| problems::words(locale, key, &message)))
     });
     let now = move || {
         let is_stopped = is_stopped.get();

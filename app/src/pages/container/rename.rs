@@ -3,15 +3,13 @@
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use model::ContainerName;
-use model::ErrorCode;
 
-use crate::api::ApiError;
 use crate::api::containers as functions;
 use crate::bundle::use_go;
 use crate::components::button::Tone;
 use crate::components::dialog::Dialog;
 use crate::components::field::Field;
-use crate::format::{Locale, use_locale};
+use crate::format::use_locale;
 use crate::forms::problems::broken;
 use crate::i18n::reasons::answer;
 use crate::i18n::{containers as text, rules};
@@ -45,7 +43,7 @@ pub fn RenameQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
                     go(&format!("/containers/{new}"));
                 }
                 Err(error) => {
-                    refused.try_set(Some(why(locale, &error)));
+                    refused.try_set(Some(answer(locale, &error)));
                     open.try_set(true);
                 }
             }
@@ -70,14 +68,4 @@ fn begin_anew(open: RwSignal<bool>, typed: RwSignal<String>, refused: RwSignal<O
         }
         is_open
     });
-}
-
-/// Why it was not renamed: because of the name, or of something else.
-fn why(locale: Locale, error: &ApiError) -> String {
-    let body = error.body();
-    match body.field {
-        Some(_) if body.code == ErrorCode::Conflict => broken(locale, rules::TAKEN, &body.message),
-        Some(_) => broken(locale, rules::NAME, &body.message),
-        None => answer(locale, error),
-    }
 }

@@ -15,7 +15,7 @@ use crate::components::page_frame::Empty;
 use crate::components::terminal::{Session, TerminalPane};
 use crate::format::use_locale;
 use crate::i18n::containers as text;
-use crate::i18n::{Lang, reasons};
+use crate::i18n::reasons;
 use crate::page_context::use_may;
 use crate::pages::actions::ActionButton;
 
@@ -116,16 +116,19 @@ pub fn SessionState(session: RwSignal<Session>) -> impl IntoView {
         Session::Open => String::new(),
         Session::Lost => locale.t(text::TERMINAL_LOST).to_owned(),
         Session::Ended(code, reason) => {
-            let why = match reasons::end(&reason) {
-                Some(known) => locale.t(known).to_owned(),
-                None if reason.is_empty() => locale.fill(text::EXITED_WITH, &[("code", &code.to_string())]),
-                None => reason,
+            let why = if reason.is_empty() {
+                locale.fill(text::EXITED_WITH, &[("code", &code.to_string())])
+            } else {
+                reason
             };
             locale.fill(text::TERMINAL_ENDED, &[("why", &why)])
         }
         Session::Refused(code, reason) => {
-            let said = locale.lang == Lang::En && !reason.is_empty();
-            let why = if said { reason } else { locale.t(reasons::closed(code)).to_owned() };
+            let why = if reason.is_empty() {
+                locale.t(reasons::closed(code)).to_owned()
+            } else {
+                reason
+            };
             locale.fill(text::TERMINAL_REFUSED, &[("why", &why)])
         }
     };

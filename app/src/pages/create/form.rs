@@ -18,7 +18,7 @@ use crate::format::{Locale, use_locale};
 use crate::forms::create::{FIELDS, TICKS, initial, parse};
 use crate::forms::limits::KEYS;
 use crate::forms::presets;
-use crate::forms::problems::{Problems, refused, words};
+use crate::forms::problems::{Problems, words};
 use crate::live::{Badge, Live, use_live};
 
 /// How long the stream has to tell of a new container before it is asked for.
@@ -157,7 +157,7 @@ impl Form {
                     .get()
                     .map(|error| error.body())
                     .filter(|body| body.field.as_deref() == Some(field))
-                    .map(|body| refused(self.locale, field, &body))
+                    .map(|body| body.message)
             };
             ruled.map(|message| words(self.locale, field, &message)).or_else(said)
         })

@@ -12,10 +12,10 @@ use crate::components::button::Tone;
 use crate::components::error_note::ErrorNote;
 use crate::components::field::{Choice, Field};
 use crate::format::use_locale;
-use crate::forms::problems::{self, Problems, words};
+use crate::forms::problems::{Problems, broken, words};
 use crate::forms::refused::refused;
 use crate::forms::source::parse;
-use crate::i18n::upkeep as text;
+use crate::i18n::{rules, upkeep as text};
 
 const POST: &str = "/fn/sources/add";
 /// The kinds that can be added, with the words that the form sends.
@@ -70,9 +70,13 @@ impl Form {
                     .get()
                     .map(|error| error.body())
                     .filter(|body| body.field.as_deref() == Some(field))
-                    .map(|body| problems::refused(locale, field, &body))
+                    .map(|body| body.message)
             };
-            ruled.map(|message| words(locale, field, &message)).or_else(said)
+            let ruled = ruled.map(|message| match field {
+                "url" => broken(locale, rules::SOURCE_URL, &message),
+                field => words(locale, field, &message),
+            });
+            ruled.or_else(said)
         })
     }
 }

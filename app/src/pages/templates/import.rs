@@ -11,7 +11,7 @@ use crate::components::field::Field;
 use crate::components::submit::Submit;
 use crate::format::{Locale, use_locale};
 use crate::forms::import::parse;
-use crate::forms::problems::{self, Problems, words};
+use crate::forms::problems::{Problems, words};
 use crate::i18n::{rules, supply as text};
 
 mod file;
@@ -54,7 +54,7 @@ impl Wrong {
             }
             let said = || self.said.get().map(|error| error.body()).filter(|body| body.field.as_deref() == Some(field));
             let ruled = ruled.map(|message| words(self.locale, field, &message));
-            ruled.or_else(|| said().map(|body| problems::refused(self.locale, field, &body)))
+            ruled.or_else(|| said().map(|body| body.message))
         })
     }
 

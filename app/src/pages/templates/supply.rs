@@ -12,7 +12,7 @@ use crate::components::icon::{Glyph, Icon};
 use crate::components::page_frame::drawn_once;
 use crate::format::use_locale;
 use crate::i18n::frame::{PHASE_WORK, SOURCES};
-use crate::i18n::reasons::{answer, said};
+use crate::i18n::reasons::answer;
 use crate::i18n::{supply as text, upkeep};
 use crate::page_context::use_may;
 
@@ -32,11 +32,7 @@ fn refresh(shelf: Shelf) {
                 let id = task.id;
                 shelf.live.seed_task(task);
                 let over = move |task: model::task::Task| {
-                    ended(
-                        task.error
-                            .filter(|_| task.state == TaskState::Failed)
-                            .map(|error| said(shelf.locale, error.code, &error.message)),
-                    )
+                    ended(task.error.filter(|_| task.state == TaskState::Failed).map(|error| error.message));
                 };
                 shelf.live.when_over(id, Callback::new(over));
             }

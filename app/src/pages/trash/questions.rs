@@ -8,7 +8,7 @@ use crate::components::button::Tone;
 use crate::components::dialog::Dialog;
 use crate::components::field::Field;
 use crate::format::use_locale;
-use crate::forms::problems::{refused, words};
+use crate::forms::problems::words;
 use crate::i18n::upkeep as text;
 
 /// Deleting for ever asks to type the name.
@@ -74,7 +74,7 @@ pub fn RestoreQuestion(bin: Bin) -> impl IntoView {
     // An empty field is no error yet, unless the name before was refused; the button says why it is off all the same.
     let shown = Signal::derive(move || {
         if typed.with(String::is_empty) {
-            bin.refused.get().map(|body| refused(locale, "name", &body))
+            bin.refused.get()
         } else {
             problem.get()
         }

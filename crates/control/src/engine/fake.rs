@@ -283,10 +283,10 @@ fn observed(id: ContainerId, folder: &Folder) -> Observed {
 
 impl Engine for Fake {
     fn host(&self) -> HostReport {
-        let check = HostCheck {
-            name: "kernel".into(),
+        let check = |name: &str, found: &str| HostCheck {
+            name: name.into(),
             level: CheckLevel::Good,
-            found: "6.12".into(),
+            found: found.into(),
             fix: None,
         };
         HostReport {
@@ -297,7 +297,7 @@ impl Engine for Fake {
             cpus: 4,
             cpu_list: "0-3".into(),
             memory_bytes: 8 << 30,
-            checks: vec![check],
+            checks: vec![check("kernel", "Linux 6.12.0"), check("overlay", "the kernel has it")],
             disk_limits: false,
         }
     }

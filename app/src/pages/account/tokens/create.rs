@@ -12,7 +12,7 @@ use crate::components::button::Tone;
 use crate::components::error_note::ErrorNote;
 use crate::components::field::{Choice, Field};
 use crate::format::{Locale, use_locale};
-use crate::forms::problems::{self, words};
+use crate::forms::problems::words;
 use crate::forms::token::{LIFETIMES, expiry};
 use crate::i18n::people as text;
 use crate::live::use_live;
@@ -87,7 +87,7 @@ pub fn CreateToken(keys: Keys) -> impl IntoView {
                 .get()
                 .map(|error| error.body())
                 .filter(|body| body.field.is_some())
-                .map(|body| problems::refused(locale, "name", &body))
+                .map(|body| body.message)
         };
         form.wrong.get().map(|message| words(locale, "name", &message)).or_else(said)
     });

@@ -12,7 +12,7 @@ use crate::components::button::Tone;
 use crate::components::error_note::ErrorNote;
 use crate::components::field::{Choice, Field};
 use crate::format::use_locale;
-use crate::forms::problems::{self, Problems, words};
+use crate::forms::problems::{Problems, words};
 use crate::forms::refused::refused;
 use crate::i18n::people as text;
 use crate::pages::account::password::is_whole;
@@ -68,7 +68,7 @@ impl Form {
                     .get()
                     .map(|error| error.body())
                     .filter(|body| body.field.as_deref() == Some(field))
-                    .map(|body| problems::refused(locale, field, &body))
+                    .map(|body| body.message)
             };
             ruled.map(|message| words(locale, field, &message)).or_else(said)
         })

@@ -1,0 +1,52 @@
+//! What the model says of values that cannot be.
+
+texts! {
+    "`{text}` is not a role; use viewer, operator or administrator" => "`{text}` n’est pas un rôle\u{202f}; utilisez viewer, operator ou administrator";
+    "a password has at least 12 characters, this one has {count}" => "un mot de passe a au moins 12 caractères, celui-ci en a {count}";
+    "a password has at most 1024 characters, this one has {count}" => "un mot de passe a au plus 1024 caractères, celui-ci en a {count}";
+    "the container is frozen; unfreeze it first" => "le conteneur est gelé\u{202f}; dégelez-le d’abord";
+    "the container is frozen; unfreeze it first, or kill it" => "le conteneur est gelé\u{202f}; dégelez-le d’abord, ou forcez l’arrêt";
+    "the container runs already" => "le conteneur est déjà en marche";
+    "the container is stopped" => "le conteneur est arrêté";
+    "the container is still being created" => "le conteneur est en cours de création";
+    "the container is being deleted" => "le conteneur est en cours de suppression";
+    "Berth cannot tell what state the container is in" => "Berth ignore dans quel état se trouve le conteneur";
+    "the container is stopping; kill it if it does not end" => "le conteneur s’arrête\u{202f}; forcez l’arrêt s’il n’en finit pas";
+    "the container runs; stop it first, or delete it by force" => "le conteneur est en marche\u{202f}; arrêtez-le d’abord, ou forcez la suppression";
+    "the container runs; stop it first" => "le conteneur est en marche\u{202f}; arrêtez-le d’abord";
+    "the container is not in a state for this" => "l’état du conteneur ne le permet pas";
+    "`{text}` is not a UUID" => "`{text}` n’est pas un UUID";
+    "a name must not be empty" => "un nom ne peut pas être vide";
+    "a name has at most 63 characters, this one has {count}" => "un nom a au plus 63 caractères, celui-ci en a {count}";
+    "a name starts with a letter a-z, not with `{letter}`" => "un nom commence par une lettre de a à z, pas par `{letter}`";
+    "a name does not end with `-`" => "un nom ne finit pas par `-`";
+    "a name holds only a-z, 0-9 and `-`, not `{letter}`" => "un nom ne contient que a-z, 0-9 et `-`, pas `{letter}`";
+    "a sha256 digest has 64 hexadecimal digits" => "une empreinte sha256 a 64 chiffres hexadécimaux";
+    "`{text}` is not SOURCE:ALIAS, for example images:debian/13" => "`{text}` n’est pas de la forme SOURCE:ALIAS, par exemple images:debian/13";
+    "`{key}` is not a limit" => "`{key}` n’est pas une limite";
+    "a CPU limit lies between 0.01 and 8192 cores" => "une limite de processeur va de 0.01 à 8192 cœurs";
+    "a CPU weight lies between 1 and 10000; 100 is normal" => "un poids de processeur va de 1 à 10000\u{202f}; 100 est normal";
+    "a container needs at least 16M of memory" => "il faut au moins 16M de mémoire à un conteneur";
+    "a container needs at least 1 process" => "il faut au moins 1 processus à un conteneur";
+    "a rate of 0 would stop all IO; use `none` for no limit" => "un débit de 0 arrêterait toutes les entrées-sorties\u{202f}; indiquez `none` pour aucune limite";
+    "`{text}` is not a number of cores such as 2 or 0.5" => "`{text}` n’est pas un nombre de cœurs tel que 2 ou 0.5";
+    "`{text}` is not a weight from 1 to 10000" => "`{text}` n’est pas un poids de 1 à 10000";
+    "`{text}` is not a number of processes" => "`{text}` n’est pas un nombre de processus";
+    "`{text}` is not a list of CPUs such as 0,2-3" => "`{text}` n’est pas une liste de processeurs telle que 0,2-3";
+    "`{text}` is not a size such as 512M, 2GiB or 1000000" => "`{text}` n’est pas une taille telle que 512M, 2GiB ou 1000000";
+    "`{text}` is not a rate in bits per second such as 50M" => "`{text}` n’est pas un débit en bits par seconde tel que 50M";
+    "`{text}` is not an address with a prefix length such as 10.213.0.5/22" => "`{text}` n’est pas une adresse avec la longueur de son préfixe, telle que 10.213.0.5/22";
+    "`{pair}` is not KEY=VALUE" => "`{pair}` n’est pas de la forme CLÉ=VALEUR";
+    "`{value}` is not an address" => "`{value}` n’est pas une adresse";
+    "`{key}` is not a key of --nic; use bridge, ip, gw, ip6, vlan, mtu, rate-in, rate-out or mac" => "`{key}` n’est pas une clé de --nic\u{202f}; utilisez bridge, ip, gw, ip6, vlan, mtu, rate-in, rate-out ou mac";
+    "`{text}` is not a number from {least} to {most}" => "`{text}` n’est pas un nombre de {least} à {most}";
+    "`{name}` is not a name for an interface (1 to 15 letters, digits, - or _)" => "`{name}` n’est pas un nom d’interface (de 1 à 15 lettres, chiffres, - ou _)";
+    "`{text}` is not a MAC address such as 02:00:5e:10:00:01" => "`{text}` n’est pas une adresse MAC telle que 02:00:5e:10:00:01";
+    "`{text}` is a group or null address; a NIC needs one of its own" => "`{text}` est une adresse de groupe ou nulle\u{202f}; il faut à une interface la sienne";
+    "`{other}` is neither tcp nor udp" => "`{other}` n’est ni tcp ni udp";
+    "`{text}` is not HOST:CT such as 8080:80" => "`{text}` n’est pas de la forme HÔTE:CONTENEUR, telle que 8080:80";
+    "`{text}` is not a kind of source; use simplestreams or mirror" => "`{text}` n’est pas un genre de source\u{202f}; utilisez simplestreams ou mirror";
+    "`{text}` is not an RFC 3339 time such as 2026-11-24T08:00:00Z" => "`{text}` n’est pas une date RFC 3339 telle que 2026-11-24T08:00:00Z";
+    "`{text}` is not NAME=value" => "`{text}` n’est pas de la forme NOM=valeur";
+    "`{text}` is not no, on-failure or always" => "`{text}` n’est ni no, ni on-failure, ni always";
+}
