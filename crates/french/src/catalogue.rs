@@ -10,8 +10,10 @@ macro_rules! texts {
 
 mod console;
 mod containers;
+mod firewall;
 mod host;
 mod model;
+mod mounts;
 mod net;
 mod run;
 mod system;
@@ -44,8 +46,10 @@ pub fn patterns() -> impl Iterator<Item = (&'static str, &'static str)> {
     let all = [
         console::TEXTS,
         containers::TEXTS,
+        firewall::TEXTS,
         host::TEXTS,
         model::TEXTS,
+        mounts::TEXTS,
         net::TEXTS,
         run::TEXTS,
         system::TEXTS,

@@ -106,6 +106,19 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_names_its_container() {
+        assert_eq!(
+            said("`web` is frozen; unfreeze it first, or kill it"),
+            "`web` est gelé\u{202f}; dégelez-le d’abord, ou forcez l’arrêt"
+        );
+        assert_eq!(said("`web` is stopped already"), "`web` est déjà arrêté");
+        assert_eq!(
+            said("`web` is deleting, which does not allow this"),
+            "`web` est en cours de suppression, ce qui ne le permet pas"
+        );
+    }
+
+    #[test]
     fn what_varies_may_be_a_sentence_itself() {
         assert_eq!(
             said("check the host: the kernel has no overlay file system"),
@@ -120,7 +133,7 @@ mod tests {
             said("unpack the archive: the entry \"a/b\" is refused: it leads out of the archive"),
             "décompresser l’archive\u{202f}: l’entrée \"a/b\" est refusée\u{202f}: elle mène hors de l’archive"
         );
-        assert_eq!(said("local:tiny stands under web, db (trash)"), "local:tiny porte web, db (corbeille)");
+        assert_eq!(said("local:tiny stands under web, db (trash)"), "local:tiny sert de base à web, db (corbeille)");
         assert_eq!(
             said("https://x.org/ cannot be read: client error (Connect): tcp connect error: Connection refused (os error 111)"),
             "https://x.org/ ne peut pas être lu\u{202f}: pas de connexion\u{202f}: échec de la connexion TCP\u{202f}: connexion refusée (erreur système 111)"

@@ -17,7 +17,7 @@ const SOURCES: [&str; 7] = [
 ];
 
 /// What only the command line, the log or another program reads.
-const NOT_ON_PAGES: [&str; 22] = [
+const NOT_ON_PAGES: [&str; 23] = [
     "crates/control/src/console.rs",
     "crates/control/src/containers/rescue.rs",
     "crates/control/src/engine/fake.rs",
@@ -25,6 +25,7 @@ const NOT_ON_PAGES: [&str; 22] = [
     "crates/control/src/store/lock.rs",
     "crates/control/src/store/sqlite",
     "crates/runtime/src/init/console.rs",
+    "crates/runtime/src/net/firewall/rules.rs",
     "crates/shim/src/main.rs",
     "server/src/assets.rs",
     "server/src/cli",
@@ -43,11 +44,13 @@ const NOT_ON_PAGES: [&str; 22] = [
 ];
 
 /// Texts of the other sources that no page shows as they stand: entries of the audit log, names, and what is compared.
-const NOT_SENTENCES: [&str; 21] = [
+const NOT_SENTENCES: [&str; 24] = [
+    " (os error",
     "Linux containers on one host.",
     "berth-shim: {}",
     "first account",
     "idmapped mounts",
+    "ipv4: {}, ipv6: {}",
     "local socket",
     "no end",
     "nft list tables inet",
@@ -57,6 +60,7 @@ const NOT_SENTENCES: [&str; 21] = [
     "os error 28",
     "password: changed",
     "text/plain; charset=utf-8",
+    "the container",
     "the measuring of disks",
     "the sampler",
     "the writing of history",

@@ -1,7 +1,7 @@
 //! What `control` says of templates and their sources.
 
 texts! {
-    "{=template} stands under {containers}" => "{template} porte {containers}";
+    "{=template} stands under {containers}" => "{template} sert de base à {containers}";
     "delete those containers for good first; in the trash they count too" => "supprimez d’abord définitivement ces conteneurs\u{202f}; dans la corbeille ils comptent aussi";
     "release signature" => "la signature de la distribution";
     "{gone}; the index is read again" => "{gone}\u{202f}; l’index est relu";

@@ -46,4 +46,7 @@ texts! {
     "invalid type: {found}, expected {wanted}" => "type incorrect\u{202f}: {found}, attendu\u{202f}: {wanted}";
     "invalid value: {found}, expected {wanted}" => "valeur incorrecte\u{202f}: {found}, attendu\u{202f}: {wanted}";
     "{error} at line {=line} column {=column}" => "{error} à la ligne {line}, colonne {column}";
+    "the name {=name} cannot be resolved" => "le nom {name} ne peut pas être résolu";
+    "no answer in time" => "pas de réponse à temps";
+    "no answer" => "pas de réponse";
 }
