@@ -55,6 +55,7 @@ test("an image server that is gone is told where one looks, and its return heals
   await expect(row(/lab/)).toContainText(/refused/i);
   await pictures(page, "faults-sources", "/sources");
   await page.goto("/");
+  await expect(attention()).toContainText("lab");
   // What the index offered is still offered, and a download says why it fails.
   await page.goto("/templates?source=lab");
   await expect(page.getByText(/lab.*refused/i).first()).toBeVisible();
@@ -65,6 +66,7 @@ test("an image server that is gone is told where one looks, and its return heals
   await row(/lab/).getByRole("button", { name: /Refresh/ }).click();
   await expect(row(/lab/)).not.toContainText(/refused/i);
   await page.goto("/");
+  await expect(attention()).not.toContainText("lab");
   await page.goto("/templates?source=lab");
   await expect(row(/debian\/13/), "the download goes on by itself").toContainText("here", { timeout: 60_000 });
 });
