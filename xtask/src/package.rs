@@ -9,7 +9,14 @@ use crate::setup::{Scope, set_up};
 use crate::shell::{announce, command, run};
 
 /// Goes beside the binary, whatever it is called in the tree.
-const FILES: [&str; 5] = ["packaging/berth.service", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+const FILES: [&str; 6] = [
+    "packaging/berth.service",
+    "packaging/berth-containers.service",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+];
 
 /// Builds the release and packs it with the unit, the licences and the documents.
 ///
