@@ -30,6 +30,7 @@ use crate::tasks::{Context, Job, Tasks};
 use crate::templates::Templates;
 
 mod adopt;
+mod autostart;
 pub mod board;
 mod create;
 pub mod id_pool;

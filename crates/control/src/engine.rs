@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use model::container::RestartPolicy;
 use model::engine::{
     BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Listener, Manifest, NetworkPlan, Observed, Removal, Signal,
     StartRequest, Started, UnpackRequest, Unpacked,
@@ -44,6 +45,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     fn signal(&self, id: ContainerId, signal: Signal) -> Outcome<()>;
     /// Changes the limits of a running container at once; all or none.
     fn set_limits(&self, id: ContainerId, limits: &Limits) -> Outcome<()>;
+    /// What is done from now on when the init of a running container ends by itself.
+    fn set_restart(&self, id: ContainerId, policy: RestartPolicy) -> Outcome<()>;
     /// Runs a command in all namespaces and cgroups of a running container.
     fn exec(&self, id: ContainerId, exec: ExecId, request: &ExecRequest) -> Outcome<ExecStreams>;
     /// Tells a tty command its new size.

@@ -267,7 +267,7 @@ impl Runtime {
             .with("nesting", yes(request.nesting))
             .with("cgroup-view", yes(group.birthplace().is_some()))
             .with("unified", yes(group.birthplace().is_some()))
-            .with("restart", restart_word(request.restart));
+            .with("restart", request.restart.as_str());
         message = group.v1.iter().fold(message, |message, (names, _)| message.with("v1", names));
         message = request
             .env
@@ -334,6 +334,15 @@ impl Runtime {
             running.limits = wanted.clone();
         }
         Ok(())
+    }
+
+    /// Tells the shim of a running container what to do when init ends by itself. A start that waits for its time is
+    /// called off when there shall be none.
+    ///
+    /// # Errors
+    /// The container does not run, or its shim is gone.
+    pub fn set_restart(&self, id: ContainerId, policy: model::container::RestartPolicy) -> Result<()> {
+        self.tell(id, &Fields::command("restart-policy").with("restart", policy.as_str()))
     }
 
     /// Asks, kills, freezes or thaws.
@@ -581,13 +590,5 @@ fn raise_open_files() {
     let raised = Rlimit { current: maximum, maximum };
     if let Err(errno) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(error = %std::io::Error::from(errno), "the limit of open files stays low: few containers can be measured");
-    }
-}
-
-fn restart_word(policy: model::container::RestartPolicy) -> &'static str {
-    match policy {
-        model::container::RestartPolicy::No => "no",
-        model::container::RestartPolicy::OnFailure => "on-failure",
-        model::container::RestartPolicy::Always => "always",
     }
 }

@@ -97,6 +97,9 @@ pub struct StatRow {
     pub run: Option<StartRequest>,
     #[serde(default)]
     pub started_at: Option<Timestamp>,
+    /// How often its policy has started it again since its start was asked for.
+    #[serde(default)]
+    pub restarts: u32,
     /// Its NICs were changed while it ran: what the old ones held is given back at the next start.
     #[serde(default)]
     pub nics_changed: bool,

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use model::container::RestartPolicy;
 use model::engine::{
     BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Listener, Manifest, NetworkPlan, Observed, Removal, Signal,
     StartRequest, Started, UnpackRequest, Unpacked,
@@ -68,6 +69,10 @@ impl Engine for Linux {
 
     fn set_limits(&self, id: ContainerId, limits: &Limits) -> Outcome<()> {
         Ok(self.runtime.set_limits(id, limits)?)
+    }
+
+    fn set_restart(&self, id: ContainerId, policy: RestartPolicy) -> Outcome<()> {
+        Ok(self.runtime.set_restart(id, policy)?)
     }
 
     fn exec(&self, id: ContainerId, exec: ExecId, request: &ExecRequest) -> Outcome<ExecStreams> {

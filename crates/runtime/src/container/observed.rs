@@ -53,6 +53,8 @@ impl Runtime {
                 started_at: None,
                 exits: exits.newest,
                 older_exits: exits.older,
+                restarts: None,
+                next_start_at: None,
             };
         };
         self.adopt(id, group.ok().flatten().as_ref());
@@ -72,6 +74,8 @@ impl Runtime {
             started_at,
             exits: exits.newest,
             older_exits: exits.older,
+            restarts: status.number("restarts"),
+            next_start_at: status.number("next-start-ms").map(Timestamp::from_ms),
         }
     }
 
