@@ -16,6 +16,7 @@ mod check;
 mod client;
 mod console;
 mod create;
+mod doctor;
 mod exec;
 mod exit;
 mod lifecycle;
@@ -116,6 +117,8 @@ enum Command {
     Token(token::Command),
     /// Prints who did what
     Audit(audit::Args),
+    /// Finds what is left that no container has, and repairs it
+    Doctor(doctor::Args),
     /// Makes a damaged store again from the containers' manifests, while no console runs
     Rescue(rescue::Args),
     /// Prints the version
@@ -231,6 +234,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::User(command) => user::run(session, command).await,
         Command::Token(command) => token::run(session, command).await,
         Command::Audit(args) => audit::run(session, &args).await,
+        Command::Doctor(args) => doctor::run(session, &args).await,
         Command::Rescue(args) => rescue::run(&session.out, &args).await,
         Command::Version => version::run(&session.out),
     }
@@ -262,7 +266,7 @@ mod tests {
     fn what_is_not_there_is_no_command() {
         for line in [
             "berth snapshot list web",
-            "berth doctor",
+            "berth doctor web",
             "berth start",
             "berth stop",
             "berth stop web --all",

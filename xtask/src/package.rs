@@ -57,5 +57,13 @@ mod tests {
         for line in ["Type=notify", "KillMode=process", "Delegate=yes", "Restart=on-failure"] {
             assert!(unit.lines().any(|found| found == line), "{line}");
         }
+        let unit = std::fs::read_to_string(root.join(FILES[1])).expect("the unit");
+        // Ordered behind the console it is stopped before it, and nothing else may end it together with the console.
+        for line in ["After=berth.service", "RemainAfterExit=yes"] {
+            assert!(unit.lines().any(|found| found == line), "{line}");
+        }
+        for word in ["Requires=", "BindsTo=", "PartOf="] {
+            assert!(!unit.contains(word), "{word}");
+        }
     }
 }

@@ -33,6 +33,7 @@ mod adopt;
 mod autostart;
 pub mod board;
 mod create;
+mod doctor;
 pub mod id_pool;
 mod lifecycle;
 pub mod policy;

@@ -10,6 +10,7 @@ use model::engine::{
     StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::id::ExecId;
+use model::leftover::Leftover;
 use model::metrics::Sample;
 use model::network::Publish;
 use model::{ContainerId, Digest, Limits, Timestamp};
@@ -87,6 +88,10 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()>;
     /// Removes all of it.
     fn remove_network(&self, bridge: &str) -> Outcome<()>;
+    /// What runs of containers have left on the host that nobody uses any more. An error is not the same as nothing.
+    fn leftovers(&self) -> Outcome<Vec<Leftover>>;
+    /// Removes something that was found. Idempotent; refused when its container runs again.
+    fn clear(&self, leftover: &Leftover) -> Outcome<()>;
     /// With the last container deleted: ends lxcfs and whatever else has no user any more.
     fn retire(&self) -> Outcome<()>;
 }

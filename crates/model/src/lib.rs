@@ -9,6 +9,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod id;
+pub mod leftover;
 pub mod limits;
 pub mod metrics;
 pub mod network;

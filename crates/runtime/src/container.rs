@@ -28,6 +28,7 @@ use crate::shim::engine::{self, Connection, ShimSource};
 use crate::shim::protocol::Fields;
 use crate::{console_log, stop, watch};
 
+mod leftovers;
 mod observed;
 
 /// Where a runtime lives.

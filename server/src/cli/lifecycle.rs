@@ -170,7 +170,7 @@ pub async fn run(session: &Session, verb: Verb, names: &Names) -> Result<(), Fai
     }
     match (session.out.format, ended.as_slice()) {
         (Format::Json, [task]) if names.names.len() == 1 => session.out.document(task)?,
-        (Format::Json, tasks) if names.names.len() > 1 => session.out.document(&tasks)?,
+        (Format::Json, tasks) if names.names.len() != 1 => session.out.document(&tasks)?,
         (Format::Json, _) => {}
         (Format::Table, tasks) => {
             for task in tasks {

@@ -305,3 +305,14 @@ fn a_damaged_store_is_rescued_while_no_console_runs() {
     assert_eq!(std::fs::read(done["kept"].as_str().unwrap()).unwrap(), b"torn");
     assert!(std::fs::read(&store).unwrap().starts_with(b"SQLite format 3"));
 }
+
+#[test]
+fn a_host_where_nothing_is_left_over_needs_no_doctor() {
+    let console = Console::start();
+    for flags in ["", "--fix"] {
+        let clean = console.berth(&format!("doctor --output json {flags}"));
+        assert_eq!((code(&clean), String::from_utf8_lossy(&clean.stdout).trim()), (0, "[]"), "{clean:?}");
+    }
+    let audit = String::from_utf8(console.berth("audit").stdout).unwrap();
+    assert_eq!(audit.matches("host.repair").count(), 1, "{audit}");
+}

@@ -217,6 +217,10 @@ pub mod key {
     pub const TRASH: &str = "/berth/v1/trash/";
     /// Below it stand the blocks of ids by their first one.
     pub const RANGES: &str = "/berth/v1/range/";
+    /// Below it stand names in use.
+    pub const NAMES: &str = "/berth/v1/name/";
+    /// Below it stand addresses in use, by bridge.
+    pub const ADDRESSES: &str = "/berth/v1/ip/";
     /// Below it stand MAC addresses in use.
     pub const MACS: &str = "/berth/v1/mac/";
     /// Below it stand root's password hashes of containers that are being created.
@@ -235,7 +239,7 @@ pub mod key {
     /// Who has a name.
     #[must_use]
     pub fn name(name: &ContainerName) -> String {
-        format!("/berth/v1/name/{name}")
+        format!("{NAMES}{name}")
     }
     /// A block of ids.
     #[must_use]
@@ -255,12 +259,12 @@ pub mod key {
     /// Addresses in use on a bridge.
     #[must_use]
     pub fn addresses(bridge: &str) -> String {
-        format!("/berth/v1/ip/{bridge}/")
+        format!("{ADDRESSES}{bridge}/")
     }
     /// One address in use on a bridge.
     #[must_use]
     pub fn address(bridge: &str, address: std::net::IpAddr) -> String {
-        format!("/berth/v1/ip/{bridge}/{address}")
+        format!("{ADDRESSES}{bridge}/{address}")
     }
     /// One MAC address in use.
     #[must_use]

@@ -15,6 +15,7 @@ use model::engine::{
 };
 use model::error::ErrorCode;
 use model::id::ExecId;
+use model::leftover::Leftover;
 use model::metrics::{Counters, MemoryCounters, Sample};
 use model::network::Publish;
 use model::{ContainerId, ContainerState, Digest, Limits, Timestamp};
@@ -44,6 +45,7 @@ struct Inner {
     layers: BTreeSet<Digest>,
     networks: BTreeMap<String, NetworkPlan>,
     listeners: Vec<Listener>,
+    leftovers: Vec<Leftover>,
     sink: Option<Sender<EngineEvent>>,
     /// Verbs that fail the next time they are called.
     failing: HashMap<&'static str, u32>,
@@ -483,6 +485,19 @@ impl Engine for Fake {
 
     fn remove_network(&self, bridge: &str) -> Outcome<()> {
         self.lock().networks.remove(bridge);
+        Ok(())
+    }
+
+    fn leftovers(&self) -> Outcome<Vec<Leftover>> {
+        let mut inner = self.lock();
+        inner.check("leftovers")?;
+        Ok(inner.leftovers.clone())
+    }
+
+    fn clear(&self, leftover: &Leftover) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("clear")?;
+        inner.leftovers.retain(|other| other != leftover);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use model::engine::{
     StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::id::ExecId;
+use model::leftover::Leftover;
 use model::metrics::Sample;
 use model::network::Publish;
 use model::{ContainerId, Digest, Limits, Timestamp};
@@ -164,6 +165,14 @@ impl Engine for Linux {
 
     fn remove_network(&self, bridge: &str) -> Outcome<()> {
         Ok(self.runtime.remove_network(bridge)?)
+    }
+
+    fn leftovers(&self) -> Outcome<Vec<Leftover>> {
+        Ok(self.runtime.leftovers()?)
+    }
+
+    fn clear(&self, leftover: &Leftover) -> Outcome<()> {
+        Ok(self.runtime.clear(leftover)?)
     }
 
     fn retire(&self) -> Outcome<()> {

@@ -17,6 +17,7 @@ use model::engine::{
 };
 use model::error::ErrorCode;
 use model::id::ExecId;
+use model::leftover::Leftover;
 use model::metrics::Sample;
 use model::network::Publish;
 use model::{ContainerId, ContainerState, Digest, Limits, Timestamp};
@@ -355,6 +356,14 @@ impl Engine for Disk {
             world.networks.remove(bridge);
             Ok(())
         })
+    }
+
+    fn leftovers(&self) -> Outcome<Vec<Leftover>> {
+        self.rest.leftovers()
+    }
+
+    fn clear(&self, leftover: &Leftover) -> Outcome<()> {
+        self.rest.clear(leftover)
     }
 
     fn retire(&self) -> Outcome<()> {

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use model::container::{ExitReason, RestartPolicy};
 use model::engine::{EngineEvent, ExecExit, Listener, NetworkPlan};
 use model::id::ExecId;
+use model::leftover::Leftover;
 use model::{ContainerId, Digest, Limits, Timestamp};
 
 use super::{EPOCH_MS, Fake, exit};
@@ -110,6 +111,11 @@ impl Fake {
     /// What listens on the host from now on.
     pub fn set_listeners(&self, listeners: Vec<Listener>) {
         self.lock().listeners = listeners;
+    }
+
+    /// Something that nobody uses any more.
+    pub fn leave(&self, leftover: Leftover) {
+        self.lock().leftovers.push(leftover);
     }
 
     /// Ids whose folder exists, the trash included.
