@@ -587,3 +587,27 @@ async fn with_the_host_starts_one_order_after_the_other_and_none_with_the_consol
     tokio::time::resume();
     assert_eq!(world.state("other").await, ContainerState::Stopped);
 }
+
+#[tokio::test]
+async fn the_end_of_a_container_without_its_shim_is_on_record_and_it_starts_again() {
+    let world = World::new(WIDE).await;
+    world.create("web", true).await;
+    let id = world.show("web").await.summary.id;
+    world.engine.lose_shim(id);
+    let mut events = world.control.events.subscribe();
+    soon("it is shown", async {
+        while !world.show("web").await.summary.degraded {
+            events.recv().await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(world.state("web").await, ContainerState::Running);
+    world.engine.end(id, ExitReason::Exited, 1);
+    world.until("web", ContainerState::Stopped).await;
+    let after = world.show("web").await;
+    assert_eq!((after.exits.len(), after.summary.degraded), (1, false));
+    assert!(after.exits[0].message.as_ref().unwrap().contains("its shim was gone"));
+    let task = world.end(world.control.containers.start(&anna(), "web", None).await).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    assert_eq!(world.show("web").await.exits.len(), 1);
+}

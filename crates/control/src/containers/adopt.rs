@@ -157,7 +157,8 @@ fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
     if is_stale(live, &observed, recorded, news) {
         return;
     }
-    if news == News::Fresh
+    let was_degraded = live.observed.as_ref().is_some_and(|known| known.degraded);
+    if (news == News::Fresh || was_degraded)
         && has_ended(&observed)
         && let Some(end) = unrecorded_end(live, clock)
     {

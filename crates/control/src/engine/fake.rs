@@ -69,6 +69,8 @@ struct Run {
     started_at: Timestamp,
     policy: RestartPolicy,
     restarts: u32,
+    /// Its shim is gone: nobody writes its end down.
+    degraded: bool,
     /// Init has ended, and its policy starts it again then.
     next_start_at: Option<Timestamp>,
     frozen: bool,
@@ -175,7 +177,7 @@ impl Inner {
         let Some(folder) = self.folders.get_mut(&id) else { return };
         if let Some(run) = folder.run.take() {
             // Between two runs there is nothing that could end.
-            if run.next_start_at.is_none() {
+            if run.next_start_at.is_none() && !run.degraded {
                 folder.exits.push(exit(at, reason, code));
             }
             let seen = observed(id, folder);
@@ -206,7 +208,7 @@ fn observed(id: ContainerId, folder: &Folder) -> Observed {
     Observed {
         id,
         state,
-        degraded: false,
+        degraded: run.is_some_and(|run| run.degraded),
         pid: run.filter(|_| next_start_at.is_none()).map(|_| 4242),
         started_at: run.map(|run| run.started_at),
         exits: folder.exits.clone(),
@@ -276,6 +278,7 @@ impl Engine for Fake {
             started_at: at,
             policy: request.restart,
             restarts: 0,
+            degraded: false,
             next_start_at: None,
             frozen: false,
             limits: request.limits.clone(),

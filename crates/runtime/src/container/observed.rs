@@ -42,8 +42,10 @@ impl Runtime {
                 Some(false) => ended_state(&exits.newest),
                 None => ContainerState::Unknown,
             };
-            if is_alive == Some(false) {
-                self.tidy_unless_busy(id);
+            match &group {
+                _ if is_alive == Some(false) => self.tidy_unless_busy(id),
+                Ok(Some(group)) => self.events.follow_orphan(id, group),
+                _ => {}
             }
             return Observed {
                 id,

@@ -1,7 +1,7 @@
 //! What the shim does alone: starting again after a reboot, keeping exits, restarting by policy; and life without it.
 
 use model::container::{ExitReason, RestartPolicy};
-use model::engine::Signal;
+use model::engine::{EngineEvent, Signal};
 use model::{ContainerId, ContainerState, ErrorCode, Limits};
 
 use crate::host::{Down, Host, as_root, eventually};
@@ -239,4 +239,27 @@ fn smoke_a_container_outlives_its_shim_and_is_never_started_twice() {
     eventually("nothing of it is left", || !runs());
     host.start(id, Limits::default()).expect("it starts again");
     assert_eq!(host.sh(id, "true").0, 0);
+}
+
+#[test]
+fn the_end_of_a_container_without_its_shim_is_heard_of() {
+    let mut host = Host::new(as_root(), "orphan");
+    let id = host.busybox("orphan");
+    for is_found in [false, true] {
+        let init = host.start(id, Limits::default()).expect("it starts").pid;
+        crate::host::kill(host.shim_of(id));
+        host.wait_for(id, |seen| seen.degraded);
+        if is_found {
+            host = host.restarted();
+            assert!(host.runtime.observe_one(id).degraded);
+        }
+        crate::host::kill(i32::try_from(init).unwrap());
+        let is_end = |event: &EngineEvent| matches!(event, EngineEvent::Changed(seen) if seen.id == id && !seen.state.is_live());
+        host.event(crate::host::patience(), is_end);
+        assert_eq!(host.runtime.observe_one(id).state, ContainerState::Stopped);
+    }
+    // Files of a shim that was killed: the next start would replace them.
+    for leftover in host.runtime.leftovers().expect("they are found") {
+        host.runtime.clear(&leftover).expect("it is removed");
+    }
 }

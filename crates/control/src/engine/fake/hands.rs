@@ -49,6 +49,12 @@ impl Fake {
         });
     }
 
+    /// Somebody kills the shim; the container lives on.
+    pub fn lose_shim(&self, id: ContainerId) {
+        let change = |run: &mut super::Run| run.degraded = true;
+        self.lock().change_run(id, |folder| folder.run.iter_mut().for_each(change));
+    }
+
     /// That moment has come.
     pub fn start_again(&self, id: ContainerId) {
         let mut inner = self.lock();
