@@ -179,7 +179,8 @@ impl Runtime {
                 self.name_full_disk(&mut error);
                 self.running().remove(&request.id);
                 self.chosen_cpus().remove(&request.id);
-                if let Err(left) = group.remove() {
+                // A shim that was killed before it could answer may have left an init running.
+                if let Err(left) = group.kill().and_then(|()| group.remove()) {
                     error.message = format!("{} (and then: {left})", error.message);
                 }
                 return Err(error);
