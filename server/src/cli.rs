@@ -16,6 +16,7 @@ mod check;
 mod client;
 mod console;
 mod create;
+mod doctor;
 mod exec;
 mod exit;
 mod lifecycle;
@@ -120,6 +121,8 @@ enum Command {
     Token(token::Command),
     /// Prints who did what
     Audit(audit::Args),
+    /// Finds what is left that no container has, and repairs it
+    Doctor(doctor::Args),
     /// Makes a damaged store again from the containers' manifests, while no console runs
     Rescue(rescue::Args),
     /// Prints the version
@@ -220,8 +223,8 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Kill(names) => lifecycle::run(session, Verb::Kill, &names).await,
         Command::Freeze(names) => lifecycle::run(session, Verb::Freeze, &names).await,
         Command::Unfreeze(names) => lifecycle::run(session, Verb::Unfreeze, &names).await,
-        Command::Stop(args) => lifecycle::run(session, args.verb(false), &args.names).await,
-        Command::Restart(args) => lifecycle::run(session, args.verb(true), &args.names).await,
+        Command::Stop(args) => lifecycle::run(session, args.verb(false), &args.names(session).await?).await,
+        Command::Restart(args) => lifecycle::run(session, args.verb(true), &args.names(session).await?).await,
         Command::Delete(args) => lifecycle::run(session, args.verb(), &args.names).await,
         Command::List(args) => list::list(session, &args).await,
         Command::Show(args) => list::show(session, &args).await,
@@ -236,6 +239,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::User(command) => user::run(session, command).await,
         Command::Token(command) => token::run(session, command).await,
         Command::Audit(args) => audit::run(session, &args).await,
+        Command::Doctor(args) => doctor::run(session, &args).await,
         Command::Rescue(args) => rescue::run(&session.out, &args).await,
         Command::Version => version::run(&session.out),
     }
@@ -267,8 +271,10 @@ mod tests {
     fn what_is_not_there_is_no_command() {
         for line in [
             "berth snapshot list web",
-            "berth doctor",
+            "berth doctor web",
             "berth start",
+            "berth stop",
+            "berth stop web --all",
             "berth stop web --timeout soon",
             "berth user add ada --role viewer",
         ] {

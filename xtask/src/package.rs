@@ -9,7 +9,14 @@ use crate::setup::{Scope, set_up};
 use crate::shell::{announce, command, run};
 
 /// Goes beside the binary, whatever it is called in the tree.
-const FILES: [&str; 5] = ["packaging/berth.service", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
+const FILES: [&str; 6] = [
+    "packaging/berth.service",
+    "packaging/berth-containers.service",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+];
 
 /// Builds the release and packs it with the unit, the licences and the documents.
 ///
@@ -49,6 +56,14 @@ mod tests {
         let unit = std::fs::read_to_string(root.join(FILES[0])).expect("the unit");
         for line in ["Type=notify", "KillMode=process", "Delegate=yes", "Restart=on-failure"] {
             assert!(unit.lines().any(|found| found == line), "{line}");
+        }
+        let unit = std::fs::read_to_string(root.join(FILES[1])).expect("the unit");
+        // Ordered behind the console it is stopped before it, and nothing else may end it together with the console.
+        for line in ["After=berth.service", "RemainAfterExit=yes"] {
+            assert!(unit.lines().any(|found| found == line), "{line}");
+        }
+        for word in ["Requires=", "BindsTo=", "PartOf="] {
+            assert!(!unit.contains(word), "{word}");
         }
     }
 }

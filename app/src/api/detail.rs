@@ -1,6 +1,7 @@
 //! Everything about one container, on its way to a page. Of the interface's own form a reader must gather all fields first
 //! to divide them between two types; here the summary stands apart.
 
+use model::Timestamp;
 use model::container::{ContainerDetail, ContainerSpec, ContainerSummary, ExitRecord, NicDetail};
 use model::template::Provenance;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ struct Apart {
     exits: Vec<ExitRecord>,
     nics: Vec<NicDetail>,
     pending_restart: Vec<String>,
+    restarts: u32,
+    next_start_at: Option<Timestamp>,
     provenance: Option<Provenance>,
 }
 
@@ -32,6 +35,8 @@ impl From<Apart> for Detail {
             exits: apart.exits,
             nics: apart.nics,
             pending_restart: apart.pending_restart,
+            restarts: apart.restarts,
+            next_start_at: apart.next_start_at,
             provenance: apart.provenance,
         })
     }
@@ -47,6 +52,8 @@ impl From<Detail> for Apart {
             exits: detail.exits,
             nics: detail.nics,
             pending_restart: detail.pending_restart,
+            restarts: detail.restarts,
+            next_start_at: detail.next_start_at,
             provenance: detail.provenance,
         }
     }

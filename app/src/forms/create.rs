@@ -58,6 +58,8 @@ pub fn parse(typed: &impl Fn(&str) -> String, start: bool) -> Result<CreateReque
         env,
         ssh_keys: lines(&typed("ssh-key")),
         autostart: !typed("autostart").is_empty(),
+        autostart_order: None,
+        autostart_delay_seconds: 0,
         restart,
         nesting: !typed("nesting").is_empty(),
         tags: words(&typed("tag")).map(str::to_owned).collect(),

@@ -81,6 +81,11 @@ texts! {
     TAGS = "Tags", "Étiquettes";
     NOTES = "Notes", "Notes";
     AUTOSTART = "Starts with the host", "Démarre avec l’hôte";
+    POLICY = "When it ends by itself", "Quand il s’arrête de lui-même";
+    POLICY_NO = "it stays stopped", "il reste arrêté";
+    POLICY_FAILURE = "it starts again after a failure", "il redémarre après un échec";
+    POLICY_ALWAYS = "it always starts again", "il redémarre toujours";
+    RESTARTS = "restarts so far: {count}", "redémarrages jusqu’ici\u{202f}: {count}";
     UNPRIVILEGED = "User namespace", "Espace d’utilisateurs";
     RANGE = "ids {first} to {last}", "identifiants {first} à {last}";
     YES = "yes", "oui";

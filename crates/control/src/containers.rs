@@ -30,9 +30,11 @@ use crate::tasks::{Context, Job, Tasks};
 use crate::templates::Templates;
 
 mod adopt;
+mod autostart;
 pub mod board;
 mod bridges;
 mod create;
+mod doctor;
 pub mod id_pool;
 mod lifecycle;
 mod mounts;

@@ -4,11 +4,13 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use model::container::RestartPolicy;
 use model::engine::{
     BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Listener, Manifest, NetworkPlan, Observed, Removal, Signal,
     StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::id::ExecId;
+use model::leftover::Leftover;
 use model::metrics::Sample;
 use model::network::Publish;
 use model::storage::Mount;
@@ -45,6 +47,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     fn signal(&self, id: ContainerId, signal: Signal) -> Outcome<()>;
     /// Changes the limits of a running container at once; all or none.
     fn set_limits(&self, id: ContainerId, limits: &Limits) -> Outcome<()>;
+    /// What is done from now on when the init of a running container ends by itself.
+    fn set_restart(&self, id: ContainerId, policy: RestartPolicy) -> Outcome<()>;
     /// Runs a command in all namespaces and cgroups of a running container.
     fn exec(&self, id: ContainerId, exec: ExecId, request: &ExecRequest) -> Outcome<ExecStreams>;
     /// Tells a tty command its new size.
@@ -90,6 +94,10 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()>;
     /// Removes all of it.
     fn remove_network(&self, bridge: &str) -> Outcome<()>;
+    /// What runs of containers have left on the host that nobody uses any more. An error is not the same as nothing.
+    fn leftovers(&self) -> Outcome<Vec<Leftover>>;
+    /// Removes something that was found. Idempotent; refused when its container runs again.
+    fn clear(&self, leftover: &Leftover) -> Outcome<()>;
     /// With the last container deleted: ends lxcfs and whatever else has no user any more.
     fn retire(&self) -> Outcome<()>;
 }

@@ -66,7 +66,13 @@ impl World {
     }
 
     async fn create(&self, name: &str, start: bool) -> Task {
-        let request: CreateRequest = serde_json::from_value(serde_json::json!({ "name": name, "template": "local:test", "start": start })).unwrap();
+        self.create_as(name, start, &[]).await
+    }
+
+    async fn create_as(&self, name: &str, start: bool, more: &[(&str, serde_json::Value)]) -> Task {
+        let mut request = serde_json::json!({ "name": name, "template": "local:test", "start": start });
+        more.iter().for_each(|(key, value)| request[*key] = value.clone());
+        let request: CreateRequest = serde_json::from_value(request).unwrap();
         self.end(self.control.containers.create(&anna(), request, None).await).await
     }
 
@@ -498,4 +504,144 @@ async fn ends_are_seen_though_the_hosts_clock_was_set_back() {
     let codes: Vec<i32> = world.show("web").await.exits.iter().map(|exit| exit.code).collect();
     assert_eq!(codes[..3], [3, 4, 5]);
     assert_eq!((codes.len(), world.show("web").await.exits[3].reason), (4, ExitReason::Killed));
+}
+
+impl World {
+    /// A running container that its policy starts again.
+    async fn lasting(&self, name: &str) -> ContainerId {
+        let task = self.create_as(name, true, &[("restart", "always".into())]).await;
+        assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+        self.show(name).await.summary.id
+    }
+}
+
+#[tokio::test]
+async fn who_is_started_again_tells_how_often_and_when() {
+    let mut world = World::new(WIDE).await;
+    let id = world.lasting("web").await;
+    let mut events = world.control.events.subscribe();
+    let next = Timestamp::from_ms(1_795_132_803_000);
+    for restarts in 1..=2 {
+        world.engine.crash(id, 3, next);
+        world.until("web", ContainerState::Starting).await;
+        let waiting = world.show("web").await;
+        assert_eq!((waiting.restarts, waiting.next_start_at, waiting.summary.pid), (restarts, Some(next), None));
+        assert_eq!(waiting.exits.len(), restarts as usize);
+        world.engine.start_again(id);
+        world.until("web", ContainerState::Running).await;
+        let back = world.show("web").await;
+        assert_eq!((back.restarts, back.next_start_at), (restarts, None));
+    }
+    let mut marks = Vec::new();
+    while let Ok(seen) = events.try_recv() {
+        if let model::event::Event::Container(change) = &*seen.event {
+            marks.extend(change.mark.clone());
+        }
+    }
+    assert_eq!(marks, ["exit", "start", "exit", "start"]);
+    world.restart().await;
+    assert_eq!(world.show("web").await.restarts, 2);
+    world.restart_it("web", HOUR, false).await;
+    assert_eq!(world.show("web").await.restarts, 0, "somebody asked for this start");
+}
+
+#[tokio::test]
+async fn a_stop_calls_off_the_start_that_waits_for_its_time() {
+    let world = World::new(WIDE).await;
+    let id = world.lasting("web").await;
+    world.engine.crash(id, 3, Timestamp::from_ms(1_795_132_803_000));
+    world.until("web", ContainerState::Starting).await;
+    let task = world.stop("web", HOUR, false).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    let after = world.show("web").await;
+    assert_eq!(
+        (after.summary.state, after.next_start_at, after.exits.len()),
+        (ContainerState::Stopped, None, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_changed_restart_policy_holds_for_who_runs() {
+    use model::container::{RestartPolicy, UpdateRequest};
+    let mut world = World::new(WIDE).await;
+    let id = world.lasting("web").await;
+    let set = |policy: &str| UpdateRequest {
+        set: vec![("restart".into(), policy.into())],
+    };
+    let changed = world.control.containers.update(&anna(), "web", set("on-failure"), None).await.unwrap();
+    assert_eq!(world.engine.policy(id), Some(RestartPolicy::OnFailure));
+    assert_eq!(changed.pending_restart, Vec::<String>::new());
+    // Neither is true when the shim does not take it.
+    world.engine.fail("set_restart", 1);
+    world.control.containers.update(&anna(), "web", set("no"), None).await.unwrap_err();
+    assert_eq!(world.show("web").await.spec.restart, RestartPolicy::OnFailure);
+    // Written down by a console that was killed before it could tell.
+    let key = format!("ct/{id}/spec");
+    let mut row: serde_json::Value = world.control.facts.get(&key).await.unwrap().unwrap().value;
+    row["spec"]["restart"] = "no".into();
+    world.control.facts.change().put(&key, &row).commit().await.unwrap().unwrap();
+    world.restart().await;
+    assert_eq!(world.engine.policy(id), Some(RestartPolicy::No));
+}
+
+/// Virtual time: it leaps whenever nothing else is to be done.
+#[tokio::test]
+async fn with_the_host_starts_one_order_after_the_other_and_none_with_the_console() {
+    let mut world = World::new(WIDE).await;
+    for (name, order, delay) in [("web", None, 0), ("app", Some(7), 0), ("db", Some(2), 1800), ("cache", Some(2), 20)] {
+        let more = [
+            ("autostart", true.into()),
+            ("autostart_order", order.into()),
+            ("autostart_delay_seconds", delay.into()),
+        ];
+        world.create_as(name, false, &more).await;
+    }
+    world.create("other", false).await;
+    world.restart().await;
+    let all = ["cache", "db", "app", "web"];
+    for name in all {
+        assert_eq!(world.state(name).await, ContainerState::Stopped, "the console alone was started");
+    }
+    let mut events = world.control.events.subscribe();
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    world.control.containers.autostart("another boot").await.unwrap();
+    let mut started = Vec::new();
+    while started.len() < all.len() {
+        if let model::event::Event::Container(change) = &*events.recv().await.unwrap().event
+            && change.mark.as_deref() == Some("start")
+        {
+            started.push((change.name.clone(), begun.elapsed().as_secs()));
+        }
+    }
+    started[..2].sort();
+    let names: Vec<&str> = started.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, all);
+    assert!(started[1].1 < 1800 && started[2].1 >= 1800 && started[3].1 < 2 * 1800, "{started:?}");
+    tokio::time::resume();
+    assert_eq!(world.state("other").await, ContainerState::Stopped);
+}
+
+#[tokio::test]
+async fn the_end_of_a_container_without_its_shim_is_on_record_and_it_starts_again() {
+    let world = World::new(WIDE).await;
+    world.create("web", true).await;
+    let id = world.show("web").await.summary.id;
+    world.engine.lose_shim(id);
+    let mut events = world.control.events.subscribe();
+    soon("it is shown", async {
+        while !world.show("web").await.summary.degraded {
+            events.recv().await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(world.state("web").await, ContainerState::Running);
+    world.engine.end(id, ExitReason::Exited, 1);
+    world.until("web", ContainerState::Stopped).await;
+    let after = world.show("web").await;
+    assert_eq!((after.exits.len(), after.summary.degraded), (1, false));
+    assert!(after.exits[0].message.as_ref().unwrap().contains("its shim was gone"));
+    let task = world.end(world.control.containers.start(&anna(), "web", None).await).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    assert_eq!(world.show("web").await.exits.len(), 1);
 }

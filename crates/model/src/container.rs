@@ -74,7 +74,9 @@ impl ContainerState {
         use Action as A;
         let legal = match action {
             A::Start => matches!(self, Self::Stopped | Self::Error),
-            A::Stop | A::Restart => self == Self::Running,
+            // One that ended by itself may be waiting to be started again.
+            A::Stop => matches!(self, Self::Starting | Self::Running),
+            A::Restart => self == Self::Running,
             A::Kill => matches!(
                 self,
                 Self::Starting | Self::Running | Self::Freezing | Self::Frozen | Self::Stopping | Self::Unknown
@@ -192,6 +194,18 @@ pub enum RestartPolicy {
     Always,
 }
 
+impl RestartPolicy {
+    /// The word of the interface.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::OnFailure => "on-failure",
+            Self::Always => "always",
+        }
+    }
+}
+
 /// Everything a person decides about a container: the effective configuration that the policy judges.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -219,8 +233,15 @@ pub struct ContainerSpec {
     /// Public keys for root.
     #[serde(default)]
     pub ssh_keys: Vec<String>,
+    /// Starts with the host.
     #[serde(default)]
     pub autostart: bool,
+    /// Those with a lower order start with the host before those with a higher one, and those without one last.
+    #[serde(default)]
+    pub autostart_order: Option<u32>,
+    /// How long the next order waits once this container has been started with the host.
+    #[serde(default)]
+    pub autostart_delay_seconds: u32,
     #[serde(default)]
     pub restart: RestartPolicy,
     #[serde(default)]
@@ -248,6 +269,8 @@ impl ContainerSpec {
             env: Vec::new(),
             ssh_keys: Vec::new(),
             autostart: false,
+            autostart_order: None,
+            autostart_delay_seconds: 0,
             restart: RestartPolicy::default(),
             nesting: false,
             tags: Vec::new(),
@@ -334,6 +357,12 @@ pub struct ContainerDetail {
     /// Whether the container must restart before everything in `spec` is true.
     #[serde(default)]
     pub pending_restart: Vec<String>,
+    /// How often its restart policy has started it again since its start was asked for.
+    #[serde(default)]
+    pub restarts: u32,
+    /// When it is started again, while its restart policy lets it wait.
+    #[serde(default)]
+    pub next_start_at: Option<Timestamp>,
     /// Where its template came from, as it was when the container was made.
     #[serde(default)]
     pub provenance: Option<crate::template::Provenance>,
@@ -415,6 +444,12 @@ mod tests {
     fn running_container_needs_force_to_be_deleted() {
         assert!(ContainerState::Running.allows(Action::Delete).is_err());
         assert!(ContainerState::Running.allows(Action::ForceDelete).is_ok());
+    }
+
+    #[test]
+    fn who_waits_to_be_started_again_can_be_stopped() {
+        assert!(ContainerState::Starting.allows(Action::Stop).is_ok());
+        assert!(ContainerState::Starting.allows(Action::Restart).is_err());
     }
 
     #[test]

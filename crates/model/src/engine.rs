@@ -219,6 +219,12 @@ pub struct Observed {
     /// How many were recorded before these.
     #[serde(default)]
     pub older_exits: usize,
+    /// How often its policy has started it again since its start was asked for; absent when no shim can tell.
+    #[serde(default)]
+    pub restarts: Option<u32>,
+    /// When it is started again, while its policy lets it wait.
+    #[serde(default)]
+    pub next_start_at: Option<Timestamp>,
 }
 
 /// Something that happened by itself.

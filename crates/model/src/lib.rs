@@ -10,6 +10,7 @@ pub mod error;
 pub mod event;
 pub mod firewall;
 pub mod id;
+pub mod leftover;
 pub mod limits;
 pub mod metrics;
 pub mod network;

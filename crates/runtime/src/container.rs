@@ -28,6 +28,7 @@ use crate::shim::engine::{self, Connection, ShimSource};
 use crate::shim::protocol::Fields;
 use crate::{console_log, stop, watch};
 
+mod leftovers;
 mod observed;
 mod opened;
 
@@ -182,7 +183,8 @@ impl Runtime {
                 self.name_full_disk(&mut error);
                 self.running().remove(&request.id);
                 self.chosen_cpus().remove(&request.id);
-                if let Err(left) = group.remove() {
+                // A shim that was killed before it could answer may have left an init running.
+                if let Err(left) = group.kill().and_then(|()| group.remove()) {
                     error.message = format!("{} (and then: {left})", error.message);
                 }
                 return Err(error);
@@ -272,7 +274,7 @@ impl Runtime {
             .with("nesting", yes(request.nesting))
             .with("cgroup-view", yes(group.birthplace().is_some()))
             .with("unified", yes(group.birthplace().is_some()))
-            .with("restart", restart_word(request.restart));
+            .with("restart", request.restart.as_str());
         message = group.v1.iter().fold(message, |message, (names, _)| message.with("v1", names));
         message = request
             .env
@@ -339,6 +341,15 @@ impl Runtime {
             running.limits = wanted.clone();
         }
         Ok(())
+    }
+
+    /// Tells the shim of a running container what to do when init ends by itself. A start that waits for its time is
+    /// called off when there shall be none.
+    ///
+    /// # Errors
+    /// The container does not run, or its shim is gone.
+    pub fn set_restart(&self, id: ContainerId, policy: model::container::RestartPolicy) -> Result<()> {
+        self.tell(id, &Fields::command("restart-policy").with("restart", policy.as_str()))
     }
 
     /// Asks, kills, freezes or thaws.
@@ -592,13 +603,5 @@ fn raise_open_files() {
     let raised = Rlimit { current: maximum, maximum };
     if let Err(errno) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(error = %std::io::Error::from(errno), "the limit of open files stays low: few containers can be measured");
-    }
-}
-
-fn restart_word(policy: model::container::RestartPolicy) -> &'static str {
-    match policy {
-        model::container::RestartPolicy::No => "no",
-        model::container::RestartPolicy::OnFailure => "on-failure",
-        model::container::RestartPolicy::Always => "always",
     }
 }

@@ -26,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const INTERVAL: Duration = Duration::from_millis(5);
 
 /// Asks the container's init to power off. What PID 1 neither catches nor blocks the kernel drops (pid_namespaces(7)), so
-/// that an init that has just been started is waited for until it listens.
+/// that an init that has just been started is waited for until it listens. Where none runs because the next one waits for
+/// its time, that one is called off.
 ///
 /// # Errors
 /// No init runs, or the shim is gone.
@@ -34,6 +35,9 @@ pub fn power_off(shim: &Connection) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (status, _) = shim.ask(&Fields::command("hello"))?;
+        if status.get("state") == Some("restarting") {
+            return shim.ask(&Fields::command("wish-kill")).map(drop);
+        }
         let pid: i32 = status
             .number("pid")
             .filter(|pid| *pid > 0)

@@ -1,7 +1,9 @@
 //! Hearing of what happens by itself: one thread polls a connection to every shim.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -34,6 +36,8 @@ pub struct Watch {
     wake: OwnedFd,
     followed: Mutex<HashMap<ContainerId, Arc<Connection>>>,
     memory: Mutex<HashMap<ContainerId, Memory>>,
+    /// `cgroup.events` of containers whose shim is gone: nobody else tells of their end.
+    orphans: Mutex<HashMap<ContainerId, Arc<File>>>,
 }
 
 /// Where kills for lack of memory in a container are heard of.
@@ -51,6 +55,7 @@ struct Memory {
 struct Heard {
     shims: Vec<(ContainerId, Arc<Connection>)>,
     memory: Vec<ContainerId>,
+    orphans: Vec<(ContainerId, Arc<File>)>,
 }
 
 impl Watch {
@@ -65,6 +70,7 @@ impl Watch {
             wake,
             followed: Mutex::default(),
             memory: Mutex::default(),
+            orphans: Mutex::default(),
         })
     }
 
@@ -120,6 +126,26 @@ impl Watch {
         }
     }
 
+    fn orphans(&self) -> MutexGuard<'_, HashMap<ContainerId, Arc<File>>> {
+        self.orphans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listens for the end of a container that lives without its shim.
+    pub fn follow_orphan(&self, id: ContainerId, group: &Group) {
+        if self.orphans().contains_key(&id) {
+            return;
+        }
+        match group.events() {
+            Some(Ok(events)) => {
+                self.orphans().insert(id, Arc::new(events));
+                self.wake();
+            }
+            Some(Err(error)) => tracing::warn!(container.id = %id, %error, "the end of this container, whose shim is gone, will be seen late"),
+            // Version 1 alone tells nobody.
+            None => {}
+        }
+    }
+
     /// Follows a shim that was found, unless it is followed already.
     pub fn follow_found(&self, id: ContainerId) {
         let is_known = self.followed().contains_key(&id);
@@ -143,6 +169,11 @@ impl Watch {
             let Some(runtime) = runtime.upgrade() else { return };
             for id in heard.memory {
                 if !self.report_memory(&runtime, sink, id) {
+                    return;
+                }
+            }
+            for (id, events) in heard.orphans {
+                if !self.report_orphan(&runtime, sink, id, &events) {
                     return;
                 }
             }
@@ -175,6 +206,8 @@ impl Watch {
             let (descriptor, flags) = watch.poll_on();
             PollFd::from_borrowed_fd(descriptor, flags)
         }));
+        let orphans: Vec<(ContainerId, Arc<File>)> = self.orphans().iter().map(|(id, events)| (*id, Arc::clone(events))).collect();
+        ready.extend(orphans.iter().map(|(_, events)| PollFd::from_borrowed_fd(events.as_fd(), PollFlags::PRI)));
         let timeout = memory.iter().any(|(_, _, looks)| *looks).then_some(LOOK_AGAIN);
         // An interrupted wait finds nothing ready and begins anew.
         if poll(&mut ready, timeout.as_ref()).is_err() {
@@ -183,12 +216,20 @@ impl Watch {
         rustix::io::read(&self.wake, &mut [0; 8]).ok();
         let mut heard = ready.iter().skip(1).map(|entry| !entry.revents().is_empty());
         let heard_shims: Vec<bool> = heard.by_ref().take(all.len()).collect();
-        let heard_memory: Vec<bool> = heard.collect();
+        let heard_memory: Vec<bool> = heard.by_ref().take(memory.len()).collect();
+        let heard_orphans: Vec<bool> = heard.collect();
+        let orphans = orphans
+            .into_iter()
+            .zip(heard_orphans)
+            .filter(|(_, heard)| *heard)
+            .map(|(found, _)| found)
+            .collect();
         let shims = all.into_iter().zip(heard_shims).filter(|(_, heard)| *heard).map(|(found, _)| found);
         let memory = memory.into_iter().zip(heard_memory).filter(|((_, _, looks), heard)| *looks || *heard);
         Heard {
             shims: shims.collect(),
             memory: memory.map(|((id, _, _), _)| id).collect(),
+            orphans,
         }
     }
 
@@ -212,6 +253,18 @@ impl Watch {
             kills
         };
         !runtime.observe_one(id).state.is_live() || sink.send(EngineEvent::OomKill { id, total }).is_ok()
+    }
+
+    /// Tells of the end of a container whose shim was gone before. False when nobody listens any more.
+    fn report_orphan(&self, runtime: &Runtime, sink: &Sender<EngineEvent>, id: ContainerId, events: &File) -> bool {
+        // Read, so that the next change wakes again; of a group that is gone nothing can be read.
+        events.read_at(&mut [0; 64], 0).ok();
+        let seen = runtime.observe_one(id);
+        if seen.degraded {
+            return true;
+        }
+        self.orphans().remove(&id);
+        sink.send(EngineEvent::Changed(seen)).is_ok()
     }
 
     /// Passes an event on; false when nobody listens any more.

@@ -117,6 +117,9 @@ fn answer(shim: &mut Shim, request: &Fields, sent: Vec<OwnedFd>) -> Result<Reply
         "mount-add" => add_mount(shim, request, sent).map(|()| (ok(), Vec::new())),
         "restart-policy" => {
             let policy = request.get("restart").unwrap_or("no").to_owned();
+            if policy == "no" {
+                shim.call_off();
+            }
             shim.start.fields.0.retain(|(key, _)| key != "restart");
             shim.start.fields.0.push(("restart".into(), policy));
             Ok((ok(), Vec::new()))

@@ -45,6 +45,8 @@ pub struct Shim {
     oom_kills_before: u64,
     /// In time since boot: a clock that is set must neither hurry nor hold a restart.
     restart_at_ms: Option<i64>,
+    /// How often the policy has started it again since somebody asked for its start.
+    restarts: u32,
     _lock: OwnedFd,
 }
 
@@ -65,6 +67,7 @@ impl Shim {
             starts: VecDeque::new(),
             oom_kills_before: 0,
             restart_at_ms: None,
+            restarts: 0,
             _lock: lock,
         })
     }
@@ -198,6 +201,9 @@ impl Shim {
             });
         }
         self.restart_at_ms = pause.filter(|_| !is_loop).map(|pause| record::boot_ms() + pause);
+        if self.restart_at_ms.is_some() && exit.reason != "reboot" {
+            self.restarts += 1;
+        }
         self.announce();
     }
 
@@ -249,11 +255,15 @@ impl Shim {
         } else {
             "ended"
         };
-        Fields::default()
+        let status = Fields::default()
             .with("protocol", runtime::shim::protocol::VERSION)
             .with("state", state)
             .with("pid", self.init_pid())
             .with("started-ms", self.started_ms)
+            .with("restarts", self.restarts);
+        // As the wall clock will show it: only for people.
+        let next = self.restart_at_ms.map(|at| record::now_ms() + at - record::boot_ms());
+        next.iter().fold(status, |status, next| status.with("next-start-ms", next))
     }
 
     /// Calls off a restart that is waiting for its time.

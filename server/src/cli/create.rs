@@ -46,9 +46,15 @@ pub struct Args {
     /// Reads the password of root inside from standard input
     #[arg(long)]
     password_stdin: bool,
-    /// Starts it with the console
+    /// Starts it with the host
     #[arg(long)]
     autostart: bool,
+    /// The lowest starts first with the host, and who has none last
+    #[arg(long, value_name = "N")]
+    autostart_order: Option<u32>,
+    /// How long the next order waits after its start, in seconds
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    autostart_delay: u32,
     /// What happens when init ends by itself: no, on-failure or always
     #[arg(long, value_name = "WHEN", value_parser = restart, default_value = "no")]
     restart: RestartPolicy,
@@ -159,6 +165,8 @@ fn request(args: Args) -> Result<CreateRequest, Failure> {
         env: args.env,
         ssh_keys,
         autostart: args.autostart,
+        autostart_order: args.autostart_order,
+        autostart_delay_seconds: args.autostart_delay,
         restart: args.restart,
         nesting: args.nesting,
         tags: args.tag,
@@ -260,7 +268,7 @@ mod tests {
     #[test]
     fn every_flag_reaches_the_request() {
         let line = "web --template local:x --cpus 1.5 --cpu-weight 200 --memory 512M --disk 2GB --pids none --io-read 10M --nic bridge=br0,ip=10.0.0.5/24,ip6=none,rate-in=50M \
-                    --nic ip=dhcp --publish 8080:80 --publish 53:53/udp --mount /srv:/data:ro --mount tmpfs:/cache:size=1M --env A=1=2 --tag a --tag b --restart always --autostart --nesting --start";
+                    --nic ip=dhcp --publish 8080:80 --publish 53:53/udp --mount /srv:/data:ro --mount tmpfs:/cache:size=1M --env A=1=2 --tag a --tag b --restart always --autostart --autostart-order 3 --autostart-delay 20 --nesting --start";
         let request = parse(line).expect("good flags");
         let spec = request.spec;
         assert_eq!(
@@ -280,6 +288,7 @@ mod tests {
         assert_eq!((spec.mounts[1].is_tmpfs(), spec.mounts[1].size_bytes), (true, Some(1 << 20)));
         assert_eq!(spec.env, [("A".to_owned(), "1=2".to_owned())]);
         assert_eq!((spec.tags, spec.restart), (vec!["a".to_owned(), "b".to_owned()], RestartPolicy::Always));
+        assert_eq!((spec.autostart_order, spec.autostart_delay_seconds), (Some(3), 20));
         assert!(spec.autostart && spec.nesting && request.start);
     }
 

@@ -1,5 +1,6 @@
 //! `berth start | stop | kill | restart | freeze | unfreeze | delete NAME...`
 
+use model::container::{Action, ContainerState, ContainerSummary};
 use model::id::ContainerName;
 use model::task::Task;
 
@@ -19,8 +20,14 @@ pub struct Names {
 
 #[derive(Debug, clap::Args)]
 pub struct StopArgs {
-    #[command(flatten)]
-    pub names: Names,
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "NAME")]
+    names: Vec<ContainerName>,
+    /// Every container that runs
+    #[arg(long)]
+    all: bool,
+    /// Prints the task instead of waiting
+    #[arg(long)]
+    detach: bool,
     /// Seconds to wait for its init
     #[arg(long, value_name = "S", default_value_t = 30)]
     timeout: u64,
@@ -63,6 +70,29 @@ impl StopArgs {
         } else {
             Verb::Stop { timeout, kill }
         }
+    }
+
+    /// Those that were named, or all that this can be done with. Frozen ones hear nothing: they go on first.
+    ///
+    /// # Errors
+    /// The console does not answer, or one stays frozen.
+    pub async fn names(self, session: &Session) -> Result<Names, Failure> {
+        let (mut names, detach) = (self.names, self.detach);
+        if self.all {
+            let rows: Vec<ContainerSummary> = session.client.get("/api/v1/containers").await?;
+            let frozen = rows.iter().filter(|row| row.state == ContainerState::Frozen);
+            let frozen: Vec<ContainerName> = frozen.map(|row| row.name.clone()).collect();
+            for name in &frozen {
+                session.wait(&Verb::Unfreeze.ask(session, name).await?).await?;
+            }
+            names = rows
+                .into_iter()
+                .filter(|row| row.state.allows(Action::Stop).is_ok())
+                .map(|row| row.name)
+                .collect();
+            names.extend(frozen);
+        }
+        Ok(Names { names, detach })
     }
 }
 
@@ -140,7 +170,7 @@ pub async fn run(session: &Session, verb: Verb, names: &Names) -> Result<(), Fai
     }
     match (session.out.format, ended.as_slice()) {
         (Format::Json, [task]) if names.names.len() == 1 => session.out.document(task)?,
-        (Format::Json, tasks) if names.names.len() > 1 => session.out.document(&tasks)?,
+        (Format::Json, tasks) if names.names.len() != 1 => session.out.document(&tasks)?,
         (Format::Json, _) => {}
         (Format::Table, tasks) => {
             for task in tasks {

@@ -1,6 +1,6 @@
 //! `berth list | show | set | rename`: what exists, and its settings.
 
-use model::container::{ContainerDetail, ContainerState, ContainerSummary, ExitRecord, UpdateRequest};
+use model::container::{ContainerDetail, ContainerSpec, ContainerState, ContainerSummary, ExitRecord, UpdateRequest};
 use model::id::ContainerName;
 
 use super::Session;
@@ -137,7 +137,8 @@ fn fields(detail: &ContainerDetail) -> Vec<(&'static str, String)> {
                 detail.id_range.0.saturating_add(detail.id_range.1).saturating_sub(1)
             ),
         ),
-        ("autostart", if one.autostart { "yes" } else { "no" }.to_owned()),
+        ("restart", restart(detail)),
+        ("autostart", autostart(&detail.spec)),
         ("nesting", if detail.spec.nesting { "yes" } else { "no" }.to_owned()),
         ("tags", one.tags.join(",")),
         ("created", moment(Some(one.created_at))),
@@ -150,6 +151,26 @@ fn fields(detail: &ContainerDetail) -> Vec<(&'static str, String)> {
 
 fn listed<T: ToString>(values: &[T]) -> String {
     values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether it starts with the host, and when.
+fn autostart(spec: &ContainerSpec) -> String {
+    let order = spec.autostart_order.map(|order| format!(", order {order}")).unwrap_or_default();
+    let delay = match spec.autostart_delay_seconds {
+        0 => String::new(),
+        seconds => format!(", the next order {seconds} s later"),
+    };
+    if spec.autostart { format!("yes{order}{delay}") } else { "no".to_owned() }
+}
+
+/// The policy, how often it was followed, and when it will be next.
+fn restart(detail: &ContainerDetail) -> String {
+    let policy = detail.spec.restart.as_str();
+    let next = detail.next_start_at.map(|at| format!(", next start {}", moment(Some(at)))).unwrap_or_default();
+    match detail.restarts {
+        0 => policy.to_owned(),
+        restarts => format!("{policy} (restarts so far: {restarts}{next})"),
+    }
 }
 
 fn exit(exit: &ExitRecord) -> String {

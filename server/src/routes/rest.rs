@@ -16,12 +16,7 @@ mod trash;
 /// Adds every documented route with its permission.
 #[must_use]
 pub fn add_to(table: Table) -> Table {
-    let table = table
-        .add(Some(P::View), routes!(host::report))
-        .add(Some(P::View), routes!(host::history))
-        .add(Some(P::View), routes!(host::networks))
-        .add(Some(P::Administer), routes!(host::add_network))
-        .add(Some(P::Administer), routes!(host::remove_network))
+    let table = add_host(table)
         .add(Some(P::View), routes!(containers::list))
         .add(Some(P::Containers), routes!(containers::create))
         .add(Some(P::View), routes!(containers::show))
@@ -81,4 +76,15 @@ fn accounts(table: Table) -> Table {
         .add(Some(P::Administer), routes!(access::create_token))
         .add(Some(P::Administer), routes!(access::revoke_token))
         .add(Some(P::Administer), routes!(access::audit))
+}
+
+fn add_host(table: Table) -> Table {
+    table
+        .add(Some(P::View), routes!(host::report))
+        .add(Some(P::View), routes!(host::history))
+        .add(Some(P::Administer), routes!(host::leftovers))
+        .add(Some(P::Administer), routes!(host::repair))
+        .add(Some(P::View), routes!(host::networks))
+        .add(Some(P::Administer), routes!(host::add_network))
+        .add(Some(P::Administer), routes!(host::remove_network))
 }

@@ -360,3 +360,14 @@ fn folders_of_the_host_come_in_where_they_are_released() {
     console.out("set shares mount=none");
     assert_eq!(mounts(), serde_json::json!([]));
 }
+
+#[test]
+fn a_host_where_nothing_is_left_over_needs_no_doctor() {
+    let console = Console::start();
+    for flags in ["", "--fix"] {
+        let clean = console.berth(&format!("doctor --output json {flags}"));
+        assert_eq!((code(&clean), String::from_utf8_lossy(&clean.stdout).trim()), (0, "[]"), "{clean:?}");
+    }
+    let audit = String::from_utf8(console.berth("audit").stdout).unwrap();
+    assert_eq!(audit.matches("host.repair").count(), 1, "{audit}");
+}

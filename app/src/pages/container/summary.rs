@@ -1,6 +1,7 @@
 //! What one container does now: waterlines, facts, graphs.
 
 use leptos::prelude::*;
+use model::container::{ContainerDetail, RestartPolicy};
 use model::limits::parse_cpu_list;
 
 use super::Subject;
@@ -8,7 +9,7 @@ use crate::components::chart::data::LimitLine;
 use crate::components::copy::Copyable;
 use crate::components::moment::Ago;
 use crate::components::waterline::{Level, Quantity, Waterline};
-use crate::format::use_locale;
+use crate::format::{Locale, use_locale};
 use crate::i18n::charts;
 use crate::i18n::containers as text;
 use crate::live::Row;
@@ -144,12 +145,26 @@ fn Facts(subject: Subject) -> impl IntoView {
                 <dt>{locale.t(text::ID)}</dt><dd><Copyable value=id.to_string() shown=id.short()/></dd>
                 <dt>{locale.t(text::UNPRIVILEGED)}</dt><dd class="number">{ids}</dd>
                 <dt>{locale.t(text::AUTOSTART)}</dt><dd>{autostart}</dd>
+                <dt>{locale.t(text::POLICY)}</dt><dd>{move || detail.with(|detail| policy_words(locale, detail))}</dd>
                 <dt>{locale.t(text::CREATED)}</dt><dd><Ago at=created/></dd>
                 {move || Some(tags()).filter(|tags| !tags.is_empty()).map(|tags| view! { <dt>{locale.t(text::TAGS)}</dt><dd><bdi>{tags}</bdi></dd> })}
                 {move || exit().map(|exit| view! { <dt>{locale.t(text::LAST_EXIT)}</dt><dd>{exit}</dd> })}
                 {move || Some(notes()).filter(|notes| !notes.is_empty()).map(|notes| view! { <dt>{locale.t(text::NOTES)}</dt><dd class="prose"><bdi>{notes}</bdi></dd> })}
             </dl>
         </section>
+    }
+}
+
+/// What happens when it ends by itself, and how often that was.
+fn policy_words(locale: Locale, detail: &ContainerDetail) -> String {
+    let policy = locale.t(match detail.spec.restart {
+        RestartPolicy::No => text::POLICY_NO,
+        RestartPolicy::OnFailure => text::POLICY_FAILURE,
+        RestartPolicy::Always => text::POLICY_ALWAYS,
+    });
+    match detail.restarts {
+        0 => policy.to_owned(),
+        restarts => format!("{policy} ({})", locale.fill(text::RESTARTS, &[("count", &restarts.to_string())])),
     }
 }
 

@@ -72,13 +72,7 @@ pub fn RestoreQuestion(bin: Bin) -> impl IntoView {
         wrong.or_else(|| (typed.trim() == name.get()).then(|| locale.fill(text::RESTORE_AS_TEXT, &[("name", &name.get())])))
     });
     // An empty field is no error yet, unless the name before was refused; the button says why it is off all the same.
-    let shown = Signal::derive(move || {
-        if typed.with(String::is_empty) {
-            bin.refused.get()
-        } else {
-            problem.get()
-        }
-    });
+    let shown = Signal::derive(move || if typed.with(String::is_empty) { bin.refused.get() } else { problem.get() });
     let confirm = move |()| {
         if let Some(entry) = bin.asked.get_untracked() {
             bin.restore(entry, Some(typed.get_untracked().trim().to_owned()));

@@ -3,27 +3,22 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use model::ContainerId;
 use model::ContainerState;
-use model::container::{Action, ExitReason, ExitRecord};
+use model::container::{ExitReason, ExitRecord};
 use model::engine::{EngineEvent, Observed};
 use tokio::sync::mpsc;
 
 use super::board::Live;
+use super::update::hears_of_policy;
 use super::{Containers, lifecycle, takes_limits};
-use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::engine;
 use crate::error::Result;
 use crate::exec::Execs;
 
-/// Containers that are brought up at once after the host has booted.
-const AUTOSTARTS_AT_ONCE: usize = 4;
 /// The exit code of a run whose end nobody saw.
 const UNKNOWN_CODE: i32 = 255;
-/// Where the boot of the host is remembered that autostart was done for.
-const BOOT: &str = "/berth/v1/setting/host-boot";
 
 /// How an observation came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +58,18 @@ impl Containers {
         Ok(())
     }
 
-    /// What an absence of the console left to say: a run that nobody saw end, limits that were being changed.
+    /// What an absence of the console left to say: a run that nobody saw end, a policy and limits that were being changed.
     async fn settle_after_absence(&self, id: ContainerId, is_known: bool) -> Result<()> {
         let Some(live) = self.board.get(id) else { return Ok(()) };
         if live.stat.run.is_some() && !is_known {
             return self.learn(lifecycle::gone(id), News::Fresh).await;
+        }
+        let policy = live.row.spec.restart;
+        if hears_of_policy(&live)
+            && live.stat.run.as_ref().is_some_and(|run| run.restart != policy)
+            && let Err(error) = self.tell_policy(id).await
+        {
+            tracing::warn!(container.id = %id, %error, "the restart policy could not be brought up to date; it holds from the next start");
         }
         let limits = live.row.spec.limits.clone();
         if takes_limits(&live) && live.stat.run.as_ref().is_some_and(|run| run.limits != limits) {
@@ -115,48 +117,13 @@ impl Containers {
         let changed = self.board.change(id, |live| {
             let before = live.stat.clone();
             take_in(live, observed, news, &self.parts.clock);
+            if live.stat.restarts > before.restarts {
+                let name = &live.row.spec.name;
+                tracing::info!(container.id = %id, container.name = %name, restarts = live.stat.restarts, "it ended by itself and is started again");
+            }
             before != live.stat
         });
         if changed == Some(true) { self.save_stat(id).await } else { Ok(()) }
-    }
-
-    /// Starts what is to be started when the host has booted since the last time.
-    ///
-    /// # Errors
-    /// The store fails.
-    pub async fn autostart(self: &Arc<Self>, boot_id: &str) -> Result<()> {
-        let last = self.parts.facts.get::<String>(BOOT).await?;
-        if last.as_ref().is_some_and(|last| last.value == boot_id) {
-            return Ok(());
-        }
-        self.parts.facts.change().put(BOOT, &boot_id).commit().await?;
-        if last.is_none() {
-            return Ok(());
-        }
-        let wanted = |live: &Live| live.row.spec.autostart && live.state().allows(Action::Start).is_ok();
-        let mut names: Vec<String> = self
-            .board
-            .names()
-            .into_iter()
-            .filter(|(id, _)| self.board.get(*id).is_some_and(|live| wanted(&live)))
-            .map(|(_, name)| name)
-            .collect();
-        names.sort();
-        let this = Arc::clone(self);
-        tokio::spawn(async move {
-            let starts = futures::stream::iter(names).map(|name| this.autostart_one(name));
-            starts.buffer_unordered(AUTOSTARTS_AT_ONCE).collect::<Vec<()>>().await;
-        });
-        Ok(())
-    }
-
-    async fn autostart_one(&self, name: String) {
-        let outcome = async { self.parts.tasks.wait(self.start(&Caller::berth(), &name, None).await?.id).await };
-        match outcome.await {
-            Ok(task) if task.error.is_none() => tracing::info!(container.name = name, "started with the host"),
-            Ok(task) => tracing::error!(container.name = name, task.id = %task.id, "could not be started with the host; the task says why"),
-            Err(error) => tracing::error!(container.name = name, %error, "could not be started with the host"),
-        }
     }
 
     /// Makes the network fit what exists, at the start of the console and from time to time: rules that somebody else
@@ -196,7 +163,8 @@ fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
     if is_stale(live, &observed, recorded, news) {
         return;
     }
-    if news == News::Fresh
+    let was_degraded = live.observed.as_ref().is_some_and(|known| known.degraded);
+    if (news == News::Fresh || was_degraded)
         && has_ended(&observed)
         && let Some(end) = unrecorded_end(live, clock)
     {
@@ -206,6 +174,7 @@ fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
         // Freezing is never told as an event: one that waited in the queue meanwhile knows less than the task.
         observed.state = live.seen();
     }
+    live.stat.restarts = observed.restarts.unwrap_or(live.stat.restarts);
     match observed.state {
         ContainerState::Stopped | ContainerState::Error => {
             (live.stat.run, live.stat.started_at, live.stat.stopping) = (None, None, false);

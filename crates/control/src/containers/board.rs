@@ -106,6 +106,8 @@ impl Live {
             exits: self.stat.exits.clone(),
             nics: self.row.nics.iter().map(nic_detail).collect(),
             pending_restart: self.stat.pending(&self.row),
+            restarts: self.stat.restarts,
+            next_start_at: self.observed.as_ref().and_then(|observed| observed.next_start_at),
             provenance: self.row.provenance.clone(),
         }
     }
@@ -138,6 +140,9 @@ fn mark(before: &Live, after: &Live, new_exits: &[ExitRecord]) -> Option<&'stati
         (true, false) if before.stat.stopping || matches!(last, Some(ExitReason::Killed | ExitReason::PowerOff)) => Some("stop"),
         (true, false) => Some("exit"),
         (true, true) if last == Some(ExitReason::Reboot) => Some("reboot"),
+        // What its policy starts again.
+        (true, true) if matches!(last, Some(ExitReason::Exited | ExitReason::PowerOff | ExitReason::Seccomp)) => Some("exit"),
+        (true, true) if was == S::Starting && is == S::Running => Some("start"),
         (true, true) if was == S::Running && is == S::Frozen => Some("freeze"),
         (true, true) if was == S::Frozen && is == S::Running => Some("unfreeze"),
         _ if last == Some(ExitReason::OutOfMemory) => Some("oom"),

@@ -206,7 +206,7 @@ impl Containers {
             live.stop_deadline = Some(deadline);
         });
         self.save_stat(id).await?;
-        if live.seen() != ContainerState::Running {
+        if !matches!(live.seen(), ContainerState::Running | ContainerState::Starting) {
             self.board.change(id, |live| live.stat.stopping = false);
             return Err(refuse(&live, "it can be asked only while it runs"));
         }
@@ -308,6 +308,7 @@ fn has_started(live: &mut Live, request: StartRequest, started: Started) {
     live.stat.run = Some(request);
     live.stat.started_at = Some(started.at);
     live.stat.stopping = false;
+    live.stat.restarts = 0;
     // An event of this very run may have come first and knows more.
     let is_known = live
         .observed
@@ -322,6 +323,8 @@ fn has_started(live: &mut Live, request: StartRequest, started: Started) {
             started_at: Some(started.at),
             exits: Vec::new(),
             older_exits: 0,
+            restarts: None,
+            next_start_at: None,
         });
     }
 }
@@ -336,6 +339,8 @@ pub(super) fn gone(id: ContainerId) -> Observed {
         started_at: None,
         exits: Vec::new(),
         older_exits: 0,
+        restarts: None,
+        next_start_at: None,
     }
 }
 

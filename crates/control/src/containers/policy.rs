@@ -95,9 +95,11 @@ pub fn judge(config: &EffectiveConfig<'_>, host: Option<&HostReport>, caller: &C
         mounts: own_mounts,
         env,
         ssh_keys,
-        autostart: _, // any value is fine
-        restart: _,   // any value is fine
-        nesting: _,   // opens nothing beyond the container's own user namespace
+        autostart: _,       // any value is fine
+        autostart_order: _, // any value is fine
+        autostart_delay_seconds,
+        restart: _, // any value is fine
+        nesting: _, // opens nothing beyond the container's own user namespace
         tags,
         notes,
     } = config.spec;
@@ -108,6 +110,7 @@ pub fn judge(config: &EffectiveConfig<'_>, host: Option<&HostReport>, caller: &C
     judge_publish(publish, config)?;
     judge_firewall(firewall)?;
     mounts::judge(own_mounts, config.held_mounts, config.mount_roots, caller)?;
+    judge_delay(*autostart_delay_seconds)?;
     judge_env(env)?;
     judge_ssh_keys(ssh_keys)?;
     judge_tags(tags)?;
@@ -137,6 +140,17 @@ fn judge_hostname(hostname: &str) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// A mistyped delay must not hold up everything behind it for days.
+fn judge_delay(seconds: u32) -> Result<()> {
+    match seconds {
+        0..=3600 => Ok(()),
+        _ => Err(Error::invalid(
+            "autostart-delay",
+            format!("{seconds} s is too long; the next order waits for an hour at most"),
+        )),
+    }
 }
 
 fn judge_limits(limits: &Limits, host: Option<&HostReport>) -> Result<()> {

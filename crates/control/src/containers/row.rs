@@ -98,6 +98,9 @@ pub struct StatRow {
     pub run: Option<StartRequest>,
     #[serde(default)]
     pub started_at: Option<Timestamp>,
+    /// How often its policy has started it again since its start was asked for.
+    #[serde(default)]
+    pub restarts: u32,
     /// Its NICs were changed while it ran: what the old ones held is given back at the next start.
     #[serde(default)]
     pub nics_changed: bool,
@@ -216,6 +219,8 @@ pub mod key {
     pub const TRASH: &str = "/berth/v1/trash/";
     /// Below it stand the blocks of ids by their first one.
     pub const RANGES: &str = "/berth/v1/range/";
+    /// Below it stand names in use.
+    pub const NAMES: &str = "/berth/v1/name/";
     /// Below it stand MAC addresses in use.
     pub const MACS: &str = "/berth/v1/mac/";
     /// Below it stand the bridges, and below each its addresses in use.
@@ -238,7 +243,7 @@ pub mod key {
     /// Who has a name.
     #[must_use]
     pub fn name(name: &ContainerName) -> String {
-        format!("/berth/v1/name/{name}")
+        format!("{NAMES}{name}")
     }
     /// A block of ids.
     #[must_use]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::access::Permission;
 use model::container::{Action, ContainerDetail, RestartPolicy, UpdateRequest};
 use model::error::ErrorCode;
-use model::{ContainerId, ContainerName, ContainerSpec};
+use model::{ContainerId, ContainerName, ContainerSpec, ContainerState};
 
 use super::board::Live;
 use super::create::normal;
@@ -120,10 +120,21 @@ impl Containers {
             });
             self.save_stat(id).await?;
         }
+        if live.row.spec.restart != before.row.spec.restart && hears_of_policy(&live) {
+            self.tell_policy(id).await?;
+        }
         if live.row.spec.publish != before.row.spec.publish || live.row.spec.firewall != before.row.spec.firewall || live.row.nics != before.row.nics {
             self.apply_network(false).await?;
         }
         self.write_manifest(id).await
+    }
+
+    /// Tells the running container's shim what its row says about starting again.
+    pub(super) async fn tell_policy(&self, id: ContainerId) -> Result<()> {
+        let policy = self.board.get(id).ok_or_else(changed_meanwhile)?.row.spec.restart;
+        engine::call(&self.parts.engine, move |engine| engine.set_restart(id, policy)).await?;
+        self.board.change(id, |live| live.stat.run.iter_mut().for_each(|run| run.restart = policy));
+        self.save_stat(id).await
     }
 
     /// The host refused: the row says again what is true. Claims of NICs stay until the next start.
@@ -211,6 +222,15 @@ impl Containers {
     }
 }
 
+/// Whether there is a shim to tell how the container starts again.
+pub(super) fn hears_of_policy(live: &Live) -> bool {
+    is_live(live)
+        && live
+            .observed
+            .as_ref()
+            .is_some_and(|observed| !observed.degraded && observed.state != ContainerState::Unknown)
+}
+
 /// Applies KEY=VALUE pairs. A key that `create` takes many times replaces the whole list, which its repeats then extend.
 ///
 /// # Errors
@@ -223,6 +243,8 @@ fn apply(spec: &mut ContainerSpec, set: &[(String, String)]) -> Result<()> {
             limit if LIMITS.contains(&limit) => spec.limits.set(limit, value)?,
             "hostname" => spec.hostname = Some(value.clone()).filter(|value| value != "none"),
             "autostart" => spec.autostart = switch(key, value)?,
+            "autostart-order" => spec.autostart_order = if value == "none" { None } else { Some(number(key, value)?) },
+            "autostart-delay" => spec.autostart_delay_seconds = if value == "none" { 0 } else { number(key, value)? },
             "nesting" => spec.nesting = switch(key, value)?,
             "restart" => spec.restart = restart_policy(value)?,
             "notes" => spec.notes.clone_from(value),
@@ -263,6 +285,10 @@ fn switch(key: &str, value: &str) -> Result<bool> {
         "false" | "off" | "no" | "0" | "none" => Ok(false),
         _ => Err(Error::invalid(key, format!("`{value}` is neither true nor false"))),
     }
+}
+
+fn number(key: &str, value: &str) -> Result<u32> {
+    value.parse().map_err(|_| Error::invalid(key, format!("`{value}` is not a whole number")))
 }
 
 fn restart_policy(value: &str) -> Result<RestartPolicy> {
@@ -358,6 +384,15 @@ mod tests {
     }
 
     #[test]
+    fn order_and_delay_of_the_autostart_can_be_set_and_taken_away() {
+        let chosen = |spec: ContainerSpec| (spec.autostart_order, spec.autostart_delay_seconds);
+        let pairs = [("autostart-order", "3"), ("autostart-delay", "20")];
+        assert_eq!(chosen(set(&pairs).expect("good pairs")), (Some(3), 20));
+        let all = [pairs, pairs.map(|(key, _)| (key, "none"))].concat();
+        assert_eq!(chosen(set(&all).expect("good pairs")), (None, 0));
+    }
+
+    #[test]
     fn none_empties() {
         let spec = set(&[
             ("tag", "none"),
@@ -377,6 +412,8 @@ mod tests {
             ("memory", "much", "memory"),
             ("autostart", "maybe", "autostart"),
             ("restart", "sometimes", "restart"),
+            ("autostart-order", "first", "autostart-order"),
+            ("autostart-delay", "-1", "autostart-delay"),
             ("publish", "80", "publish"),
             ("firewall", "deny in 22", "firewall"),
             ("env", "novalue", "env"),

@@ -8,19 +8,22 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use model::container::{ExitReason, ExitRecord};
+use model::container::{ExitReason, ExitRecord, RestartPolicy};
 use model::engine::{
     BuildRequest, CheckLevel, DiskUse, EngineError, EngineEvent, ExecExit, ExecRequest, FirstBoot, HostCheck, HostReport, Listener, Manifest, NetworkPlan,
     Observed, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::error::ErrorCode;
 use model::id::ExecId;
+use model::leftover::Leftover;
 use model::metrics::{Counters, MemoryCounters, Sample};
 use model::network::Publish;
 use model::storage::Mount;
 use model::{ContainerId, ContainerState, Digest, Limits, Timestamp};
 
 use super::{Engine, ExecStreams};
+
+mod hands;
 
 type Outcome<T> = std::result::Result<T, EngineError>;
 
@@ -43,6 +46,7 @@ struct Inner {
     layers: BTreeSet<Digest>,
     networks: BTreeMap<String, NetworkPlan>,
     listeners: Vec<Listener>,
+    leftovers: Vec<Leftover>,
     sink: Option<Sender<EngineEvent>>,
     /// Verbs that fail the next time they are called.
     failing: HashMap<&'static str, u32>,
@@ -64,6 +68,12 @@ struct Folder {
 #[derive(Debug)]
 struct Run {
     started_at: Timestamp,
+    policy: RestartPolicy,
+    restarts: u32,
+    /// Its shim is gone: nobody writes its end down.
+    degraded: bool,
+    /// Init has ended, and its policy starts it again then.
+    next_start_at: Option<Timestamp>,
     frozen: bool,
     limits: Limits,
     mounts: Vec<Mount>,
@@ -127,96 +137,6 @@ impl Fake {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// What images say about themselves from now on.
-    pub fn set_metadata(&self, text: &str) {
-        self.lock().metadata = Some(text.to_owned());
-    }
-
-    /// The next `times` calls of a verb fail.
-    pub fn fail(&self, verb: &'static str, times: u32) {
-        self.lock().failing.insert(verb, times);
-    }
-
-    /// This container's init does not end when it is asked.
-    pub fn make_deaf(&self, id: ContainerId) {
-        self.lock().deaf.insert(id);
-    }
-
-    /// A layer that is there already.
-    pub fn add_layer(&self, digest: Digest) {
-        self.lock().layers.insert(digest);
-    }
-
-    /// The container ends by itself.
-    pub fn end(&self, id: ContainerId, reason: ExitReason, code: i32) {
-        self.lock().end(id, reason, code);
-    }
-
-    /// The container ends and nobody writes down how, nor tells: its shim or the host was gone.
-    pub fn lose(&self, id: ContainerId) {
-        if let Some(folder) = self.lock().folders.get_mut(&id) {
-            folder.run = None;
-        }
-    }
-
-    /// What time it is for what is started from now on.
-    pub fn set_now(&self, now: Timestamp) {
-        self.lock().seconds = (now.ms - EPOCH_MS) / 1000;
-    }
-
-    /// A command prints and ends.
-    pub fn finish_exec(&self, id: ContainerId, exec: ExecId, printed: &[u8], code: i32) {
-        let mut inner = self.lock();
-        let ends = inner
-            .folders
-            .get_mut(&id)
-            .and_then(|folder| folder.run.as_mut())
-            .and_then(|run| run.execs.remove(&exec));
-        if let Some(ends) = ends {
-            let mut file = std::fs::File::from(ends.stdout);
-            // Nobody reads any more: an ordinary end.
-            drop(file.write_all(printed));
-        }
-        inner.tell(EngineEvent::ExecExited(ExecExit { exec, code, message: None }));
-    }
-
-    /// The container's ends of everybody's console.
-    #[must_use]
-    pub fn consoles(&self, id: ContainerId) -> Vec<std::os::unix::net::UnixStream> {
-        let inner = self.lock();
-        let run = inner.folders.get(&id).and_then(|folder| folder.run.as_ref());
-        run.map_or_else(Vec::new, |run| run.console.iter().filter_map(|end| end.try_clone().ok()).collect())
-    }
-
-    /// Networks as they were last applied.
-    #[must_use]
-    pub fn networks(&self) -> Vec<NetworkPlan> {
-        self.lock().networks.values().cloned().collect()
-    }
-
-    /// What listens on the host from now on.
-    pub fn set_listeners(&self, listeners: Vec<Listener>) {
-        self.lock().listeners = listeners;
-    }
-
-    /// Ids whose folder exists, the trash included.
-    #[must_use]
-    pub fn folders(&self) -> Vec<(ContainerId, bool)> {
-        self.lock().folders.iter().map(|(id, folder)| (*id, folder.trashed)).collect()
-    }
-
-    /// Mounts of a running container.
-    #[must_use]
-    pub fn mounts(&self, id: ContainerId) -> Option<Vec<Mount>> {
-        self.lock().folders.get(&id)?.run.as_ref().map(|run| run.mounts.clone())
-    }
-
-    /// Limits of a running container.
-    #[must_use]
-    pub fn limits(&self, id: ContainerId) -> Option<Limits> {
-        self.lock().folders.get(&id)?.run.as_ref().map(|run| run.limits.clone())
-    }
 }
 
 impl Inner {
@@ -247,25 +167,42 @@ impl Inner {
         run.ok_or_else(|| refuse(ErrorCode::Conflict, "find the container", "the container does not run"))
     }
 
+    fn change_run(&mut self, id: ContainerId, change: impl FnOnce(&mut Folder)) {
+        let Some(folder) = self.folders.get_mut(&id) else { return };
+        change(folder);
+        let seen = observed(id, folder);
+        self.tell(EngineEvent::Changed(seen));
+    }
+
     fn end(&mut self, id: ContainerId, reason: ExitReason, code: i32) {
         let at = self.now();
         let Some(folder) = self.folders.get_mut(&id) else { return };
-        if folder.run.take().is_some() {
-            folder.exits.push(ExitRecord {
-                at,
-                reason,
-                code,
-                oom_kills: 0,
-                message: None,
-            });
+        if let Some(run) = folder.run.take() {
+            // Between two runs there is nothing that could end.
+            if run.next_start_at.is_none() && !run.degraded {
+                folder.exits.push(exit(at, reason, code));
+            }
             let seen = observed(id, folder);
             self.tell(EngineEvent::Changed(seen));
         }
     }
 }
 
+fn exit(at: Timestamp, reason: ExitReason, code: i32) -> ExitRecord {
+    ExitRecord {
+        at,
+        reason,
+        code,
+        oom_kills: 0,
+        message: None,
+    }
+}
+
 fn observed(id: ContainerId, folder: &Folder) -> Observed {
-    let state = match &folder.run {
+    let run = folder.run.as_ref();
+    let next_start_at = run.and_then(|run| run.next_start_at);
+    let state = match run {
+        Some(_) if next_start_at.is_some() => ContainerState::Starting,
         Some(run) if run.frozen => ContainerState::Frozen,
         Some(_) => ContainerState::Running,
         None => ContainerState::Stopped,
@@ -273,11 +210,13 @@ fn observed(id: ContainerId, folder: &Folder) -> Observed {
     Observed {
         id,
         state,
-        degraded: false,
-        pid: folder.run.as_ref().map(|_| 4242),
-        started_at: folder.run.as_ref().map(|run| run.started_at),
+        degraded: run.is_some_and(|run| run.degraded),
+        pid: run.filter(|_| next_start_at.is_none()).map(|_| 4242),
+        started_at: run.map(|run| run.started_at),
         exits: folder.exits.clone(),
         older_exits: 0,
+        restarts: run.map(|run| run.restarts),
+        next_start_at,
     }
 }
 
@@ -339,6 +278,10 @@ impl Engine for Fake {
         }
         folder.run = Some(Run {
             started_at: at,
+            policy: request.restart,
+            restarts: 0,
+            degraded: false,
+            next_start_at: None,
             frozen: false,
             limits: request.limits.clone(),
             mounts: request.mounts.clone(),
@@ -379,6 +322,13 @@ impl Engine for Fake {
         let mut inner = self.lock();
         inner.check("set_limits")?;
         inner.running(id)?.limits = limits.clone();
+        Ok(())
+    }
+
+    fn set_restart(&self, id: ContainerId, policy: RestartPolicy) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("set_restart")?;
+        inner.running(id)?.policy = policy;
         Ok(())
     }
 
@@ -552,6 +502,19 @@ impl Engine for Fake {
 
     fn remove_network(&self, bridge: &str) -> Outcome<()> {
         self.lock().networks.remove(bridge);
+        Ok(())
+    }
+
+    fn leftovers(&self) -> Outcome<Vec<Leftover>> {
+        let mut inner = self.lock();
+        inner.check("leftovers")?;
+        Ok(inner.leftovers.clone())
+    }
+
+    fn clear(&self, leftover: &Leftover) -> Outcome<()> {
+        let mut inner = self.lock();
+        inner.check("clear")?;
+        inner.leftovers.retain(|other| other != leftover);
         Ok(())
     }
 

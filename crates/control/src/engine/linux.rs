@@ -4,11 +4,13 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use model::container::RestartPolicy;
 use model::engine::{
     BuildRequest, DiskUse, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Listener, Manifest, NetworkPlan, Observed, Removal, Signal,
     StartRequest, Started, UnpackRequest, Unpacked,
 };
 use model::id::ExecId;
+use model::leftover::Leftover;
 use model::metrics::Sample;
 use model::network::Publish;
 use model::storage::Mount;
@@ -69,6 +71,10 @@ impl Engine for Linux {
 
     fn set_limits(&self, id: ContainerId, limits: &Limits) -> Outcome<()> {
         Ok(self.runtime.set_limits(id, limits)?)
+    }
+
+    fn set_restart(&self, id: ContainerId, policy: RestartPolicy) -> Outcome<()> {
+        Ok(self.runtime.set_restart(id, policy)?)
     }
 
     fn exec(&self, id: ContainerId, exec: ExecId, request: &ExecRequest) -> Outcome<ExecStreams> {
@@ -168,6 +174,14 @@ impl Engine for Linux {
 
     fn remove_network(&self, bridge: &str) -> Outcome<()> {
         Ok(self.runtime.remove_network(bridge)?)
+    }
+
+    fn leftovers(&self) -> Outcome<Vec<Leftover>> {
+        Ok(self.runtime.leftovers()?)
+    }
+
+    fn clear(&self, leftover: &Leftover) -> Outcome<()> {
+        Ok(self.runtime.clear(leftover)?)
     }
 
     fn retire(&self) -> Outcome<()> {

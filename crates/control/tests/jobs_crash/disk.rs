@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex};
 
 use control::engine::fake::Fake;
 use control::engine::{Engine, ExecStreams};
-use model::container::{ExitReason, ExitRecord};
+use model::container::{ExitReason, ExitRecord, RestartPolicy};
 use model::engine::{
     BuildRequest, EngineError, EngineEvent, ExecRequest, FirstBoot, HostReport, Listener, Manifest, NetworkPlan, Observed, Removal, Signal, StartRequest,
     Started, UnpackRequest, Unpacked,
 };
 use model::error::ErrorCode;
 use model::id::ExecId;
+use model::leftover::Leftover;
 use model::metrics::Sample;
 use model::network::Publish;
 use model::storage::Mount;
@@ -231,6 +232,10 @@ impl Engine for Disk {
         self.change("set_limits", |world| world.running(id).map(|run| run.limits = limits.clone()))
     }
 
+    fn set_restart(&self, id: ContainerId, _: RestartPolicy) -> Outcome<()> {
+        self.change("set_restart", |world| world.running(id).map(drop))
+    }
+
     fn exec(&self, id: ContainerId, exec: ExecId, request: &ExecRequest) -> Outcome<ExecStreams> {
         self.rest.exec(id, exec, request)
     }
@@ -297,6 +302,8 @@ impl Engine for Disk {
             started_at: folder.run.as_ref().map(|run| run.started_at),
             exits: folder.exits,
             older_exits: 0,
+            restarts: None,
+            next_start_at: None,
         };
         Ok(folders.map(observed).collect())
     }
@@ -358,6 +365,14 @@ impl Engine for Disk {
             world.networks.remove(bridge);
             Ok(())
         })
+    }
+
+    fn leftovers(&self) -> Outcome<Vec<Leftover>> {
+        self.rest.leftovers()
+    }
+
+    fn clear(&self, leftover: &Leftover) -> Outcome<()> {
+        self.rest.clear(leftover)
     }
 
     fn retire(&self) -> Outcome<()> {

@@ -120,6 +120,12 @@ impl Group {
         Err(error.hint("kill the container first: something of its last run is alive"))
     }
 
+    /// The file that wakes poll(2) when the last process has left; version 1 has none.
+    #[must_use]
+    pub fn events(&self) -> Option<io::Result<std::fs::File>> {
+        self.unified.as_ref().map(|unified| file::open(unified.as_fd(), "cgroup.events"))
+    }
+
     /// The version 1 directory of a controller.
     #[must_use]
     pub fn v1(&self, controller: &str) -> Option<BorrowedFd<'_>> {

@@ -42,8 +42,10 @@ impl Runtime {
                 Some(false) => ended_state(&exits.newest),
                 None => ContainerState::Unknown,
             };
-            if is_alive == Some(false) {
-                self.tidy_unless_busy(id);
+            match &group {
+                _ if is_alive == Some(false) => self.tidy_unless_busy(id),
+                Ok(Some(group)) => self.events.follow_orphan(id, group),
+                _ => {}
             }
             return Observed {
                 id,
@@ -53,6 +55,8 @@ impl Runtime {
                 started_at: None,
                 exits: exits.newest,
                 older_exits: exits.older,
+                restarts: None,
+                next_start_at: None,
             };
         };
         self.adopt(id, group.ok().flatten().as_ref());
@@ -72,6 +76,8 @@ impl Runtime {
             started_at,
             exits: exits.newest,
             older_exits: exits.older,
+            restarts: status.number("restarts"),
+            next_start_at: status.number("next-start-ms").map(Timestamp::from_ms),
         }
     }
 

@@ -225,11 +225,18 @@ pub fn loopback_up() -> Result<()> {
 /// # Errors
 /// The kernel refuses.
 pub fn remove(host_name: &str) -> Result<()> {
+    let removals = [host_name, &rate::intermediate(host_name)].map(remove_link);
+    removals.into_iter().collect()
+}
+
+/// Removes one link; one that is not there is removed already.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn remove_link(name: &str) -> Result<()> {
     let step = "remove a link";
     let socket = Socket::open().at(step, "socket(AF_NETLINK)")?;
-    let names = [host_name, &rate::intermediate(host_name)];
-    let removals = names.map(|name| socket.delete(name).at(step, &format!("RTM_DELLINK({name})")));
-    removals.into_iter().collect()
+    socket.delete(name).at(step, &format!("RTM_DELLINK({name})"))
 }
 
 /// Counters of a host end.

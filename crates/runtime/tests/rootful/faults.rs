@@ -334,3 +334,51 @@ fn a_new_host_name_is_in_the_files_at_the_next_start() {
     host.runtime.start(&request).expect("it starts");
     assert_eq!(host.says(id, "cat /etc/hostname"), "chosen");
 }
+
+/// The shim that a start has just made, by its arguments: a child of ours, whichever thread made it.
+fn young_shim(id: model::ContainerId) -> Option<i32> {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+    let children = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<i32> = children
+        .flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    let is_its = |pid: &i32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words.contains(&id.to_string()));
+    children.into_iter().find(is_its)
+}
+
+#[test]
+fn a_shim_that_is_killed_at_any_moment_of_a_start_leaves_a_container_that_can_be_started() {
+    let host = Host::new(as_root(), "moments");
+    let id = host.busybox("moments");
+    let (mut failed, mut degraded) = (0, 0);
+    for moment in 0..16 {
+        let outcome = std::thread::scope(|scope| {
+            let start = scope.spawn(|| host.start(id, Limits::default()));
+            let shim = loop {
+                match young_shim(id) {
+                    Some(shim) => break shim,
+                    None => assert!(!start.is_finished(), "it was started without a shim: {:?}", host.runtime.observe_one(id)),
+                }
+            };
+            let seen = Instant::now();
+            while seen.elapsed() < Duration::from_micros(750 * moment) {
+                std::hint::spin_loop();
+            }
+            crate::host::kill(shim);
+            start.join().unwrap()
+        });
+        let seen = host.runtime.observe_one(id);
+        assert_eq!(seen.degraded, outcome.is_ok(), "moment {moment}: {outcome:?}, {seen:?}");
+        assert_eq!(seen.state.is_live(), outcome.is_ok(), "moment {moment}: {outcome:?}, {seen:?}");
+        failed += u32::from(outcome.is_err());
+        degraded += u32::from(seen.degraded);
+        host.runtime.signal(id, Signal::Kill).unwrap_or_else(|error| panic!("moment {moment}: {error}"));
+        assert!(!host.runtime.observe_one(id).state.is_live(), "moment {moment}");
+    }
+    assert!(
+        failed > 0 && degraded > 0,
+        "killed before and after init ran: {failed} starts failed, {degraded} lived on"
+    );
+    host.start(id, Limits::default()).expect("it starts again");
+    assert_eq!(host.sh(id, "true").0, 0);
+}

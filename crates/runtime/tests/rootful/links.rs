@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Instant;
 
 use model::engine::{Manifest, NetworkNic, NetworkPlan, NicPlan};
+use model::leftover::LeftoverKind;
 use model::{ContainerId, ContainerState, Limits};
+use runtime::cgroup::layout::instance_directory;
 use runtime::net::{bridge, subnet};
 
 use crate::host::{self, Host, as_root, eventually, in_own_network};
@@ -332,6 +334,67 @@ fn a_bridge_that_is_missing_names_the_step_and_the_next_start_works() {
         connect(&host, &[id]);
         host.start(id, Limits::default()).expect("it starts now");
         host.says(id, "ping -c 1 -W 5 10.213.8.1");
+    });
+}
+
+#[test]
+fn what_a_killed_shim_left_is_found_and_removed_and_nothing_else() {
+    in_own_network(|| {
+        let host = Host::new(as_root(), "left");
+        let limited = |last: u8| NicPlan {
+            rate_out: Some(16_000_000),
+            ..nic("eth0", last, true)
+        };
+        let (id, other) = (busybox(&host, "left", vec![limited(5)]), busybox(&host, "other", vec![limited(7)]));
+        connect(&host, &[id, other]);
+        // As another program might call its own, and what no manifest names.
+        bridge::ensure("ibt00000000090", &[]).unwrap();
+        for id in [id, other] {
+            host.start(id, Limits::default()).expect("it starts");
+        }
+        assert_eq!(host.runtime.leftovers().unwrap(), [], "both run");
+        let (shim, init) = (host.shim_of(id), host.runtime.observe_one(id).pid.expect("it runs"));
+        let down = host.down();
+        host::kill(shim);
+        let host = down.up();
+        assert_eq!(host.runtime.leftovers().unwrap(), [], "it lives on without its shim");
+        let down = host.down();
+        host::kill(i32::try_from(init).unwrap());
+        let host = down.up();
+        let half_made = "6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse::<ContainerId>().unwrap();
+        let folder = host.state().join("containers").join(half_made.to_string());
+        std::fs::create_dir_all(folder.join("layers/1")).unwrap();
+        let left = || {
+            let mut left = host.runtime.leftovers().unwrap();
+            left.sort_by_key(|leftover| (leftover.kind, leftover.name.clone()));
+            left
+        };
+        // The end of the last process is told a moment later.
+        eventually("its groups are empty", || left().iter().any(|leftover| leftover.kind == LeftoverKind::Cgroup));
+        let found: Vec<(LeftoverKind, String)> = left().into_iter().map(|leftover| (leftover.kind, leftover.name)).collect();
+        let mut wanted = vec![
+            (LeftoverKind::Cgroup, format!("{}/{id}", instance_directory(Some(&host.instance())))),
+            (LeftoverKind::Link, "ibt00000000050".to_owned()),
+        ];
+        wanted.extend(["lock", "sock", "state"].map(|ending| (LeftoverKind::RunFile, format!("{id}.{ending}"))));
+        wanted.push((LeftoverKind::Folder, folder.display().to_string()));
+        assert_eq!(found, wanted);
+        let before = left();
+        for leftover in &before {
+            host.runtime.clear(leftover).expect("it is removed");
+        }
+        assert_eq!(left(), []);
+        assert!(!folder.exists());
+        let seen = host.runtime.observe_one(other);
+        assert_eq!((seen.state, seen.degraded), (ContainerState::Running, false), "the other one runs on");
+        assert!(bridge::exists("ibt00000000070") && bridge::exists("ibt00000000090"));
+        bridge::remove("ibt00000000090").unwrap();
+        // Found once and in use again: it stays.
+        host.start(id, Limits::default()).expect("it starts again");
+        for leftover in before.iter().filter(|leftover| leftover.kind != LeftoverKind::Folder) {
+            assert_eq!(host.runtime.clear(leftover).unwrap_err().code, model::ErrorCode::Conflict, "{leftover:?}");
+        }
+        assert_eq!(host.sh(id, "true").0, 0);
     });
 }
 

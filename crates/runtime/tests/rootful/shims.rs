@@ -1,7 +1,7 @@
 //! What the shim does alone: starting again after a reboot, keeping exits, restarting by policy; and life without it.
 
 use model::container::{ExitReason, RestartPolicy};
-use model::engine::Signal;
+use model::engine::{EngineEvent, Signal};
 use model::{ContainerId, ContainerState, ErrorCode, Limits};
 
 use crate::host::{Down, Host, as_root, eventually};
@@ -134,6 +134,73 @@ fn who_shall_always_run_starts_again_and_who_failed_too() {
 }
 
 #[test]
+fn who_is_killed_from_outside_or_runs_out_of_memory_starts_again() {
+    let host = Host::new(as_root(), "revive");
+    let killed = host.script("killed", "exec sleep 1000", |manifest| manifest.spec.restart = RestartPolicy::OnFailure);
+    let hungry = host.script("hungry", "mkfifo /run/go; read x < /run/go; exec tail /dev/zero", |manifest| {
+        manifest.spec.restart = RestartPolicy::OnFailure;
+    });
+    let limits = Limits {
+        memory_bytes: Some(32 << 20),
+        swap_bytes: Some(0),
+        ..Limits::default()
+    };
+    let first = host.start(killed, Limits::default()).expect("it starts").pid;
+    let second = host.start(hungry, limits).expect("it starts").pid;
+    host.says(hungry, "until [ -p /run/go ]; do sleep 0.02; done");
+    let down = host.down();
+    let before = down.shim_state(killed);
+    crate::host::kill(i32::try_from(first).unwrap());
+    eventually("its shim starts it again", || runs_another(&down, killed, &before));
+    let before = down.shim_state(hungry);
+    inside(second, "echo > /run/go");
+    eventually("its shim starts it again", || runs_another(&down, hungry, &before));
+    let host = down.up();
+    for (id, before, reason) in [(killed, first, ExitReason::Exited), (hungry, second, ExitReason::OutOfMemory)] {
+        let seen = host.runtime.observe_one(id);
+        assert_eq!((seen.state, seen.restarts, seen.next_start_at), (ContainerState::Running, Some(1), None));
+        assert_ne!(seen.pid, Some(before));
+        let last = seen.exits.last().expect("an exit");
+        assert_eq!((last.reason, last.code), (reason, 137));
+    }
+}
+
+#[test]
+fn who_was_asked_to_end_stays_down() {
+    let host = Host::new(as_root(), "asked");
+    // As busybox, whose program it is, is asked to power off.
+    let listens = "trap 'exit 1' USR2; while :; do sleep 1000 & wait; done";
+    let always = |manifest: &mut model::engine::Manifest| manifest.spec.restart = RestartPolicy::Always;
+    let stopped = host.script("stopped", listens, always);
+    let killed = host.script("killed", listens, always);
+    let off = host.script("off", "mkfifo /run/go; read x < /run/go; exec poweroff -f", |manifest| {
+        manifest.spec.restart = RestartPolicy::OnFailure;
+    });
+    let changed = host.script("changed", listens, always);
+    let crashing = host.script("crashing", "exit 1", always);
+    for id in [stopped, killed, off, changed, crashing] {
+        host.start(id, Limits::default()).expect("it starts");
+    }
+    host.runtime.signal(stopped, Signal::PowerOff).expect("it is asked");
+    host.runtime.signal(killed, Signal::Kill).expect("it is killed");
+    host.says(off, "until [ -p /run/go ]; do sleep 0.02; done");
+    host.sh(off, "echo > /run/go");
+    host.runtime.set_restart(changed, RestartPolicy::No).expect("its shim takes it");
+    let pid = host.runtime.observe_one(changed).pid.expect("a pid");
+    crate::host::kill(i32::try_from(pid).unwrap());
+    // Long enough for a stop to come before the next start.
+    let waiting = host.wait_for(crashing, |seen| seen.state == ContainerState::Starting && seen.restarts >= Some(5));
+    assert!(waiting.next_start_at > waiting.exits.last().map(|exit| exit.at), "{waiting:?}");
+    host.runtime.signal(crashing, Signal::PowerOff).expect("it is called off");
+    for id in [stopped, killed, off, changed, crashing] {
+        let seen = host.wait_for(id, |seen| !seen.state.is_live());
+        assert_eq!(seen.state, ContainerState::Stopped, "{seen:?}");
+        let shims = host.state().with_file_name("run").join("shims");
+        eventually("its shim, which could start it, has ended", || !shims.join(format!("{id}.state")).exists());
+    }
+}
+
+#[test]
 fn a_container_that_only_starts_is_held_after_ten_times() {
     let host = Host::new(as_root(), "loop");
     let rebooting = host.script("reboots", "reboot -f", |_| {});
@@ -172,4 +239,27 @@ fn smoke_a_container_outlives_its_shim_and_is_never_started_twice() {
     eventually("nothing of it is left", || !runs());
     host.start(id, Limits::default()).expect("it starts again");
     assert_eq!(host.sh(id, "true").0, 0);
+}
+
+#[test]
+fn the_end_of_a_container_without_its_shim_is_heard_of() {
+    let mut host = Host::new(as_root(), "orphan");
+    let id = host.busybox("orphan");
+    for is_found in [false, true] {
+        let init = host.start(id, Limits::default()).expect("it starts").pid;
+        crate::host::kill(host.shim_of(id));
+        host.wait_for(id, |seen| seen.degraded);
+        if is_found {
+            host = host.restarted();
+            assert!(host.runtime.observe_one(id).degraded);
+        }
+        crate::host::kill(i32::try_from(init).unwrap());
+        let is_end = |event: &EngineEvent| matches!(event, EngineEvent::Changed(seen) if seen.id == id && !seen.state.is_live());
+        host.event(crate::host::patience(), is_end);
+        assert_eq!(host.runtime.observe_one(id).state, ContainerState::Stopped);
+    }
+    // Files of a shim that was killed: the next start would replace them.
+    for leftover in host.runtime.leftovers().expect("they are found") {
+        host.runtime.clear(&leftover).expect("it is removed");
+    }
 }

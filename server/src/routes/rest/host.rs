@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 use control::Caller;
 use model::engine::HostReport;
+use model::leftover::Finding;
 use model::metrics::{HOST, History};
 use model::network::{NetworkInfo, NewNetwork};
 
@@ -16,6 +17,18 @@ use crate::routes::answer::{Answer, Body};
 #[utoipa::path(get, path = "/api/v1/host", tag = "host", responses((status = 200, body = HostReport)))]
 pub async fn report(State(console): State<Console>, Extension(caller): Extension<Caller>) -> Answer<Json<HostReport>> {
     Ok(Json(console.control.host.report(&caller).await?))
+}
+
+/// What is left that no container has.
+#[utoipa::path(get, path = "/api/v1/host/leftovers", tag = "host", responses((status = 200, body = Vec<Finding>)))]
+pub async fn leftovers(State(console): State<Console>, Extension(caller): Extension<Caller>) -> Answer<Json<Vec<Finding>>> {
+    Ok(Json(console.control.containers.examine(&caller, false).await?))
+}
+
+/// Removes what is left that no container has, and says what became of each.
+#[utoipa::path(post, path = "/api/v1/host/repair", tag = "host", responses((status = 200, body = Vec<Finding>)))]
+pub async fn repair(State(console): State<Console>, Extension(caller): Extension<Caller>) -> Answer<Json<Vec<Finding>>> {
+    Ok(Json(console.control.containers.examine(&caller, true).await?))
 }
 
 /// What the host used.

@@ -1,0 +1,166 @@
+//! `berth doctor`: what is left on the host and in the store that no container has, and its repair.
+//!
+//! Invariant: data of containers are never removed; what somebody has to decide about is only told.
+
+use std::collections::BTreeSet;
+
+use model::ContainerId;
+use model::access::Permission;
+use model::leftover::{Finding, FindingState, Leftover, LeftoverKind};
+
+use super::Containers;
+use super::row::{RangeRow, key};
+use crate::caller::Caller;
+use crate::engine;
+use crate::error::Result;
+use crate::store::{Edit, Rev};
+
+/// A key that no container has, and how it becomes free.
+struct Claim {
+    key: String,
+    rev: Rev,
+    id: ContainerId,
+    /// Of user ids: those are kept back for a while, whoever had them.
+    is_range: bool,
+}
+
+impl Containers {
+    /// Looks for what is left, and repairs it if that is wanted.
+    ///
+    /// # Errors
+    /// `NotAllowed`; the store or the engine fails.
+    pub async fn examine(&self, caller: &Caller, repairs: bool) -> Result<Vec<Finding>> {
+        caller.require(Permission::Administer)?;
+        let mut findings = Vec::new();
+        for leftover in self.left_on_host().await? {
+            findings.push(self.treat(leftover, repairs).await);
+        }
+        for claim in self.stray_claims().await? {
+            let leftover = Leftover {
+                kind: LeftoverKind::Claim,
+                name: claim.key.clone(),
+                container: Some(claim.id),
+            };
+            let repaired = if repairs { Some(self.free(claim).await) } else { None };
+            findings.push(finding(leftover, repaired));
+        }
+        if repairs {
+            findings.extend(self.mend_network().await);
+            let told: Vec<String> = findings
+                .iter()
+                .map(|finding| format!("{}: {}", finding.leftover.kind.as_str(), finding.leftover.name))
+                .collect();
+            let is_whole = findings.iter().all(|finding| finding.state != FindingState::Failed);
+            self.parts.access.record(caller, "host.repair", "host", &told.join("; "), is_whole).await;
+        }
+        Ok(findings)
+    }
+
+    /// What the engine finds, as the store sees it.
+    async fn left_on_host(&self) -> Result<Vec<Leftover>> {
+        let mut left = engine::call(&self.parts.engine, |engine| engine.leftovers()).await?;
+        let observed = engine::call(&self.parts.engine, |engine| engine.observe()).await?;
+        let known = self.known().await?;
+        left.retain_mut(|leftover| match (leftover.kind, leftover.container) {
+            (LeftoverKind::Folder, Some(id)) if known.contains(&id) => {
+                leftover.kind = LeftoverKind::Manifest;
+                // One that is being made gets it in a moment.
+                self.board.get(id).is_some_and(|live| live.row.made)
+            }
+            _ => true,
+        });
+        let unmade: BTreeSet<_> = left
+            .iter()
+            .filter(|leftover| leftover.kind == LeftoverKind::Folder)
+            .filter_map(|leftover| leftover.container)
+            .collect();
+        let strangers = observed.iter().map(|seen| seen.id).filter(|id| !known.contains(id) && !unmade.contains(id));
+        left.extend(strangers.map(|id| Leftover {
+            kind: LeftoverKind::Container,
+            name: id.to_string(),
+            container: Some(id),
+        }));
+        Ok(left)
+    }
+
+    async fn treat(&self, leftover: Leftover, repairs: bool) -> Finding {
+        if leftover.kind == LeftoverKind::Container {
+            return Finding {
+                leftover,
+                state: FindingState::LeftAlone,
+                message: Some("the store does not know it; stop the console and run `berth rescue` to take it up again".into()),
+            };
+        }
+        if !repairs {
+            return finding(leftover, None);
+        }
+        let repaired = match (leftover.kind, leftover.container) {
+            (LeftoverKind::Manifest, Some(id)) => self.write_manifest(id).await,
+            _ => {
+                let asked = leftover.clone();
+                engine::call(&self.parts.engine, move |engine| engine.clear(&asked)).await
+            }
+        };
+        finding(leftover, Some(repaired))
+    }
+
+    /// Containers of the store, in the trash too. Not of the board, which shows them a moment later.
+    async fn known(&self) -> Result<BTreeSet<ContainerId>> {
+        let mut known = self.trashed().await?;
+        let rows = self.parts.facts.list::<serde_json::Value>(key::CONTAINERS).await?;
+        known.extend(rows.keys().filter_map(|rest| rest.strip_suffix("/spec")?.parse::<ContainerId>().ok()));
+        Ok(known)
+    }
+
+    /// Claims are read before the containers: both come in one transaction, so that one of a container that is being made
+    /// is never taken for stray.
+    async fn stray_claims(&self) -> Result<Vec<Claim>> {
+        let mut claims = Vec::new();
+        for (rest, fact) in self.parts.facts.list::<RangeRow>(key::RANGES).await? {
+            if let RangeRow::Owner(id) = fact.value {
+                let (key, rev) = (format!("{}{rest}", key::RANGES), fact.rev);
+                claims.push(Claim { key, rev, id, is_range: true });
+            }
+        }
+        for prefix in [key::NAMES, key::MACS, key::ADDRESSES] {
+            for (rest, fact) in self.parts.facts.list::<ContainerId>(prefix).await? {
+                let (key, rev, id) = (format!("{prefix}{rest}"), fact.rev, fact.value);
+                claims.push(Claim { key, rev, id, is_range: false });
+            }
+        }
+        let known = self.known().await?;
+        claims.retain(|claim| !known.contains(&claim.id));
+        Ok(claims)
+    }
+
+    async fn free(&self, claim: Claim) -> Result<()> {
+        let edit: Edit = self.parts.facts.change().unchanged(&claim.key, claim.rev);
+        let edit = if claim.is_range {
+            edit.put(&claim.key, &RangeRow::FreedAt(self.parts.clock.now()))
+        } else {
+            edit.delete(&claim.key)
+        };
+        // Whoever changed it meanwhile has it.
+        edit.commit().await.map(drop)
+    }
+
+    /// Rules that somebody flushed, a bridge that is gone: put back whether or not anybody noticed.
+    async fn mend_network(&self) -> Option<Finding> {
+        let error = self.refresh_network().await.err()?;
+        let leftover = Leftover {
+            kind: LeftoverKind::Network,
+            name: "network".into(),
+            container: None,
+        };
+        Some(finding(leftover, Some(Err(error))))
+    }
+}
+
+fn finding(leftover: Leftover, repaired: Option<Result<()>>) -> Finding {
+    let (state, message) = match repaired {
+        None => (FindingState::Found, None),
+        Some(Ok(())) => (FindingState::Repaired, None),
+        Some(Err(error)) => (FindingState::Failed, Some(error.to_string())),
+    };
+    Finding { leftover, state, message }
+}

@@ -1,0 +1,160 @@
+//! `berth doctor`: what is left is told, repaired only when that is asked for, and data of containers stay.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
+
+use std::sync::Arc;
+
+use control::clock::Clock;
+use control::containers::row::RangeRow;
+use control::engine::Engine as _;
+use control::engine::fake::Fake;
+use control::store::memory::Memory;
+use control::{Caller, Control};
+use model::container::CreateRequest;
+use model::engine::{FirstBoot, Manifest};
+use model::error::ErrorCode;
+use model::leftover::{Finding, FindingState, Leftover, LeftoverKind};
+use model::{ContainerId, Timestamp};
+
+#[path = "world/console.rs"]
+mod console;
+
+use console::{BLOCK, WIDE, anna, soon};
+
+const NOW: Timestamp = Timestamp { ms: 1_795_132_800_000 };
+/// An id that no container has.
+fn nobody() -> ContainerId {
+    "6ba7b810-9dad-41d1-80b4-00c04fd430c8".parse().unwrap()
+}
+
+struct World {
+    control: Arc<Control>,
+    engine: Arc<Fake>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(NOW);
+        let (engine, store) = (Arc::new(Fake::new()), Arc::new(Memory::new(clock.clone())));
+        let config = console::config(folder.path(), WIDE);
+        let control = Control::open(config, engine.clone(), store, clock).await.unwrap();
+        engine.add_layer(console::digest());
+        console::add_template(&control.facts).await;
+        Self {
+            control,
+            engine,
+            _folder: folder,
+        }
+    }
+
+    async fn create(&self, name: &str) -> ContainerId {
+        let request: CreateRequest = serde_json::from_value(serde_json::json!({ "name": name, "template": "local:test" })).unwrap();
+        let task = self.control.containers.create(&anna(), request, None).await.unwrap();
+        soon("it is made", self.control.tasks.wait(task.id)).await.unwrap();
+        self.control.containers.show(&anna(), name).await.unwrap().summary.id
+    }
+
+    async fn examine(&self, repairs: bool) -> Vec<Finding> {
+        self.control.containers.examine(&anna(), repairs).await.unwrap()
+    }
+
+    fn leave(&self, kind: LeftoverKind, container: ContainerId) {
+        self.engine.leave(Leftover {
+            kind,
+            name: "x".into(),
+            container: Some(container),
+        });
+    }
+}
+
+fn states(findings: &[Finding]) -> Vec<(LeftoverKind, FindingState)> {
+    findings.iter().map(|finding| (finding.leftover.kind, finding.state)).collect()
+}
+
+#[tokio::test]
+async fn what_the_host_has_left_is_told_and_then_repaired() {
+    let world = World::new().await;
+    let id = world.create("web").await;
+    assert_eq!(world.examine(false).await, []);
+    world.leave(LeftoverKind::Link, id);
+    world.leave(LeftoverKind::Folder, nobody());
+    let told = [(LeftoverKind::Link, FindingState::Found), (LeftoverKind::Folder, FindingState::Found)];
+    assert_eq!(states(&world.examine(false).await), told);
+    assert_eq!(states(&world.examine(false).await), told, "nobody asked for a repair");
+    world.engine.fail("clear", 1);
+    let repaired = world.examine(true).await;
+    assert_eq!(
+        states(&repaired),
+        [(LeftoverKind::Link, FindingState::Failed), (LeftoverKind::Folder, FindingState::Repaired)]
+    );
+    assert!(repaired[0].message.as_ref().unwrap().contains("made to fail"));
+    assert_eq!(states(&world.examine(true).await), [(LeftoverKind::Link, FindingState::Repaired)]);
+    assert_eq!(world.examine(true).await, []);
+}
+
+#[tokio::test]
+async fn a_claim_that_no_container_has_becomes_free_and_others_stay() {
+    let world = World::new().await;
+    world.create("web").await;
+    let trashed = world.create("old").await;
+    let task = world.control.containers.delete(&anna(), "old", false, false, None).await.unwrap();
+    soon("it is in the trash", world.control.tasks.wait(task.id)).await.unwrap();
+    assert_eq!(world.examine(false).await, []);
+    let range = format!("range/{:010}", BLOCK + 40 * 65_536);
+    let facts = &world.control.facts;
+    let edit = facts
+        .change()
+        .put(&range, &RangeRow::Owner(nobody()))
+        .put("name/gone", &nobody())
+        .put("ip/berth0/10.213.0.99", &nobody());
+    edit.put("mac/02:00:00:00:00:01", &nobody()).commit().await.unwrap().unwrap();
+    assert_eq!(states(&world.examine(false).await), [(LeftoverKind::Claim, FindingState::Found); 4]);
+    assert_eq!(states(&world.examine(true).await), [(LeftoverKind::Claim, FindingState::Repaired); 4]);
+    assert_eq!(facts.get::<RangeRow>(&range).await.unwrap().unwrap().value, RangeRow::FreedAt(NOW));
+    assert!(facts.get::<ContainerId>("name/gone").await.unwrap().is_none());
+    assert_eq!(world.examine(false).await, []);
+    world.control.containers.restore(&anna(), trashed, None, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_gone_is_written_again_and_a_strange_container_is_left_alone() {
+    let world = World::new().await;
+    let id = world.create("web").await;
+    let manifest = world.engine.manifests()[0].clone();
+    world
+        .engine
+        .write_manifest(&Manifest {
+            created_by: "nobody".into(),
+            ..manifest.clone()
+        })
+        .unwrap();
+    world.leave(LeftoverKind::Folder, id);
+    world
+        .engine
+        .create(
+            &Manifest {
+                id: nobody(),
+                ..manifest.clone()
+            },
+            &FirstBoot::default(),
+        )
+        .unwrap();
+    let findings = world.examine(true).await;
+    let wanted = [
+        (LeftoverKind::Manifest, FindingState::Repaired),
+        (LeftoverKind::Container, FindingState::LeftAlone),
+    ];
+    assert_eq!(states(&findings), wanted);
+    assert!(findings[1].message.as_ref().unwrap().contains("berth rescue"));
+    assert!(world.engine.manifests().contains(&manifest), "as the store has it");
+    assert_eq!(world.engine.folders().len(), 2, "no data is removed");
+}
+
+#[tokio::test]
+async fn only_an_administrator_looks() {
+    let world = World::new().await;
+    let error = world.control.containers.examine(&Caller::anonymous("127.0.0.1"), false).await.unwrap_err();
+    assert_eq!(error.body.code, ErrorCode::SignInRequired);
+}
