@@ -1,6 +1,6 @@
 //! What no attack may change: everything of the host that a container's root would like to, read before and after.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,13 @@ use runtime::cgroup::Layout;
 use crate::host::said;
 
 /// Settings that change by themselves.
-const RESTLESS: [&str; 14] = [
+const RESTLESS: [&str; 15] = [
     "fs/aio-nr",
     "fs/dentry-state",
     "fs/file-nr",
     "fs/inode-nr",
     "fs/inode-state",
+    "fs/quota/syncs",
     "kernel/ns_last_pid",
     "kernel/pty/nr",
     "kernel/random/entropy_avail",
@@ -72,10 +73,13 @@ impl Canaries {
                 entries(path).iter().map(|path| format!("{} ", path.display())).collect(),
             );
         }
-        for path in ["mounts", "modules", "swaps", "partitions", "filesystems"] {
+        for path in ["modules", "swaps", "partitions", "filesystems"] {
             facts.insert(format!("/proc/{path}"), read(&Path::new("/proc").join(path)));
         }
-        facts.insert("mounts".into(), read(Path::new("/proc/self/mountinfo")));
+        // An instance beside this one may come and go meanwhile.
+        let is_anothers = |line: &&str| line.contains("fuse.lxcfs") && !line.contains(&folder.display().to_string());
+        let mounts = read(Path::new("/proc/self/mountinfo"));
+        facts.insert("mounts".into(), mounts.lines().filter(|line| !is_anothers(line)).collect::<Vec<_>>().join("\n"));
         for program in programs() {
             facts.insert(format!("content of {}", program.display()), contents(&program));
         }
@@ -93,8 +97,13 @@ impl Canaries {
     pub fn changes(&self, now: &Self) -> Vec<String> {
         let keys = self.facts.keys().chain(now.facts.keys().filter(|key| !self.facts.contains_key(*key)));
         let changed = keys.filter(|key| self.facts.get(*key) != now.facts.get(*key));
+        let lines = |facts: &BTreeMap<String, String>, key: &String| facts.get(key).map(|fact| fact.lines().map(str::to_owned).collect::<BTreeSet<_>>());
         let mut changes: Vec<String> = changed
-            .map(|key| format!("{key}: {:?}, then {:?}", self.facts.get(key), now.facts.get(key)))
+            .map(|key| {
+                let (before, after) = (lines(&self.facts, key).unwrap_or_default(), lines(&now.facts, key).unwrap_or_default());
+                let (gone, come): (Vec<_>, Vec<_>) = (before.difference(&after).collect(), after.difference(&before).collect());
+                format!("{key}: {gone:?}, then {come:?}")
+            })
             .collect();
         if self.clock.abs_diff(now.clock) > Duration::from_secs(2) {
             changes.push(format!("the clock: {:?}, then {:?}", self.clock, now.clock));
