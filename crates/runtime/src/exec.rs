@@ -145,7 +145,8 @@ fn kill(pid: i32) {
 
 /// In the joiner: cgroups first, then unseen by the guest, then all namespaces at once, then the command's own process.
 fn join(init: BorrowedFd<'_>, tasks: &[OwnedFd], socket: &OwnedFd, inside: &[OwnedFd], fields: &Fields) -> ! {
-    identity::ordinary_limits(None);
+    identity::ordinary_limits();
+    identity::ordinary_oom_score(None);
     let joined = (|| -> Result<()> {
         for file in tasks {
             rustix::io::write(file, b"0").at("join the cgroups", "write(\"tasks\", \"0\")")?;

@@ -58,9 +58,11 @@ fn become_init(socket: &OwnedFd) -> Result<()> {
         .at(step, "recvmsg()")?
         .ok_or_else(|| Error::failed(step, "the parent is gone"))?;
     let parts = Parts::sort(&fields, descriptors)?;
+    // By itself: it belongs to another user than the shim, which could not without CAP_SYS_RESOURCE.
+    identity::ordinary_limits();
     join_groups(&parts.tasks)?;
     drop(parts.tasks);
-    // In this mount namespace, and while this process is still the host's root by id: the folder is root's alone.
+    // In this mount namespace, and while this process still opens files as the host's root: the folder is root's alone.
     let stage = host_folder(std::path::Path::new(fields.get("stage").unwrap_or_default()))?;
     identity::become_root()?;
     // Cleared by the change of ids.

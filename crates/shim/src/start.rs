@@ -6,6 +6,8 @@ use std::path::Path;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::Uid;
+use rustix::thread::set_thread_res_uid;
 
 use model::storage::Mount;
 use runtime::error::{At, Error, Result};
@@ -92,6 +94,12 @@ impl Start {
         Path::new(self.fields.get("stage").unwrap_or_default())
     }
 
+    /// The first id of the container's range.
+    fn base(&self) -> Result<u32> {
+        let base = self.fields.number("base");
+        base.ok_or_else(|| Error::failed("map the ids", "the start message has no id range"))
+    }
+
     /// One shim per container: a kernel lock, which dies with its holder.
     pub fn lock(&self) -> Result<OwnedFd> {
         let step = "lock the container";
@@ -117,8 +125,7 @@ impl Start {
         }
         let step = "make the container's process";
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
-        let cloned = sys::clone3(NAMESPACES as u64, self.unified.as_ref().map(AsFd::as_fd)).map_err(|error| self.clone_error(error))?;
-        let (pid, pidfd) = match cloned {
+        let (pid, pidfd) = match self.clone_init()? {
             Cloned::Child => {
                 drop(ours);
                 init::run(theirs)
@@ -141,6 +148,24 @@ impl Start {
                 Err(error)
             }
         }
+    }
+
+    /// Clones as the first user of the container's range. The kernel charges whoever makes a user namespace for what is used
+    /// in it (inotify instances, message queues, pending signals, locked memory, namespaces): were that root, one greedy
+    /// guest would leave nothing for the other containers and for the host's own services. Files are opened as root all the
+    /// same, also by the child, until it changes its ids.
+    fn clone_init(&self) -> Result<Cloned> {
+        let step = "make the container's process";
+        let root = Uid::ROOT;
+        set_thread_res_uid(root, Uid::from_raw(self.base()?), root).at(step, "setresuid(0, base, 0)")?;
+        sys::set_file_user(root);
+        let cloned = sys::clone3(NAMESPACES as u64, self.unified.as_ref().map(AsFd::as_fd));
+        if !matches!(cloned, Ok(Cloned::Child)) {
+            set_thread_res_uid(root, root, root).at(step, "setresuid(0, 0, 0)")?;
+            // A change of ids may set it.
+            sys::prctl(libc::PR_SET_DUMPABLE, 0).at(step, "prctl(PR_SET_DUMPABLE, 0)")?;
+        }
+        cloned.map_err(|error| self.clone_error(error))
     }
 
     fn clone_error(&self, error: std::io::Error) -> Error {
@@ -179,7 +204,7 @@ impl Start {
     fn prepare(&self, pid: i32, socket: &OwnedFd, is_first: bool) -> Result<(OwnedFd, OwnedFd)> {
         self.map_ids(pid)?;
         // From inside it would fail: after the change of ids the files of /proc are the host root's.
-        identity::ordinary_limits(rustix::process::Pid::from_raw(pid));
+        identity::ordinary_oom_score(rustix::process::Pid::from_raw(pid));
         let tasks: Vec<OwnedFd> = self
             .v1
             .iter()
@@ -227,10 +252,7 @@ impl Start {
     }
 
     fn map_ids(&self, pid: i32) -> Result<()> {
-        let base: u32 = self
-            .fields
-            .number("base")
-            .ok_or_else(|| Error::failed("map the ids", "the start message has no id range"))?;
+        let base = self.base()?;
         for file in ["uid_map", "gid_map"] {
             let path = format!("/proc/{pid}/{file}");
             let opened = openat(CWD, path.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at("map the ids", &format!("open({path:?})"))?;
@@ -245,7 +267,7 @@ impl Start {
         for nic in &nics {
             veth::connect(nic, network.as_fd())?;
         }
-        let base: u32 = self.fields.number("base").unwrap_or(0);
+        let base = self.base()?;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at("set up the network", "socketpair()")?;
         match sys::clone3(0, None).at("set up the network", "clone3()")? {
             Cloned::Child => {

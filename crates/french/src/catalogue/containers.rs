@@ -116,4 +116,6 @@ texts! {
     "{=name} is deleting, which does not allow this" => "{name} est en cours de suppression, ce qui ne le permet pas";
     "{=name} is error, which does not allow this" => "{name} est en erreur, ce qui ne le permet pas";
     "{=name} is unknown, which does not allow this" => "{name} est dans un état inconnu, ce qui ne le permet pas";
+    "`{text}` is not a whole number" => "`{text}` n’est pas un nombre entier";
+    "{=seconds} s is too long; the next order waits for an hour at most" => "{seconds} s est trop long\u{202f}; l’ordre suivant attend une heure au plus";
 }

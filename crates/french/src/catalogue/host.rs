@@ -90,4 +90,10 @@ texts! {
     "raise the limit of open files (fs.file-max, LimitNOFILE=)" => "relevez la limite de fichiers ouverts (fs.file-max, LimitNOFILE=)";
     "a limit on processes, namespaces or keys is reached; `berth check` lists them" => "une limite de processus, d’espaces de noms ou de clés est atteinte\u{202f}; `berth check` en donne la liste";
     "make room on the file system of {state}: empty the trash or remove templates" => "faites de la place sur le système de fichiers de {state}\u{202f}: videz la corbeille ou supprimez des modèles";
+    "run file" => "fichier d’exécution";
+    "remove a mount" => "retirer un montage";
+    "remove what a container has left" => "retirer ce qu’un conteneur a laissé";
+    "it runs again" => "il est de nouveau en marche";
+    "remove a shim's file" => "supprimer le fichier d’un shim";
+    "the store does not know it; stop the console and run `berth rescue` to take it up again" => "la base ne le connaît pas\u{202f}; arrêtez la console et lancez `berth rescue` pour le reprendre";
 }

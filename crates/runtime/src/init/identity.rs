@@ -35,17 +35,20 @@ pub fn become_root() -> Result<()> {
 /// Soft limit of open files of a fresh program; more breaks those that walk all numbers.
 const OPEN_FILES: u64 = 1024;
 
-/// Gives a process (`None` = this one) what programs of a container expect, whatever the console itself was given: 1024
-/// open files, no core dumps, and no protection from the kernel's choice of whom to kill for lack of memory. Hard limits
-/// stay. What this host does not allow (CAP_SYS_RESOURCE) stays as it is.
-pub fn ordinary_limits(pid: Option<rustix::process::Pid>) {
-    use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+/// Gives this process what programs of a container expect, whatever the console itself was given: 1024 open files and no
+/// core dumps. Hard limits stay.
+pub fn ordinary_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     for (resource, soft) in [(Resource::Nofile, OPEN_FILES), (Resource::Core, 0)] {
-        // This process's hard limit is the other's too: it is a child of this one.
         let maximum = getrlimit(resource).maximum;
         let current = Some(maximum.map_or(soft, |maximum| soft.min(maximum)));
-        drop(prlimit(pid, resource, Rlimit { current, maximum }).map_err(io::Error::from));
+        drop(setrlimit(resource, Rlimit { current, maximum }).map_err(io::Error::from));
     }
+}
+
+/// Takes from a process (`None` = this one) the console's protection from the kernel's choice of whom to kill for lack of
+/// memory. What this host does not allow (CAP_SYS_RESOURCE) stays as it is.
+pub fn ordinary_oom_score(pid: Option<rustix::process::Pid>) {
     let process = pid.map_or_else(|| "self".to_owned(), |pid| pid.as_raw_nonzero().to_string());
     drop(std::fs::write(format!("/proc/{process}/oom_score_adj"), "0"));
 }

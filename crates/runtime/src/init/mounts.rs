@@ -289,7 +289,14 @@ fn devices_folder(root: BorrowedFd<'_>, devices: &[Bound]) -> Result<OwnedFd> {
     let pts = file_system(
         "make /dev/pts",
         "devpts",
-        &[("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("620")), ("gid", Some("5"))],
+        &[
+            ("newinstance", None),
+            ("ptmxmode", Some("0666")),
+            ("mode", Some("620")),
+            ("gid", Some("5")),
+            // All containers share what the kernel has of terminals (kernel.pty.max); LXC gives as many.
+            ("max", Some("1024")),
+        ],
         no_programs,
     )?;
     attach("make /dev/pts", &pts, folder(dev.as_fd(), "pts", 0o755)?.as_fd(), "/dev/pts")?;

@@ -196,6 +196,64 @@ mod tests {
         }
     }
 
+    /// Name, number on amd64 and on i386 (asm/unistd_64.h, asm/unistd_32.h), arguments, and the refusal.
+    type Answer = (&'static str, Option<u32>, Option<u32>, [u64; 3], Option<i32>);
+
+    /// What the filter is held to, written down once more.
+    const TABLE: &[Answer] = &[
+        ("kexec_load", Some(246), Some(283), [0; 3], Some(EPERM)),
+        ("kexec_file_load", Some(320), None, [0; 3], Some(EPERM)),
+        ("init_module", Some(175), Some(128), [0; 3], Some(EPERM)),
+        ("finit_module", Some(313), Some(350), [0; 3], Some(EPERM)),
+        ("delete_module", Some(176), Some(129), [0; 3], Some(EPERM)),
+        ("open_by_handle_at", Some(304), Some(342), [0; 3], Some(EPERM)),
+        ("umount2 by force", Some(166), Some(52), [0, 1, 0], Some(EPERM)),
+        ("umount2 by force and lazily", Some(166), Some(52), [0, 3, 0], Some(EPERM)),
+        ("umount2", Some(166), Some(52), [0, 2, 0], None),
+        ("AF_VSOCK", Some(41), Some(359), [40, 1, 0], Some(EAFNOSUPPORT)),
+        (
+            "AF_VSOCK with a high half",
+            Some(41),
+            Some(359),
+            [0xFFFF_FFFF_0000_0028, 1, 0],
+            Some(EAFNOSUPPORT),
+        ),
+        ("AF_ALG", Some(41), Some(359), [38, 5, 0], Some(EAFNOSUPPORT)),
+        ("NETLINK_AUDIT", Some(41), Some(359), [16, 3, 9], Some(EAFNOSUPPORT)),
+        ("NETLINK_ROUTE", Some(41), Some(359), [16, 3, 0], None),
+        ("AF_INET by ICMP's number", Some(41), Some(359), [2, 3, 9], None),
+        ("AF_UNIX", Some(41), Some(359), [1, 1, 0], None),
+        ("socketcall", None, Some(102), [0; 3], Some(ENOSYS)),
+        // Refused by the kernel itself where they are the host's, and needed by guests.
+        ("mount", Some(165), Some(21), [0; 3], None),
+        ("pivot_root", Some(155), Some(217), [0; 3], None),
+        ("unshare", Some(272), Some(310), [0x1000_0000, 0, 0], None),
+        ("setns", Some(308), Some(346), [0; 3], None),
+        ("clone3", Some(435), Some(435), [0; 3], None),
+        ("reboot", Some(169), Some(88), [0; 3], None),
+        ("settimeofday", Some(164), Some(79), [0; 3], None),
+        ("keyctl", Some(250), Some(288), [0; 3], None),
+        ("bpf", Some(321), Some(357), [0; 3], None),
+        ("perf_event_open", Some(298), Some(336), [0; 3], None),
+        ("userfaultfd", Some(323), Some(374), [0; 3], None),
+        ("io_uring_setup", Some(425), Some(425), [0; 3], None),
+    ];
+
+    #[test]
+    fn each_call_of_the_table_is_answered_as_it_says() {
+        for &(name, amd64, i386, [first, second, third], refusal) in TABLE {
+            let wanted = refusal.map_or(RET_ALLOW, errno);
+            for (arch, number) in [(ARCH_X86_64, amd64), (ARCH_I386, i386)] {
+                let Some(number) = number else { continue };
+                assert_eq!(judge(arch, number, [first, second, third, 0, 0, 0]), wanted, "{name} on {arch:x}");
+            }
+        }
+        for rule in RULES {
+            let is_listed = |entry: &&Answer| (entry.1, entry.2) == (rule.amd64, rule.i386);
+            assert!(TABLE.iter().any(|entry| is_listed(&entry)), "{} is in the table", rule.name);
+        }
+    }
+
     #[test]
     fn ordinary_calls_pass() {
         let (unix, netlink) = (1, u64::from(AF_NETLINK));
