@@ -77,7 +77,7 @@ pub async fn show(name: String) -> ApiResult<Opened> {
             .map(|row| request::columns(&row.values))
             .unwrap_or_default(),
         tasks: request::telling(tasks, &detail.summary),
-        detail: Detail(detail),
+        detail: detail.into(),
     })
 }
 
@@ -198,7 +198,7 @@ pub async fn running_tasks() -> ApiResult<Vec<Task>> {
 #[server(name = UpdateFn, prefix = "/fn", endpoint = "containers/update", protocol = Json)]
 pub async fn update(name: String, change: UpdateRequest, etag: String) -> ApiResult<Detail> {
     let (control, caller) = request::request()?;
-    Ok(Detail(control.containers.update(&caller, &name, change, Some(&etag)).await?))
+    Ok(control.containers.update(&caller, &name, change, Some(&etag)).await?.into())
 }
 
 /// Gives it another name.

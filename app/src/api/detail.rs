@@ -1,60 +1,47 @@
-//! Everything about one container, on its way to a page. Of the interface's own form a reader must gather all fields first
-//! to divide them between two types; here the summary stands apart.
+//! Everything about one container that its page shows. What it is made of comes as text: to read rules, ports and mounts
+//! apart, only to write them again, would make the page heavier.
 
-use model::Timestamp;
-use model::container::{ContainerDetail, ContainerSpec, ContainerSummary, ExitRecord, NicDetail};
-use model::template::Provenance;
+use model::container::{ContainerDetail, ContainerSummary, ExitRecord, NicDetail, RestartPolicy};
 use serde::{Deserialize, Serialize};
 
-/// A [`ContainerDetail`] whose summary is a field.
+/// A container as its page knows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Apart", into = "Apart")]
-pub struct Detail(pub ContainerDetail);
-
-#[derive(Serialize, Deserialize)]
-struct Apart {
-    summary: ContainerSummary,
-    spec: ContainerSpec,
-    etag: String,
-    id_range: (u32, u32),
-    exits: Vec<ExitRecord>,
-    nics: Vec<NicDetail>,
-    pending_restart: Vec<String>,
-    restarts: u32,
-    next_start_at: Option<Timestamp>,
-    provenance: Option<Provenance>,
+pub struct Detail {
+    pub summary: ContainerSummary,
+    /// What it is made from, also before that is here.
+    pub template: String,
+    /// How its last run ended.
+    pub exit: Option<ExitRecord>,
+    pub nics: Vec<NicDetail>,
+    /// Ports of the host that lead inside.
+    pub publish: Vec<String>,
+    /// Rules of its firewall, in order.
+    pub firewall: Vec<String>,
+    pub restart: RestartPolicy,
+    /// How often its policy has started it again.
+    pub restarts: u32,
+    pub notes: String,
+    /// Guards updates.
+    pub etag: String,
+    /// First host id and count of its own range.
+    pub id_range: (u32, u32),
 }
 
-impl From<Apart> for Detail {
-    fn from(apart: Apart) -> Self {
-        Self(ContainerDetail {
-            summary: apart.summary,
-            spec: apart.spec,
-            etag: apart.etag,
-            id_range: apart.id_range,
-            exits: apart.exits,
-            nics: apart.nics,
-            pending_restart: apart.pending_restart,
-            restarts: apart.restarts,
-            next_start_at: apart.next_start_at,
-            provenance: apart.provenance,
-        })
-    }
-}
-
-impl From<Detail> for Apart {
-    fn from(Detail(detail): Detail) -> Self {
+impl From<ContainerDetail> for Detail {
+    fn from(detail: ContainerDetail) -> Self {
+        let ContainerDetail { summary, spec, mut exits, .. } = detail;
         Self {
-            summary: detail.summary,
-            spec: detail.spec,
+            summary,
+            template: spec.template.to_string(),
+            exit: exits.pop(),
+            nics: detail.nics,
+            publish: spec.publish.iter().map(ToString::to_string).collect(),
+            firewall: spec.firewall.iter().map(ToString::to_string).collect(),
+            restart: spec.restart,
+            restarts: detail.restarts,
+            notes: spec.notes,
             etag: detail.etag,
             id_range: detail.id_range,
-            exits: detail.exits,
-            nics: detail.nics,
-            pending_restart: detail.pending_restart,
-            restarts: detail.restarts,
-            next_start_at: detail.next_start_at,
-            provenance: detail.provenance,
         }
     }
 }

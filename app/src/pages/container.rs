@@ -3,7 +3,6 @@
 use leptos::prelude::*;
 use leptos_router::hooks::use_params_map;
 use model::ErrorCode;
-use model::container::ContainerDetail;
 use model::task::Task;
 
 use crate::api::containers::{self as functions, Opened};
@@ -40,7 +39,7 @@ pub struct Subject {
     /// Follows the event stream.
     pub row: Row,
     /// As it was fetched last.
-    pub detail: RwSignal<ContainerDetail>,
+    pub detail: RwSignal<Detail>,
 }
 
 impl Subject {
@@ -49,7 +48,7 @@ impl Subject {
         let (name, detail) = (self.name.clone(), self.detail);
         leptos::task::spawn_local(async move {
             if let Ok(fresh) = functions::show(name).await {
-                detail.try_set(fresh.detail.0);
+                detail.try_set(fresh.detail);
             }
         });
     }
@@ -179,11 +178,7 @@ fn Absent(name: String, task: Option<Task>) -> impl IntoView {
 #[component]
 fn Shown(opened: Opened, tab: Memo<Option<Tab>>) -> impl IntoView {
     let live = use_live();
-    let Opened {
-        detail: Detail(detail),
-        values,
-        tasks,
-    } = opened;
+    let Opened { detail, values, tasks } = opened;
     for task in tasks {
         live.seed_task(task);
     }

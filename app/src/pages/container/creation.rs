@@ -30,7 +30,7 @@ pub fn Ended(subject: Subject, is_here: Memo<bool>) -> impl IntoView {
         // An earlier try for this name ended before this container was there.
         live.newest_task(&name, is_try).filter(|task| task.ended_at.is_some_and(|at| at >= made_at))
     });
-    let template = subject.detail.with_untracked(|detail| detail.spec.template.to_string());
+    let template = subject.detail.with_untracked(|detail| detail.template.clone());
     move || {
         (!is_here.get()).then(|| match task.get() {
             Some(task) => view! { <NotCreated task=task template=Some(template.clone())/> }.into_any(),

@@ -130,14 +130,14 @@ pub fn LimitsTab(subject: Subject) -> impl IntoView {
 }
 
 /// Sends the changes; true when they were applied.
-async fn apply(live: Live, name: String, detail: RwSignal<model::container::ContainerDetail>, form: Form, set: Vec<(String, String)>) -> bool {
+async fn apply(live: Live, name: String, detail: RwSignal<Detail>, form: Form, set: Vec<(String, String)>) -> bool {
     form.refused.set(None);
     form.failed.set(None);
     form.is_stale.set(false);
     let etag = detail.with_untracked(|detail| detail.etag.clone());
     let answer = functions::update(name.clone(), UpdateRequest { set: set.clone() }, etag).await;
     let (code, body) = match answer {
-        Ok(Detail(fresh)) => {
+        Ok(fresh) => {
             // The event stream brings the same a moment later; the page need not wait for it.
             live.seed_container(fresh.summary.clone());
             form.settle(&set, &fresh.summary.limits);
@@ -147,7 +147,7 @@ async fn apply(live: Live, name: String, detail: RwSignal<model::container::Cont
         Err(error) if error.code() == ErrorCode::Stale => {
             form.is_stale.set(true);
             if let Ok(fresh) = functions::show(name).await {
-                detail.try_set(fresh.detail.0);
+                detail.try_set(fresh.detail);
             }
             return false;
         }

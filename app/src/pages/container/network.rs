@@ -24,9 +24,7 @@ pub fn NetworkTab(subject: Subject) -> impl IntoView {
     let feed = use_live().feed(&subject.name);
     let is_off = super::summary::is_off(&subject.row);
     let nics = Memo::new(move |_| subject.detail.with(|detail| detail.nics.clone()));
-    let (publish, rules) = subject
-        .detail
-        .with_untracked(|detail| (texts(&detail.spec.publish), texts(&detail.spec.firewall)));
+    let (publish, rules) = subject.detail.with_untracked(|detail| (detail.publish.clone(), detail.firewall.clone()));
     let head = move |label| view! { <th scope="col">{locale.t(label)}</th> };
     view! {
         <Show when=move || nics.with(|nics| !nics.is_empty()) fallback=move || view! { <Empty title=locale.t(text::NO_NIC)/> }>
@@ -75,10 +73,6 @@ fn Nic(nic: NicDetail, feed: Feed) -> impl IntoView {
             <td class="number">{rate}</td>
         </tr>
     }
-}
-
-fn texts<T: ToString>(values: &[T]) -> Vec<String> {
-    values.iter().map(ToString::to_string).collect()
 }
 
 #[component]

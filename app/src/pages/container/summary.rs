@@ -1,10 +1,11 @@
 //! What one container does now: waterlines, facts, graphs.
 
 use leptos::prelude::*;
-use model::container::{ContainerDetail, RestartPolicy};
+use model::container::RestartPolicy;
 use model::limits::parse_cpu_list;
 
 use super::Subject;
+use crate::api::detail::Detail;
 use crate::components::chart::data::LimitLine;
 use crate::components::copy::Copyable;
 use crate::components::moment::Ago;
@@ -127,15 +128,21 @@ fn Facts(subject: Subject) -> impl IntoView {
             .collect_view()
     };
     let (id, created, template, range) = detail.with_untracked(|detail| {
-        let template = detail.spec.template.to_string();
+        let template = detail.template.clone();
         (detail.summary.id, detail.summary.created_at, template, detail.id_range)
     });
     let last = u64::from(range.0) + u64::from(range.1).saturating_sub(1);
     let ids = locale.fill(text::RANGE, &[("first", &range.0.to_string()), ("last", &last.to_string())]);
-    let autostart = move || locale.t(if detail.with(|detail| detail.spec.autostart) { text::YES } else { text::NO });
-    let exit = move || detail.with(|detail| detail.exits.last().map(|exit| exit_words(locale, exit)));
-    let tags = move || detail.with(|detail| detail.spec.tags.join(", "));
-    let notes = move || detail.with(|detail| detail.spec.notes.clone());
+    let autostart = move || {
+        locale.t(if detail.with(|detail| detail.summary.autostart) {
+            text::YES
+        } else {
+            text::NO
+        })
+    };
+    let exit = move || detail.with(|detail| detail.exit.as_ref().map(|exit| exit_words(locale, exit)));
+    let tags = move || detail.with(|detail| detail.summary.tags.join(", "));
+    let notes = move || detail.with(|detail| detail.notes.clone());
     view! {
         <section class="card">
             <h2>{locale.t(text::FACTS)}</h2>
@@ -156,8 +163,8 @@ fn Facts(subject: Subject) -> impl IntoView {
 }
 
 /// What happens when it ends by itself, and how often that was.
-fn policy_words(locale: Locale, detail: &ContainerDetail) -> String {
-    let policy = locale.t(match detail.spec.restart {
+fn policy_words(locale: Locale, detail: &Detail) -> String {
+    let policy = locale.t(match detail.restart {
         RestartPolicy::No => text::POLICY_NO,
         RestartPolicy::OnFailure => text::POLICY_FAILURE,
         RestartPolicy::Always => text::POLICY_ALWAYS,

@@ -276,7 +276,7 @@ fn look_for(live: Live, name: String, task: TaskId) {
         }
         spawn_local(async move {
             match functions::show(name.clone()).await {
-                Ok(opened) => live.seed_container(opened.detail.0.summary),
+                Ok(opened) => live.seed_container(opened.detail.summary),
                 Err(_) if is_over() => {}
                 Err(_) => look_for(live, name, task),
             }
