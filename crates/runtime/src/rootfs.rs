@@ -139,6 +139,15 @@ impl Folders {
         serde_json::from_slice(&read_file(&self.container(id).ok()?, MANIFEST)?).ok()
     }
 
+    /// Whether a container's folder was never made whole. A manifest that cannot be read, or is a later version's, is no
+    /// reason to take anything away.
+    #[must_use]
+    pub fn lacks_manifest(&self, id: ContainerId) -> bool {
+        let folder = self.state.join("containers").join(id.to_string());
+        let absent = |path: &Path| std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+        folder.is_dir() && absent(&folder.join(MANIFEST))
+    }
+
     /// Containers that have a folder.
     ///
     /// # Errors

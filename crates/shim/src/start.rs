@@ -7,7 +7,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, openat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Uid;
-use rustix::thread::set_thread_res_uid;
+use rustix::thread::{capabilities, set_capabilities, set_thread_res_uid};
 
 use model::storage::Mount;
 use runtime::error::{At, Error, Result};
@@ -157,8 +157,11 @@ impl Start {
     fn clone_init(&self) -> Result<Cloned> {
         let step = "make the container's process";
         let root = Uid::ROOT;
+        let held = capabilities(None).at(step, "capget()")?;
         set_thread_res_uid(root, Uid::from_raw(self.base()?), root).at(step, "setresuid(0, base, 0)")?;
         sys::set_file_user(root);
+        // Cleared by the change of ids; hosts that let nobody else make user namespaces ask for CAP_SYS_ADMIN.
+        set_capabilities(None, held).at(step, "capset()")?;
         let cloned = sys::clone3(NAMESPACES as u64, self.unified.as_ref().map(AsFd::as_fd));
         if !matches!(cloned, Ok(Cloned::Child)) {
             set_thread_res_uid(root, root, root).at(step, "setresuid(0, 0, 0)")?;

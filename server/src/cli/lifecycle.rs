@@ -75,7 +75,7 @@ impl StopArgs {
     /// Those that were named, or all that this can be done with. Frozen ones hear nothing: they go on first.
     ///
     /// # Errors
-    /// The console does not answer, or one stays frozen.
+    /// The console does not answer.
     pub async fn names(self, session: &Session) -> Result<Names, Failure> {
         let (mut names, detach) = (self.names, self.detach);
         if self.all {
@@ -83,7 +83,10 @@ impl StopArgs {
             let frozen = rows.iter().filter(|row| row.state == ContainerState::Frozen);
             let frozen: Vec<ContainerName> = frozen.map(|row| row.name.clone()).collect();
             for name in &frozen {
-                session.wait(&Verb::Unfreeze.ask(session, name).await?).await?;
+                // One that stays frozen keeps no other from its stop, and says so at its own.
+                if let Ok(task) = Verb::Unfreeze.ask(session, name).await {
+                    drop(session.wait(&task).await);
+                }
             }
             names = rows
                 .into_iter()

@@ -32,7 +32,7 @@ impl Runtime {
         let mut links: BTreeMap<ContainerId, Vec<String>> = BTreeMap::new();
         let mut left = Vec::new();
         for folder in found {
-            if folder.manifest.is_none() && !folder.is_trashed {
+            if !folder.is_trashed && self.folders.lacks_manifest(folder.id) {
                 let path = self.folders.state.join("containers").join(folder.id.to_string());
                 left.push(leftover(LeftoverKind::Folder, path.display(), Some(folder.id)));
             }
@@ -58,7 +58,7 @@ impl Runtime {
             (LeftoverKind::Mount, _) if self.mounts().contains(leftover) => {
                 rustix::mount::unmount(leftover.name.as_str(), UnmountFlags::DETACH).at("remove a mount", &format!("umount2({:?})", leftover.name))
             }
-            (LeftoverKind::Folder, Some(id)) if self.folders.manifest(id).is_none() => self.remove(id, Removal::Purge),
+            (LeftoverKind::Folder, Some(id)) if self.folders.lacks_manifest(id) => self.remove(id, Removal::Purge),
             (LeftoverKind::Cgroup | LeftoverKind::Link | LeftoverKind::RunFile, Some(id)) => self.clear_of(id, leftover),
             _ => Ok(()),
         }
