@@ -141,6 +141,8 @@ async fn a_manifest_that_is_gone_is_written_again_and_a_strange_container_is_lef
             &FirstBoot::default(),
         )
         .unwrap();
+    let facts = &world.control.facts;
+    facts.change().put("name/strange", &nobody()).commit().await.unwrap().unwrap();
     let findings = world.examine(true).await;
     let wanted = [
         (LeftoverKind::Manifest, FindingState::Repaired),
@@ -150,6 +152,8 @@ async fn a_manifest_that_is_gone_is_written_again_and_a_strange_container_is_lef
     assert!(findings[1].message.as_ref().unwrap().contains("berth rescue"));
     assert!(world.engine.manifests().contains(&manifest), "as the store has it");
     assert_eq!(world.engine.folders().len(), 2, "no data is removed");
+    let claim = facts.get::<ContainerId>("name/strange").await.unwrap();
+    assert_eq!(claim.unwrap().value, nobody(), "what a rescue needs is kept");
 }
 
 #[tokio::test]

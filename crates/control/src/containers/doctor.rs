@@ -32,10 +32,14 @@ impl Containers {
     pub async fn examine(&self, caller: &Caller, repairs: bool) -> Result<Vec<Finding>> {
         caller.require(Permission::Administer)?;
         let mut findings = Vec::new();
-        for leftover in self.left_on_host().await? {
+        let left = self.left_on_host().await?;
+        // What somebody has to decide about keeps its ids and addresses until then.
+        let strangers = left.iter().filter(|leftover| leftover.kind == LeftoverKind::Container);
+        let strangers: BTreeSet<_> = strangers.filter_map(|leftover| leftover.container).collect();
+        for leftover in left {
             findings.push(self.treat(leftover, repairs).await);
         }
-        for claim in self.stray_claims().await? {
+        for claim in self.stray_claims(&strangers).await? {
             let leftover = Leftover {
                 kind: LeftoverKind::Claim,
                 name: claim.key.clone(),
@@ -104,17 +108,19 @@ impl Containers {
         finding(leftover, Some(repaired))
     }
 
-    /// Containers of the store, in the trash too. Not of the board, which shows them a moment later.
+    /// Containers of the store, in the trash too. Not of the board, which shows them a moment later. The trash is read before
+    /// and after the others: one that moves meanwhile, either way, is seen.
     async fn known(&self) -> Result<BTreeSet<ContainerId>> {
         let mut known = self.trashed().await?;
         let rows = self.parts.facts.list::<serde_json::Value>(key::CONTAINERS).await?;
         known.extend(rows.keys().filter_map(|rest| rest.strip_suffix("/spec")?.parse::<ContainerId>().ok()));
+        known.extend(self.trashed().await?);
         Ok(known)
     }
 
     /// Claims are read before the containers: both come in one transaction, so that one of a container that is being made
     /// is never taken for stray.
-    async fn stray_claims(&self) -> Result<Vec<Claim>> {
+    async fn stray_claims(&self, strangers: &BTreeSet<ContainerId>) -> Result<Vec<Claim>> {
         let mut claims = Vec::new();
         for (rest, fact) in self.parts.facts.list::<RangeRow>(key::RANGES).await? {
             if let RangeRow::Owner(id) = fact.value {
@@ -129,7 +135,7 @@ impl Containers {
             }
         }
         let known = self.known().await?;
-        claims.retain(|claim| !known.contains(&claim.id));
+        claims.retain(|claim| !known.contains(&claim.id) && !strangers.contains(&claim.id));
         Ok(claims)
     }
 
