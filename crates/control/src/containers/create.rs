@@ -86,8 +86,8 @@ impl Containers {
         held: Option<&ContainerSpec>,
         password: Option<&str>,
     ) -> Result<()> {
-        let (held_limits, held_mounts) = held.map(|held| (held.limits.clone(), held.mounts.as_slice())).unwrap_or_default();
-        let new_limits = policy::new_limits(&spec.limits, &held_limits);
+        let new_limits = held.map_or_else(|| spec.limits.clone(), |held| policy::new_limits(&spec.limits, &held.limits));
+        let held_mounts = held.map(|held| held.mounts.as_slice()).unwrap_or_default();
         let bridges = self.parts.networks.bridges().await?;
         let host = if policy::depends_on_host(&new_limits) {
             Some(self.parts.host.for_limits(&new_limits).await?)

@@ -244,10 +244,13 @@ impl Containers {
         .hint("wait for it, or kill it"))
     }
 
-    /// Kills everything in the container; returns when the board knows that nothing lives there.
+    /// Kills everything in the container; returns when the board knows that nothing lives there, and no port of the host
+    /// leads there any more.
     pub(super) async fn kill_now(&self, id: ContainerId) -> Result<()> {
         engine::call(&self.parts.engine, move |engine| engine.signal(id, Signal::Kill)).await?;
-        self.settle(id).await
+        self.settle(id).await?;
+        self.set_ports(id).await;
+        Ok(())
     }
 
     /// Waits until the board has heard that the container ended; when the news is late, asks.
@@ -259,7 +262,6 @@ impl Containers {
         let observed = engine::call(&self.parts.engine, |engine| engine.observe()).await?;
         let seen = observed.into_iter().find(|observed| observed.id == id).unwrap_or_else(|| gone(id));
         self.learn(seen, News::Fresh).await?;
-        self.set_ports(id).await;
         match self.board.get(id).filter(is_live) {
             None => Ok(()),
             Some(live) => Err(refuse(&live, "it was killed, but processes are left")),
@@ -517,11 +519,7 @@ impl Job for Kill {
     }
 
     fn act<'a>(&'a self, _: usize, _: &'a Context) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async {
-            self.containers.kill_now(self.id).await?;
-            self.containers.set_ports(self.id).await;
-            Ok(())
-        })
+        Box::pin(self.containers.kill_now(self.id))
     }
 
     fn undo<'a>(&'a self, _: usize, _: &'a Context) -> BoxFuture<'a, Result<()>> {
