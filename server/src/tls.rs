@@ -174,24 +174,34 @@ impl Own {
         params.not_after = end.into();
         let certificate = params.self_signed(&pair)?;
         let end = end.duration_since(UNIX_EPOCH)?.as_secs();
+        let note = format!("{}\n{end}\n{}\n", fingerprint(certificate.der()), names.join("\n"));
+        let files = [(&self.note, note), (&self.key, pair.serialize_pem()), (&self.cert, certificate.pem())];
+        for (path, content) in &files {
+            stage(path, content)?;
+        }
         // The note first: a crash after it leaves a certificate that is not the noted one and so would stay for ever;
-        // without the old one there is none, which is made.
+        // without the old one there is none, which is made. The certificate last, so that none ever lacks its key.
         for old in [&self.cert, &self.key] {
             if old.exists() {
                 std::fs::remove_file(old)?;
             }
         }
-        write(&self.note, &format!("{}\n{end}\n{}\n", fingerprint(certificate.der()), names.join("\n")))?;
-        write(&self.key, &pair.serialize_pem())?;
-        write(&self.cert, &certificate.pem())?;
+        for (path, _) in &files {
+            std::fs::rename(staged(path), path)?;
+            std::fs::File::open(&self.folder)?.sync_all()?;
+        }
         Ok(())
     }
 }
 
-/// The certificate last, so that a crash between the two files leaves none that lacks its key.
-fn write(path: &Path, content: &str) -> std::io::Result<()> {
+fn staged(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
+/// Writes a file beside its place: where there is no room, the one before stays.
+fn stage(path: &Path, content: &str) -> std::io::Result<()> {
     use std::io::Write as _;
-    let fresh = path.with_extension("new");
+    let fresh = staged(path);
     if let Err(error) = std::fs::remove_file(&fresh)
         && error.kind() != std::io::ErrorKind::NotFound
     {
@@ -199,9 +209,7 @@ fn write(path: &Path, content: &str) -> std::io::Result<()> {
     }
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
     file.write_all(content.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&fresh, path)?;
-    std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    file.sync_all()
 }
 
 /// Names and addresses that the certificate stands for.
@@ -244,6 +252,17 @@ mod tests {
         assert_ne!(read(&own.cert, &own.key).unwrap().cert, first);
         std::fs::remove_file(&own.note).unwrap();
         assert!(own.is_due(&other, now), "one of ours from before there were notes");
+    }
+
+    #[test]
+    fn one_that_cannot_be_written_leaves_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, now, names) = (Own::at(folder.path()), SystemTime::now(), words(&["localhost"]));
+        own.make(&names, now).unwrap();
+        let first = read(&own.cert, &own.key).unwrap().cert;
+        std::fs::create_dir(staged(&own.cert)).unwrap();
+        assert!(own.make(&names, now).is_err());
+        assert_eq!(read(&own.cert, &own.key).unwrap().cert, first);
     }
 
     #[test]
