@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use model::network::{Cidr, check_interface};
-use model::storage::check_path;
+use model::storage::{check_path, without_slash};
 
 use crate::failure::Failure;
 use crate::telemetry::LogFormat;
@@ -281,7 +281,7 @@ fn id_pool(text: &str) -> Result<(u32, u32), String> {
 
 /// One that means what it says for good: what a container renames or links must not change it.
 fn mount_root(text: &str) -> Result<String, String> {
-    let root = text.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(text);
+    let root = without_slash(text);
     check_path(root)?;
     if root == "/" {
         return Err("`/` would release everything that the host has".into());

@@ -97,7 +97,9 @@ impl std::str::FromStr for Mount {
     }
 }
 
-fn without_slash(path: &str) -> &str {
+/// A path without the slash at its end; `/` is itself.
+#[must_use]
+pub fn without_slash(path: &str) -> &str {
     path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path)
 }
 
