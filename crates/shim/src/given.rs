@@ -11,17 +11,16 @@ use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags, open_tree};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use model::storage::Mount;
 use runtime::error::{At, Error, Result};
 use runtime::init::host_folder;
 use runtime::init::mounts::{attach, file_system};
 use runtime::mount::Given;
-use runtime::shim::protocol::{self, Fields};
-use runtime::sys::{self, Cloned};
+use runtime::sys;
 
-use crate::start::{Init, Start, reap};
+use crate::child;
+use crate::start::{Init, Start};
 
 const STEP: &str = "prepare the folders of the host";
 /// A guest's own file system could make a mount hang: the shim must not hang with it.
@@ -38,29 +37,7 @@ pub fn trees(sources: &[(Mount, OwnedFd)], stage: &Path, users: BorrowedFd<'_>) 
         return Ok(Vec::new());
     }
     let mapped: Vec<OwnedFd> = sources.iter().map(|(mount, folder)| mapped(mount, folder, users)).collect::<Result<_>>()?;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(STEP, "socketpair()")?;
-    match sys::clone3(libc::CLONE_NEWNS as u64, None).at(STEP, "clone3(NEWNS)")? {
-        Cloned::Child => {
-            drop(ours);
-            let told = match locked(&mapped, stage, users) {
-                Ok(trees) => protocol::send(&theirs, &Fields::command("trees"), &trees.iter().map(AsFd::as_fd).collect::<Vec<_>>()),
-                Err(error) => protocol::send(&theirs, &protocol::failure(&error), &[]),
-            };
-            // Who does not hear it sees the socket close.
-            drop(told);
-            sys::exit_now(0)
-        }
-        Cloned::Parent { pid, .. } => {
-            drop(theirs);
-            let told = protocol::receive(&ours).at(STEP, "recvmsg()");
-            reap(pid);
-            match told? {
-                Some((message, trees)) if message.get("command") == Some("trees") && trees.len() == mapped.len() => Ok(trees),
-                Some((message, _)) => Err(protocol::told(&message)),
-                None => Err(Error::failed(STEP, "the child that prepares them died")),
-            }
-        }
-    }
+    child::ask(STEP, libc::CLONE_NEWNS, None, || locked(&mapped, stage, users))
 }
 
 /// Brings one more mount into the running container, and into every run that this shim makes after it.
@@ -79,42 +56,13 @@ pub fn add(start: &mut Start, init: &Init, mount: Mount, folder: Option<OwnedFd>
         mount: mount.clone(),
         tree: trees(&sources, start.stage(), users.as_fd())?.pop(),
     };
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at(step, "socketpair()")?;
-    match sys::clone3(0, None).at(step, "clone3()")? {
-        Cloned::Child => {
-            drop(ours);
-            let told = match runtime::mount::attach_in(init.pidfd.as_fd(), given) {
-                Ok(()) => Fields::command("ok"),
-                Err(error) => protocol::failure(&error),
-            };
-            // Who does not hear it sees the socket close.
-            drop(protocol::send(&theirs, &told, &[]));
-            sys::exit_now(0)
-        }
-        Cloned::Parent { pid, pidfd } => {
-            drop(theirs);
-            let told = hear(step, &ours);
-            // It may hang in a file system of the guest's; gone already, mostly.
-            drop(sys::pidfd_signal(pidfd.as_fd(), libc::SIGKILL));
-            reap(pid);
-            told?;
-        }
-    }
+    child::ask(step, 0, Some(PATIENCE_MS), || {
+        runtime::mount::attach_in(init.pidfd.as_fd(), given).map(|()| Vec::new())
+    })?;
     start.sources.extend(sources);
     start.fields.0.push(("mount".to_owned(), runtime::mount::encode(&mount)));
     in_order(start);
     Ok(())
-}
-
-fn hear(step: &str, socket: &OwnedFd) -> Result<()> {
-    if !protocol::is_readable(socket, PATIENCE_MS).at(step, "poll()")? {
-        return Err(Error::failed(step, "it was not mounted within 10 s").hint("a file system inside the container may hang"));
-    }
-    match protocol::receive(socket).at(step, "recvmsg()")? {
-        Some((message, _)) if message.get("command") == Some("ok") => Ok(()),
-        Some((message, _)) => Err(protocol::told(&message)),
-        None => Err(Error::failed(step, "the joining process died")),
-    }
 }
 
 /// As the engine orders them for a start: those above come before what lies in them.
@@ -128,15 +76,23 @@ fn in_order(start: &mut Start) {
 }
 
 fn mapped(mount: &Mount, folder: &OwnedFd, users: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let source = &mount.source;
-    let step = format!("map the ids of {source}");
-    let tree = open_tree(folder, "", CLONE | OpenTreeFlags::AT_EMPTY_PATH).at(&step, &format!("open_tree({source:?}, CLONE)"))?;
     let read_only = if mount.read_only { libc::MOUNT_ATTR_RDONLY } else { 0 };
     let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | read_only;
+    let way_out = "the folder must lie on a file system with idmapped mounts, such as ext4, xfs or btrfs, and be mounted without mapped ids";
+    idmapped(&mount.source, folder, users, attributes, way_out)
+}
+
+/// A detached clone of a folder's mount with the ids of a user namespace and these attributes (mount_setattr(2)).
+///
+/// # Errors
+/// Names what it is a clone of, and the way out where its file system cannot.
+pub fn idmapped(what: &str, folder: &OwnedFd, users: BorrowedFd<'_>, attributes: u64, way_out: &str) -> Result<OwnedFd> {
+    let step = format!("map the ids of {what}");
+    let tree = open_tree(folder, "", CLONE | OpenTreeFlags::AT_EMPTY_PATH).at(&step, "open_tree(CLONE)")?;
     sys::mount_setattr(tree.as_fd(), attributes, 0, Some(users)).map_err(|error| {
-        let mut error = Error::io(&step, &format!("mount_setattr({source:?}, IDMAP)"), error);
+        let mut error = Error::io(&step, "mount_setattr(IDMAP)", error);
         error.code = model::ErrorCode::Unsupported;
-        error.hint("the folder must lie on a file system with idmapped mounts, such as ext4, xfs or btrfs, and be mounted without mapped ids")
+        error.hint(way_out)
     })?;
     Ok(tree)
 }

@@ -3,6 +3,7 @@
 //!
 //! Started by the engine with one socket as descriptor 3; everything else comes through it (`runtime::shim::protocol`).
 
+mod child;
 mod clients;
 mod console;
 mod delegated;

@@ -17,7 +17,7 @@ use runtime::net::veth::{self, Nic};
 use runtime::shim::protocol::{self, Fields};
 use runtime::sys::{self, Cloned};
 
-use crate::{delegated, given};
+use crate::{child, delegated, given};
 
 /// What every run of the container needs, kept for the shim's life.
 #[derive(Debug)]
@@ -271,22 +271,7 @@ impl Start {
             veth::connect(nic, network.as_fd())?;
         }
         let base = self.base()?;
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at("set up the network", "socketpair()")?;
-        match sys::clone3(0, None).at("set up the network", "clone3()")? {
-            Cloned::Child => {
-                drop(ours);
-                if let Err(error) = inside(network, &nics, base) {
-                    drop(protocol::send(&theirs, &protocol::failure(&error), &[]));
-                }
-                sys::exit_now(0)
-            }
-            Cloned::Parent { pid, .. } => {
-                drop(theirs);
-                let told = protocol::receive(&ours).at("set up the network", "recvmsg()")?;
-                reap(pid);
-                told.map_or(Ok(()), |(message, _)| Err(protocol::told(&message)))
-            }
-        }
+        child::ask("set up the network", 0, None, || inside(network, &nics, base).map(|()| Vec::new())).map(drop)
     }
 
     fn proc_files(&self) -> (Vec<OwnedFd>, Vec<String>) {
@@ -317,15 +302,8 @@ fn inside(network: &OwnedFd, nics: &[Nic], base: u32) -> Result<()> {
 }
 
 fn idmapped(folder: &OwnedFd, users: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd> {
-    let step = "map the ids of a layer";
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(folder, "", flags).at(step, "open_tree(CLONE)")?;
-    sys::mount_setattr(tree.as_fd(), attributes, 0, Some(users)).map_err(|error| {
-        let mut error = Error::io(step, "mount_setattr(IDMAP)", error);
-        error.code = model::ErrorCode::Unsupported;
-        error.hint("put the state directory on a file system with idmapped mounts, such as ext4, xfs or btrfs")
-    })?;
-    Ok(tree)
+    let way_out = "put the state directory on a file system with idmapped mounts, such as ext4, xfs or btrfs";
+    given::idmapped("a layer", folder, users, attributes, way_out)
 }
 
 fn devices() -> Result<(Vec<OwnedFd>, Vec<&'static str>)> {

@@ -27,9 +27,9 @@ texts! {
     "add a mount to the container" => "ajouter un montage au conteneur";
     "the request has no mount" => "la requête ne contient pas de montage";
     "prepare the folders of the host" => "préparer les dossiers de l’hôte";
-    "the child that prepares them died" => "le processus qui les prépare est mort";
+    "the child that does it died" => "le processus qui s’en charge est mort";
     "a folder of the host comes with its descriptor, and nothing else does" => "un dossier de l’hôte vient avec son descripteur, et rien d’autre n’en a";
-    "it was not mounted within 10 s" => "il n’a pas été monté en 10 s";
+    "it was not done within {seconds} s" => "ce n’était pas fait en {seconds} s";
     "map the ids of {=path}" => "traduire les identifiants de {path}";
     "the folder must lie on a file system with idmapped mounts, such as ext4, xfs or btrfs, and be mounted without mapped ids" => "le dossier doit se trouver sur un système de fichiers qui sait traduire les identifiants, comme ext4, xfs ou btrfs, et être monté sans identifiants traduits";
     "a mount is changed or taken away while it is stopped; stop it first" => "un montage se modifie ou se retire à l’arrêt\u{202f}; arrêtez-le d’abord";

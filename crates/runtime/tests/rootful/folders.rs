@@ -137,30 +137,6 @@ fn two_instances_know_nothing_of_each_other() {
     assert_eq!(two.sh(right, "true").0, 0);
 }
 
-/// An overlay that is gone with the test.
-struct Overlay(tempfile::TempDir);
-
-impl Overlay {
-    fn mount() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["lower", "upper", "work", "state"] {
-            std::fs::create_dir(folder.path().join(name)).unwrap();
-        }
-        let status = std::process::Command::new("mount")
-            .args(["-t", "overlay", "overlay", "-o", "lowerdir=lower,upperdir=upper,workdir=work", "state"])
-            .current_dir(folder.path())
-            .status();
-        assert!(status.unwrap().success(), "mount");
-        Self(folder)
-    }
-}
-
-impl Drop for Overlay {
-    fn drop(&mut self) {
-        rustix::mount::unmount(self.0.path().join("state"), rustix::mount::UnmountFlags::DETACH).ok();
-    }
-}
-
 /// A small disk below an instance's state directory; gone with the test.
 struct Disk(PathBuf);
 
@@ -221,8 +197,9 @@ fn a_full_disk_is_named_and_a_start_succeeds_when_there_is_room_again() {
 #[test]
 fn a_state_directory_without_mapped_ids_is_refused_by_name() {
     as_root();
-    let overlay = Overlay::mount();
-    let error = host::open(&overlay.0.path().join("state"), "test-refused").unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    let overlay = host::Overlay::mount(folder.path());
+    let error = host::open(&overlay.0, "test-refused").unwrap_err();
     assert_eq!(error.code, ErrorCode::Unsupported);
     assert!(error.message.contains("idmapped mounts"), "{error:?}");
     assert!(error.hint.as_ref().is_some_and(|hint| hint.contains("ext4")), "{error:?}");

@@ -9,7 +9,7 @@ use model::storage::Mount;
 use model::{ContainerId, ErrorCode, Limits};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
-use crate::host::{Host, as_root, busybox_root, said};
+use crate::host::{Host, Overlay, as_root, busybox_root};
 
 fn mount(source: &Path, target: &str, option: &str) -> Mount {
     format!("{}:{target}{option}", source.display()).parse().unwrap()
@@ -178,27 +178,6 @@ fn a_source_is_released_there_and_reached_without_links() {
         assert_eq!(host.runtime.observe_one(id).state, ContainerState::Stopped);
     }
     host.start(id, Limits::default()).expect("without a mount it starts");
-}
-
-/// An overlay of the host; gone with the test.
-struct Overlay(PathBuf);
-
-impl Overlay {
-    fn mount(folder: &Path) -> Self {
-        for name in ["lower", "upper", "work", "merged"] {
-            std::fs::create_dir(folder.join(name)).unwrap();
-        }
-        let at = |name: &str| folder.join(name).display().to_string();
-        let options = format!("lowerdir={},upperdir={},workdir={}", at("lower"), at("upper"), at("work"));
-        said("mount", &["-t", "overlay", "overlay", "-o", &options, &at("merged")]);
-        Self(folder.join("merged"))
-    }
-}
-
-impl Drop for Overlay {
-    fn drop(&mut self) {
-        rustix::mount::unmount(&self.0, UnmountFlags::DETACH).ok();
-    }
 }
 
 #[test]
