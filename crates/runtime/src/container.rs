@@ -9,9 +9,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use model::engine::{
-    BuildRequest, EngineEvent, ExecRequest, FirstBoot, Manifest, NetworkPlan, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked,
-};
+use model::engine::{BuildRequest, EngineEvent, ExecRequest, FirstBoot, Manifest, Removal, Signal, StartRequest, Started, UnpackRequest, Unpacked};
 use model::id::ExecId;
 use model::metrics::Sample;
 use model::{ContainerId, Limits, Timestamp};
@@ -29,6 +27,7 @@ use crate::shim::protocol::Fields;
 use crate::{console_log, stop, watch};
 
 mod leftovers;
+mod network;
 mod observed;
 mod opened;
 
@@ -556,30 +555,6 @@ impl Runtime {
     /// The build fails or was cancelled; nothing is left then.
     pub fn build(&self, request: &BuildRequest, output: OwnedFd, log: OwnedFd) -> Result<()> {
         crate::build::build(&self.folders, request, output, log)
-    }
-
-    /// Makes bridge, addresses, rules and servers fit the plan.
-    ///
-    /// # Errors
-    /// Names the step.
-    pub fn apply_network(&self, plan: &NetworkPlan) -> Result<()> {
-        let mut firewall = self.firewall.lock().unwrap_or_else(PoisonError::into_inner);
-        crate::net::apply::apply(
-            &self.config.run_dir,
-            self.instance(),
-            &self.layout,
-            plan,
-            firewall.entry(plan.bridge.clone()).or_default(),
-        )
-    }
-
-    /// Removes all of it.
-    ///
-    /// # Errors
-    /// Everything that could not be removed.
-    pub fn remove_network(&self, bridge: &str) -> Result<()> {
-        self.firewall.lock().unwrap_or_else(PoisonError::into_inner).remove(bridge);
-        crate::net::apply::remove(&self.config.run_dir, self.instance(), &self.layout, bridge)
     }
 
     /// The folders, for the helpers that fill them.
