@@ -21,6 +21,9 @@
 //! | R16 refused calls on each architecture | `boundary::each_refused_call_answers_its_errno_and_the_needed_ones_work`, `boundary::calls_of_32_bit_programs_are_refused_alike`, and the table in `init/seccomp.rs` |
 //! | R17 volumes that two containers share | there are no volumes yet |
 //! | R18 users of the host | `images::a_user_of_the_host_reaches_neither_storage_nor_setuid_files` |
+//!
+//! Not prevented: a mount that names a file system makes the kernel load that file system's module, in a container as for any
+//! user of the host who may make a user namespace.
 
 mod canaries;
 mod images;

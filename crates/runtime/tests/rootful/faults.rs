@@ -350,10 +350,10 @@ fn young_shim(id: model::ContainerId) -> Option<i32> {
 fn a_shim_that_is_killed_at_any_moment_of_a_start_leaves_a_container_that_can_be_started() {
     let host = Host::new(as_root(), "moments");
     let id = host.busybox("moments");
-    let (mut failed, mut degraded) = (0, 0);
-    for moment in 0..16 {
-        let outcome = std::thread::scope(|scope| {
-            let start = scope.spawn(|| host.start(id, Limits::default()));
+    // Starts it and gives the outcome, with how long it took from when the shim was there; it is killed after so long.
+    let start = |kill_after: Option<Duration>| {
+        std::thread::scope(|scope| {
+            let start = scope.spawn(|| (host.start(id, Limits::default()), Instant::now()));
             let shim = loop {
                 match young_shim(id) {
                     Some(shim) => break shim,
@@ -361,12 +361,23 @@ fn a_shim_that_is_killed_at_any_moment_of_a_start_leaves_a_container_that_can_be
                 }
             };
             let seen = Instant::now();
-            while seen.elapsed() < Duration::from_micros(750 * moment) {
-                std::hint::spin_loop();
+            if let Some(after) = kill_after {
+                while seen.elapsed() < after {
+                    std::hint::spin_loop();
+                }
+                crate::host::kill(shim);
             }
-            crate::host::kill(shim);
-            start.join().unwrap()
-        });
+            let (outcome, at) = start.join().unwrap();
+            (outcome, at.saturating_duration_since(seen))
+        })
+    };
+    let (outcome, whole) = start(None);
+    outcome.expect("it starts");
+    host.runtime.signal(id, Signal::Kill).expect("it is killed");
+    let (mut failed, mut degraded) = (0, 0);
+    for moment in 0..16 {
+        // Up to a fourth beyond a whole start.
+        let (outcome, _) = start(Some(whole * moment / 12));
         let seen = host.runtime.observe_one(id);
         assert_eq!(seen.degraded, outcome.is_ok(), "moment {moment}: {outcome:?}, {seen:?}");
         assert_eq!(seen.state.is_live(), outcome.is_ok(), "moment {moment}: {outcome:?}, {seen:?}");

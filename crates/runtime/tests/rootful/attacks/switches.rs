@@ -8,7 +8,12 @@ use crate::host::in_own_network;
 const SWITCHES: &[Attack] = &[
     attack("core_pattern", "put('/proc/sys/kernel/core_pattern', '|/bin/false')", &[EACCES]),
     attack("modprobe", "put('/proc/sys/kernel/modprobe', '/bin/false')", &[EACCES, ENOENT]),
-    attack("sysrq, unmasked", "unmask(); put('/proc/sysrq-trigger', 'h')", &[EACCES, ENOENT]),
+    // What is written where the cover cannot be taken away goes into the null device (1:3).
+    attack(
+        "sysrq, unmasked",
+        "unmask(); (stat('/proc/sysrq-trigger'))[6] != 0x103 && put('/proc/sysrq-trigger', 'h')",
+        &[EACCES, ENOENT],
+    ),
     attack("oom_score_adj of init", "put('/proc/1/oom_score_adj', '-1000')", &[EACCES]),
     attack("uevent_helper", "put('/sys/kernel/uevent_helper', '/bin/false')", &[EROFS, ENOENT]),
     attack("kernel memory, unmasked", "unmask(); got('/proc/kcore')", &[EPERM, EACCES, ENOENT]),
