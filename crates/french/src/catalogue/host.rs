@@ -20,9 +20,7 @@ texts! {
     "it could not be tried" => "l’essai n’a pas pu être fait";
     "modprobe {name}, or boot a kernel with {option}; without it containers have no network" => "`modprobe {name}`, ou démarrez un noyau avec {option}\u{202f}; sans cela les conteneurs n’ont pas de réseau";
     "not installed" => "pas installé";
-    "apt-get install {=package}" => "`apt-get install {package}`";
     "switched off" => "désactivés";
-    "sysctl {=setting}" => "`sysctl {setting}`";
     "this kernel has none" => "ce noyau n’en a pas";
     "boot a kernel with CONFIG_USER_NS" => "démarrez un noyau avec CONFIG_USER_NS";
     "at most {=most}" => "au plus {most}";
