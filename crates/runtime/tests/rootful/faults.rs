@@ -31,7 +31,8 @@ fn smoke_a_guest_that_freezes_its_groups_can_neither_stop_commands_nor_a_kill() 
     let freeze = "mkdir /sys/fs/cgroup/berth-exec && echo 1 > /sys/fs/cgroup/berth-exec/cgroup.freeze; exec sleep 100000";
     let id = host.script("frozen", freeze, |_| {});
     host.start(id, Limits::default()).expect("it starts");
-    let trap = "until [ -e /sys/fs/cgroup/berth-exec ]; do :; done; cat /sys/fs/cgroup/berth-exec/cgroup.freeze";
+    // The file is there a moment before the guest has written.
+    let trap = "cd /sys/fs/cgroup; until [ \"$(cat berth-exec/cgroup.freeze 2>&1)\" = 1 ]; do :; done; cat berth-exec/cgroup.freeze";
     assert_eq!(host.says(id, trap), "1");
     let begun = Instant::now();
     host.runtime.signal(id, Signal::Kill).expect("it is killed");
@@ -351,7 +352,7 @@ fn a_shim_that_is_killed_at_any_moment_of_a_start_leaves_a_container_that_can_be
     let host = Host::new(as_root(), "moments");
     let id = host.busybox("moments");
     // Starts it and gives the outcome, with how long it took from when the shim was there; it is killed after so long.
-    let start = |kill_after: Option<Duration>| {
+    let start = |id: model::ContainerId, kill_after: Option<Duration>| {
         std::thread::scope(|scope| {
             let start = scope.spawn(|| (host.start(id, Limits::default()), Instant::now()));
             let shim = loop {
@@ -371,13 +372,12 @@ fn a_shim_that_is_killed_at_any_moment_of_a_start_leaves_a_container_that_can_be
             (outcome, at.saturating_duration_since(seen))
         })
     };
-    let (outcome, whole) = start(None);
+    let (outcome, whole) = start(host.busybox("measured"), None);
     outcome.expect("it starts");
-    host.runtime.signal(id, Signal::Kill).expect("it is killed");
     let (mut failed, mut degraded) = (0, 0);
     for moment in 0..16 {
         // Up to a fourth beyond a whole start.
-        let (outcome, _) = start(Some(whole * moment / 12));
+        let (outcome, _) = start(id, Some(whole * moment / 12));
         let seen = host.runtime.observe_one(id);
         assert_eq!(seen.degraded, outcome.is_ok(), "moment {moment}: {outcome:?}, {seen:?}");
         assert_eq!(seen.state.is_live(), outcome.is_ok(), "moment {moment}: {outcome:?}, {seen:?}");
