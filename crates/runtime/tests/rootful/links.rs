@@ -371,6 +371,8 @@ fn what_a_killed_shim_left_is_found_and_removed_and_nothing_else() {
         };
         // The end of the last process is told a moment later.
         eventually("its groups are empty", || left().iter().any(|leftover| leftover.kind == LeftoverKind::Cgroup));
+        // The kernel takes a network namespace down on its own time, and the host's end of the link with it.
+        eventually("its network is gone", || !bridge::exists("bt00000000050"));
         let found: Vec<(LeftoverKind, String)> = left().into_iter().map(|leftover| (leftover.kind, leftover.name)).collect();
         let mut wanted = vec![
             (LeftoverKind::Cgroup, format!("{}/{id}", instance_directory(Some(&host.instance())))),
