@@ -4,6 +4,7 @@
 
 use axum::http::StatusCode;
 use model::Role;
+use model::container::UpdateRequest;
 use model::task::TaskState;
 
 #[path = "pages/world.rs"]
@@ -325,6 +326,33 @@ async fn the_first_answer_holds_the_newest_values() {
     let meters = body(&html);
     let memory = meters.split("class=\"waterline\"").nth(2).and_then(|part| part.split("</div>").next()).unwrap();
     assert!(memory.contains("iB") && !memory.contains("Not known yet"), "{memory}");
+}
+
+#[tokio::test]
+async fn limits_hold_at_once_and_a_field_says_when_it_does_not() {
+    let world = World::new().await;
+    world.create("web").await;
+    world.start("web").await;
+    for (language, at_once, later) in [
+        ("en", "Changes hold at once.", "at next start"),
+        ("fr", "Les modifications prennent effet immédiatement.", "au prochain démarrage"),
+    ] {
+        let (_, html) = world.page(&world.admin, "/containers/web/limits", language).await;
+        assert_eq!((html.matches(at_once).count(), html.matches(later).count()), (1, 0), "{html}");
+    }
+    world.crash("web").await;
+    let set = vec![("memory".into(), "256M".into())];
+    let update = world.control.containers.update(&world.admin.caller, "web", UpdateRequest { set }, None);
+    update.await.unwrap();
+    let (_, html) = world.page(&world.admin, "/containers/web/limits", "en").await;
+    let html = body(&html);
+    let fields: Vec<&str> = html
+        .split("class=\"limit-field\"")
+        .skip(1)
+        .filter(|field| field.contains("at next start"))
+        .collect();
+    assert_eq!(fields.len(), 1, "{html}");
+    assert!(fields.iter().all(|field| field.contains("id=\"memory\"")), "{fields:?}");
 }
 
 #[tokio::test]

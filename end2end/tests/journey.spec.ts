@@ -174,6 +174,8 @@ test("the console shows the boot, and still does after a reload", async () => {
 
 test("a limit changes while it runs", async ({ console }) => {
   await page.goto("/containers/web/limits");
+  await expect(page.getByText("Changes hold at once.")).toHaveCount(1);
+  await expect(page.getByText("at next start")).toHaveCount(0);
   await page.getByLabel("Memory", { exact: true }).fill("300M");
   await page.getByRole("button", { name: "Apply" }).click();
   await expect.poll(async () => await console.berth("exec", "web", "--", "sh", "-c", "grep MemTotal /proc/meminfo")).toContain("307200");

@@ -21,6 +21,8 @@ pub struct Detail {
     /// How often its policy has started it again.
     pub restarts: u32,
     pub notes: String,
+    /// Keys of what it was given and has only from its next start on.
+    pub pending: Vec<String>,
     /// Guards updates.
     pub etag: String,
     /// First host id and count of its own range.
@@ -40,6 +42,7 @@ impl From<ContainerDetail> for Detail {
             restart: spec.restart,
             restarts: detail.restarts,
             notes: spec.notes,
+            pending: detail.pending_restart,
             etag: detail.etag,
             id_range: detail.id_range,
         }

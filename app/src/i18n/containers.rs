@@ -144,7 +144,7 @@ texts! {
     LIMIT_IO_WRITE = "Disk write per second", "Écriture disque par seconde";
     LIMIT_IO_HINT = "For example 50M.", "Par exemple 50M.";
     LIMIT_EMPTY = "Empty means unlimited.", "Vide signifie illimité.";
-    APPLIES_NOW = "applies now", "s’applique aussitôt";
+    LIMITS_HOLD_AT_ONCE = "Changes hold at once.", "Les modifications prennent effet immédiatement.";
     APPLIES_NEXT = "at next start", "au prochain démarrage";
     APPLY = "Apply", "Appliquer";
     APPLIED = "Applied", "Appliqué";

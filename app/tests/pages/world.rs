@@ -17,7 +17,7 @@ use leptos::prelude::*;
 use model::access::WhoAmI;
 use model::task::Task;
 use model::template::{LocalTemplate, Provenance};
-use model::{Digest, Role, Timestamp};
+use model::{ContainerState, Digest, Role, Timestamp};
 
 pub const PASSWORD: &str = "a long enough password";
 
@@ -25,6 +25,7 @@ static READY: std::sync::Once = std::sync::Once::new();
 
 pub struct World {
     pub control: Arc<Control>,
+    pub engine: Arc<Fake>,
     pub admin: SignedIn,
     /// The state lies in it.
     _folder: tempfile::TempDir,
@@ -54,7 +55,7 @@ impl World {
         let engine = Arc::new(Fake::new());
         let digest: Digest = "a".repeat(64).parse().unwrap();
         engine.add_layer(digest.clone());
-        let control = Control::open(config, engine, Arc::new(Memory::new(Clock::System)), Clock::System)
+        let control = Control::open(config, engine.clone(), Arc::new(Memory::new(Clock::System)), Clock::System)
             .await
             .unwrap();
         control.facts.change().put("tpl/local:test", &template(digest)).commit().await.unwrap().unwrap();
@@ -62,6 +63,7 @@ impl World {
         let admin = control.access.set_up(&token, "anna", PASSWORD, "127.0.0.1", "Firefox/140 Linux").await.unwrap();
         Self {
             control,
+            engine,
             admin,
             _folder: folder,
         }
@@ -87,6 +89,20 @@ impl World {
 
     pub async fn start(&self, name: &str) -> Task {
         self.end(self.control.containers.start(&self.admin.caller, name, None).await.unwrap()).await
+    }
+
+    /// Its init ends by itself, and its policy waits before it starts it again.
+    pub async fn crash(&self, name: &str) {
+        let (containers, caller) = (&self.control.containers, &self.admin.caller);
+        let mut events = self.control.events.subscribe();
+        let id = containers.show(caller, name).await.unwrap().summary.id;
+        self.engine.crash(id, 1, Timestamp::from_ms(i64::MAX));
+        let waits = async {
+            while containers.show(caller, name).await.unwrap().summary.state != ContainerState::Starting {
+                events.recv().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waits).await.expect("its end is heard of");
     }
 
     /// Waits until the sampler has seen a container.

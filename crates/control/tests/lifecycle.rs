@@ -561,6 +561,20 @@ async fn a_stop_calls_off_the_start_that_waits_for_its_time() {
 }
 
 #[tokio::test]
+async fn limits_that_wait_for_the_next_start_are_named_one_by_one() {
+    use model::container::UpdateRequest;
+    let world = World::new(WIDE).await;
+    let id = world.lasting("web").await;
+    world.engine.crash(id, 3, Timestamp::from_ms(1_795_132_803_000));
+    world.until("web", ContainerState::Starting).await;
+    let set = vec![("memory".into(), "256M".into()), ("pids".into(), "100".into())];
+    let changed = world.control.containers.update(&anna(), "web", UpdateRequest { set }, None).await.unwrap();
+    assert_eq!(changed.pending_restart, ["memory", "pids"]);
+    world.stop("web", HOUR, false).await;
+    assert_eq!(world.show("web").await.pending_restart, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_changed_restart_policy_holds_for_who_runs() {
     use model::container::{RestartPolicy, UpdateRequest};
     let mut world = World::new(WIDE).await;

@@ -1,5 +1,6 @@
-//! The limits, editable while it runs. Each field says what is used now, if it runs; when somebody else changed the container
-//! meanwhile, what was typed stays and the other fields take the newest values.
+//! The limits, editable while it runs. Each field says what is used now, if it runs, and when its value holds only from the
+//! next start on; when somebody else changed the container meanwhile, what was typed stays and the other fields take the
+//! newest values.
 
 use leptos::prelude::*;
 use model::container::UpdateRequest;
@@ -110,9 +111,9 @@ pub fn LimitsTab(subject: Subject) -> impl IntoView {
     view! {
         <form class="card form" method="post" on:submit=submit>
             <Problems form=form/>
-            <p class="muted">{locale.t(text::LIMIT_EMPTY)}</p>
+            <p class="muted">{locale.t(text::LIMITS_HOLD_AT_ONCE)}" "{locale.t(text::LIMIT_EMPTY)}</p>
             <fieldset class="fields plain" disabled=!may aria-label=locale.t(text::RESOURCES)>
-                {KEYS.iter().map(|key| view! { <LimitField key=key form=form feed=feed.clone() is_stopped=is_stopped/> }).collect_view()}
+                {KEYS.iter().map(|key| view! { <LimitField key=key form=form detail=subject.detail feed=feed.clone() is_stopped=is_stopped/> }).collect_view()}
             </fieldset>
             {if may {
                 view! {
@@ -213,7 +214,7 @@ fn used_now(feed: &FeedData, key: &str, is_stopped: bool) -> Option<(f64, Unit)>
 }
 
 #[component]
-fn LimitField(key: &'static str, form: Form, feed: Feed, is_stopped: Memo<bool>) -> impl IntoView {
+fn LimitField(key: &'static str, form: Form, detail: RwSignal<Detail>, feed: Feed, is_stopped: Memo<bool>) -> impl IntoView {
     let locale = use_locale();
     let (label, hint) = words(key);
     let value = form.field(key);
@@ -226,12 +227,13 @@ fn LimitField(key: &'static str, form: Form, feed: Feed, is_stopped: Memo<bool>)
         let (value, unit) = feed.with(|feed| used_now(feed, key, is_stopped))?;
         Some(locale.fill(text::USING, &[("value", &unit.write(locale, value))]))
     };
+    let is_pending = move || detail.with(|detail| detail.pending.iter().any(|other| other == key));
+    let later = move || is_pending().then(|| view! { <span class="tag">{locale.t(text::APPLIES_NEXT)}</span> });
     view! {
         <div class="limit-field">
             <Field label=locale.t(label) name=key value=value hint=locale.t(hint) error=error autocomplete="off" placeholder=placeholder(key).unwrap_or_default()/>
             <p class="limit-field__now number muted">
-                <span class="tag">{locale.t(text::APPLIES_NOW)}</span>
-                " "{now}
+                {later}" "{now}
             </p>
         </div>
     }

@@ -150,9 +150,19 @@ impl StatRow {
     pub fn pending(&self, row: &ContainerRow) -> Vec<String> {
         let Some(run) = &self.run else { return Vec::new() };
         let next = row.start_request();
+        let (held, wanted) = (&run.limits, &next.limits);
         let differs = [
             ("hostname", run.hostname != next.hostname),
-            ("limits", run.limits != next.limits),
+            ("cpus", held.cpus != wanted.cpus),
+            ("cpu-weight", held.cpu_weight != wanted.cpu_weight),
+            ("cpuset", held.cpuset != wanted.cpuset),
+            ("memory", held.memory_bytes != wanted.memory_bytes),
+            ("memory-high", held.memory_high_bytes != wanted.memory_high_bytes),
+            ("swap", held.swap_bytes != wanted.swap_bytes),
+            ("pids", held.pids != wanted.pids),
+            ("io-read", held.io_read_bps != wanted.io_read_bps),
+            ("io-write", held.io_write_bps != wanted.io_write_bps),
+            ("disk", held.disk_bytes != wanted.disk_bytes),
             ("nic", run.nics != next.nics),
             ("env", run.env != next.env),
             ("restart", run.restart != next.restart),
