@@ -9,6 +9,7 @@ use leptos_router::{OptionalParamSegment, ParamSegment, SsrMode, StaticSegment, 
 use crate::api;
 use crate::bundle::{self, Bundle, page_of};
 use crate::components::announcer::Announcer;
+use crate::components::browser;
 use crate::components::frame::Frame;
 use crate::components::toast::Toasts;
 use crate::forms::sign_in::sign_in_for;
@@ -146,14 +147,20 @@ fn signed_in(page: impl FnOnce() -> AnyView) -> AnyView {
     view! { <Redirect path=target/> }.into_any()
 }
 
-/// Effects run in the browser alone: opens the event stream and tells the server the visitor's zone.
+/// Effects run in the browser alone: opens the event stream, goes on with what the page before left, and tells the server
+/// the visitor's zone.
 fn start_in_browser(page: &PageContext, live: Live) {
-    let (is_signed_in, build) = (page.who.is_some(), page.build.clone());
+    let (is_signed_in, build, made_ms) = (page.who.is_some(), page.build.clone(), page.now_ms);
+    let actions = pages::actions::use_actions();
     Effect::new(move || {
         bundle::leave_foreign_links_to_browser();
         remember_zone();
         if is_signed_in {
             stream::open(live, build.clone());
+            actions.take_up(made_ms);
+        } else {
+            // Whoever signs in next may be somebody else.
+            browser::forget_all();
         }
     });
 }
@@ -161,5 +168,5 @@ fn start_in_browser(page: &PageContext, live: Live) {
 /// The next page is rendered in the zone of the browser; this one keeps the zone it was rendered with.
 fn remember_zone() {
     let minutes = -js_sys::Date::new_0().get_timezone_offset();
-    crate::components::browser::set_cookie(ZONE_COOKIE, &model::number::fixed(minutes, 0));
+    browser::set_cookie(ZONE_COOKIE, &model::number::fixed(minutes, 0));
 }

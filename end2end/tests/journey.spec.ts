@@ -239,13 +239,21 @@ test("it stops, goes to the trash, comes back and is deleted for ever", async ({
   await page.getByRole("button", { name: "Delete", exact: true }).click();
   await page.getByRole("dialog").getByRole("button", { name: /^Delete/ }).click();
   await page.waitForURL("**/containers");
-  await page.getByRole("button", { name: "Undo" }).click();
+  const undo = page.getByRole("button", { name: "Undo" });
+  await expect(undo).toHaveCount(1);
+  await page.goto("/templates");
+  await expect(undo, "the offer goes along to a page of another bundle").toHaveCount(1);
+  await undo.click();
+  await expect(undo).toHaveCount(0);
   // The row that is in sight now may be the one before, and the new one is there before its task has ended.
   const names = async () => (await console.berthJson<Container[]>("list")).map((one) => one.name);
   await expect.poll(names).toContain("web");
   const underWay = async () => (await console.berthJson<{ state: string }[]>("task", "list")).filter((task) => ["queued", "running"].includes(task.state)).length;
   await expect.poll(underWay).toBe(0);
+  await page.goto("/containers");
   await expect(page.getByRole("link", { name: "web" }).first()).toBeVisible();
+  await expect(page.getByText("Live", { exact: true }).first()).toBeVisible();
+  await expect(undo, "what is back is not offered again").toHaveCount(0);
   await console.berth("delete", "web");
   await page.goto("/trash");
   const row = page.getByRole("row", { name: /web/ });

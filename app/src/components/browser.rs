@@ -27,6 +27,32 @@ pub fn set_cookie(name: &str, value: &str) {
     }
 }
 
+/// Where this tab keeps what its next page may need. A browser may refuse to keep anything.
+fn tab() -> Option<web_sys::Storage> {
+    window().session_storage().ok().flatten()
+}
+
+/// What an earlier page of this tab kept.
+#[must_use]
+pub fn kept(key: &str) -> Option<String> {
+    tab()?.get_item(key).ok().flatten()
+}
+
+/// Keeps a text for later pages of this tab.
+pub fn keep(key: &str, text: &str) {
+    if let Some(tab) = tab() {
+        // Without room the next page knows less.
+        drop(tab.set_item(key, text));
+    }
+}
+
+/// Keeps nothing more of what this tab kept.
+pub fn forget_all() {
+    if let Some(tab) = tab() {
+        drop(tab.clear());
+    }
+}
+
 /// Loads a page anew from the server: after signing in or out, and for a new version.
 pub fn go_to(path: &str) {
     // Only a malformed address can be refused.

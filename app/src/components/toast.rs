@@ -11,8 +11,6 @@ use crate::i18n::Text;
 use crate::i18n::frame::{DISMISS, NOTIFICATIONS, RETRY_FAILED, UNDO};
 use crate::i18n::reasons::answer;
 
-/// How long a message with "Undo" stays (ui.md rule 7: at least 10 s).
-const UNDO_MS: i32 = 12_000;
 const DONE_MS: i32 = 5000;
 
 #[derive(Clone, Debug)]
@@ -20,8 +18,8 @@ struct Toast {
     id: u32,
     text: String,
     is_failure: bool,
-    /// What can be done about it: the word of the button, and the deed.
-    answer: Option<(Text, Callback<()>)>,
+    /// What can be done about it: the word of the button, and what hears once whether it was pressed.
+    answer: Option<(Text, Callback<bool>)>,
 }
 
 /// The messages of this tab.
@@ -48,9 +46,9 @@ impl Toasts {
         self.put(text.into(), false, None, Some(DONE_MS));
     }
 
-    /// Something was done that can be undone.
-    pub fn undoable(self, text: impl Into<String>, undo: Callback<()>) {
-        self.put(text.into(), false, Some((UNDO, undo)), Some(UNDO_MS));
+    /// Something was done that can be undone for so long. `over` is told when the message goes: whether to undo it.
+    pub fn undoable(self, text: impl Into<String>, over: Callback<bool>, stays_ms: i32) {
+        self.put(text.into(), false, Some((UNDO, over)), Some(stays_ms));
     }
 
     /// Something failed: stays until it is dismissed.
@@ -59,7 +57,7 @@ impl Toasts {
     }
 
     /// Something failed for some of many: those can be tried again.
-    pub fn retryable(self, text: impl Into<String>, retry: Callback<()>) {
+    pub fn retryable(self, text: impl Into<String>, retry: Callback<bool>) {
         self.put(text.into(), true, Some((RETRY_FAILED, retry)), None);
     }
 
@@ -72,7 +70,7 @@ impl Toasts {
         });
     }
 
-    fn put(self, text: String, is_failure: bool, answer: Option<(Text, Callback<()>)>, stays_ms: Option<i32>) {
+    fn put(self, text: String, is_failure: bool, answer: Option<(Text, Callback<bool>)>, stays_ms: Option<i32>) {
         let id = self.next.try_update_value(|next| {
             *next += 1;
             *next
@@ -81,12 +79,20 @@ impl Toasts {
         self.list.update(|list| list.push(Toast { id, text, is_failure, answer }));
         if let Some(ms) = stays_ms {
             // What was done on a page is often told on the next one.
-            browser::after_on_any_page(ms, move || self.drop_one(id));
+            browser::after_on_any_page(ms, move || self.end(id, false));
         }
     }
 
-    fn drop_one(self, id: u32) {
-        self.list.try_update(|list| list.retain(|toast| toast.id != id));
+    /// Takes a message away, and tells whether its button was pressed.
+    fn end(self, id: u32, is_pressed: bool) {
+        let gone = self.list.try_update(|list| {
+            let place = list.iter().position(|toast| toast.id == id)?;
+            Some(list.remove(place))
+        });
+        if let Some((_, deed)) = gone.flatten().and_then(|toast| toast.answer) {
+            // Gone with the page that asked.
+            deed.try_run(is_pressed);
+        }
     }
 }
 
@@ -115,18 +121,14 @@ fn ToastView(toast: Toast) -> impl IntoView {
     let toasts = use_toasts();
     let locale = use_locale();
     let id = toast.id;
-    let answer = toast.answer.map(|(word, deed)| {
-        let press = move |()| {
-            deed.run(());
-            toasts.drop_one(id);
-        };
-        view! { <Button label=locale.t(word).to_owned() on_press=press/> }
-    });
+    let answer = toast
+        .answer
+        .map(|(word, _)| view! { <Button label=locale.t(word).to_owned() on_press=move |()| toasts.end(id, true)/> });
     view! {
         <div class="toast" data-state=if toast.is_failure { "failed" } else { "done" }>
             <p>{toast.text}</p>
             {answer}
-            <Button label=locale.t(DISMISS).to_owned() tone=Tone::Quiet icon=Icon::Close compact=true on_press=move |()| toasts.drop_one(id)/>
+            <Button label=locale.t(DISMISS).to_owned() tone=Tone::Quiet icon=Icon::Close compact=true on_press=move |()| toasts.end(id, false)/>
         </div>
     }
 }

@@ -18,11 +18,17 @@ use crate::i18n::Text;
 use crate::i18n::containers as text;
 use crate::i18n::frame::CANCELLED;
 use crate::i18n::reasons::{self, answer};
+use crate::live::stream::now_ms as browser_ms;
 use crate::live::{Live, Row, use_live};
 
 mod batch;
+mod offers;
 
 use batch::{Batch, Outcome};
+use offers::Offer;
+
+/// How long a deletion can be undone from its message (ui.md rule 7: at least 10 s).
+const UNDO_MS: i64 = 12_000;
 
 /// What the actions of a page share.
 #[derive(Clone, Copy, Debug)]
@@ -171,31 +177,82 @@ impl Actions {
             let (done, count) = (self.locale.integer(outcome.done), self.locale.integer(failed.items.len() as u64));
             let values = [("done", done.as_str()), ("failed", &count), ("names", &failed.names()), ("why", &failed.cause)];
             let text = self.locale.fill(words, &values);
-            let retry = Callback::new(move |()| self.run_all(able(&failed.items, action), action));
+            let retry = Callback::new(move |is_wanted| {
+                if is_wanted {
+                    self.run_all(able(&failed.items, action), action);
+                }
+            });
             self.toasts.retryable(text, retry);
         }
     }
 
     /// Tells the outcome once the task is over: a failure with its hint, a deletion with "Undo".
     fn follow(self, task: Task, row: &Row, action: Action) {
-        let (id, name) = (row.id, row.summary.with_untracked(|summary| summary.name.to_string()));
-        let task_id = task.id;
+        let (id, name) = (task.id, row.summary.with_untracked(|summary| summary.name.to_string()));
         self.live.seed_task(task);
-        let outcome = move |task: Task| match (&task.error, action) {
-            (Some(error), _) => {
-                let why = error
-                    .hint
-                    .as_ref()
-                    .map_or_else(|| error.message.clone(), |hint| format!("{}; {hint}", error.message));
-                self.toasts.failed(self.locale.fill(text::FAILED_ACTION, &[("name", &name), ("why", &why)]));
+        if matches!(action, Action::Delete | Action::ForceDelete) {
+            let offer = Offer {
+                id: row.id,
+                name,
+                task: id,
+                until_ms: None,
+            };
+            offers::keep(&offer);
+            return self.follow_deletion(offer, i64::MIN);
+        }
+        self.live.when_over(id, Callback::new(move |task: Task| self.tell_failure(&name, &task)));
+    }
+
+    /// Offers to undo a deletion once it is done. One that was over before `since_ms`, by the server's clock, is no news.
+    fn follow_deletion(self, offer: Offer, since_ms: i64) {
+        let task_id = offer.task;
+        let outcome = move |task: Task| {
+            let is_news = task.ended_at.is_none_or(|at| at.ms >= since_ms);
+            if is_news && task.state == TaskState::Done {
+                return self.offer_undo(offer.clone(), browser_ms() + UNDO_MS);
             }
-            (None, Action::Delete | Action::ForceDelete) => {
-                let undo = Callback::new(move |()| self.undo_delete(id));
-                self.toasts.undoable(self.locale.fill(text::DELETED, &[("name", &name)]), undo);
+            offers::forget(offer.id);
+            if is_news {
+                self.tell_failure(&offer.name, &task);
             }
-            _ => {}
         };
         self.live.when_over(task_id, Callback::new(outcome));
+    }
+
+    fn offer_undo(self, offer: Offer, until_ms: i64) {
+        let (id, left_ms) = (offer.id, (until_ms - browser_ms()).min(UNDO_MS));
+        let text = self.locale.fill(text::DELETED, &[("name", &offer.name)]);
+        offers::keep(&Offer {
+            until_ms: Some(until_ms),
+            ..offer
+        });
+        let over = Callback::new(move |is_wanted| {
+            offers::forget(id);
+            if is_wanted {
+                self.undo_delete(id);
+            }
+        });
+        self.toasts.undoable(text, over, i32::try_from(left_ms).unwrap_or_default());
+    }
+
+    /// Goes on with the offers of the page before, on one that was made at this moment.
+    pub fn take_up(self, made_ms: i64) {
+        for offer in offers::all() {
+            match offer.until_ms {
+                None => self.follow_deletion(offer, made_ms - UNDO_MS),
+                Some(until_ms) if until_ms > browser_ms() => self.offer_undo(offer, until_ms),
+                Some(_) => offers::forget(offer.id),
+            }
+        }
+    }
+
+    fn tell_failure(self, name: &str, task: &Task) {
+        let Some(error) = &task.error else { return };
+        let why = error
+            .hint
+            .as_ref()
+            .map_or_else(|| error.message.clone(), |hint| format!("{}; {hint}", error.message));
+        self.toasts.failed(self.locale.fill(text::FAILED_ACTION, &[("name", name), ("why", &why)]));
     }
 
     /// Brings a deleted container back out of the trash.

@@ -124,7 +124,7 @@ fn DeleteQuestion(row: Row, open: RwSignal<bool>) -> impl IntoView {
     let delete = move |()| {
         let action = if is_live.get_untracked() { Action::ForceDelete } else { Action::Delete };
         actions.run(&row, action);
-        // Elsewhere the page stays: the way to the list would take the offer to undo along.
+        // Elsewhere the page stays: the list would be loaded, which ends a request that is still on its way.
         if Bundle::Containers.is_here() {
             navigate("/containers", leptos_router::NavigateOptions::default());
         }
