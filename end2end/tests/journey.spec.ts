@@ -165,6 +165,21 @@ test("a flood in a terminal ends at once with Ctrl+C", async () => {
   await expect(page.locator(".xterm-rows").first()).toContainText("quiet", { timeout: 5000 });
 });
 
+test("a shell that ended meanwhile is told with its last words", async ({ console }) => {
+  const rows = page.locator(".xterm-rows").first();
+  await page.locator(".xterm-helper-textarea").first().focus();
+  await page.keyboard.type("exec sh -c 'echo $$ >/run/shell; echo last-$((40+2)); until [ -e /run/go ]; do sleep 0.1; done; exit 7'\n");
+  await expect(rows).toContainText("last-42");
+  await page.goto("/containers/web");
+  await console.berth("exec", "web", "--", "sh", "-c", "touch /run/go; while [ -d /proc/$(cat /run/shell) ]; do sleep 0.1; done");
+  await page.goto("/containers/web/terminal");
+  await expect(page.getByText("The shell ended: it exited with code 7")).toBeVisible();
+  await expect(rows).toContainText("last-42");
+  await page.getByRole("button", { name: "Open again" }).click();
+  await expect(rows).not.toContainText("last-42");
+  await expect(rows).toContainText("root@web");
+});
+
 test("the console shows the boot, and still does after a reload", async () => {
   await page.goto("/containers/web/console");
   await expect(page.locator(".xterm-rows").first()).toContainText(/login:|Debian/);

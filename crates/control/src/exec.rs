@@ -190,12 +190,7 @@ impl Execs {
             .filter(|session| session.container == id && session.owner == caller.identity() && !session.is_ending())
             .map(Arc::clone);
         // Whose tab has seen the console end is told what became of the shell.
-        let gone = || {
-            Error::new(
-                model::ErrorCode::NotFound,
-                format!("the shell {exec} is gone: it ended, or the console was started anew"),
-            )
-        };
+        let gone = || Error::new(model::ErrorCode::NotFound, "the shell is gone: it ended, or the console was started anew");
         let session = found.ok_or_else(gone)?;
         Ok(session.attach(caller, &self.engine, self.access.ended(), self.clock.boot()))
     }

@@ -438,6 +438,29 @@ async fn a_terminal_is_attached_again_with_its_scrollback() {
     assert_eq!(execs.attach(&other, "web", exec).await.unwrap_err().code(), ErrorCode::NotFound);
 }
 
+#[tokio::test]
+async fn who_comes_back_to_a_shell_is_told_that_its_container_ended() {
+    let world = World::new().await;
+    world.create("web", true).await;
+    let (execs, anna) = (&world.control.exec, anna());
+    let request = ExecRequest {
+        command: vec!["sh".into()],
+        tty: true,
+        ..ExecRequest::default()
+    };
+    let exec = execs.open(&anna, "web", request).await.unwrap();
+    drop(execs.attach(&anna, "web", exec).await.unwrap());
+    let mut events = world.control.events.subscribe();
+    world.engine.end(world.id("web").await, ExitReason::Exited, 0);
+    while world.state("web").await != ContainerState::Stopped {
+        soon("its end is heard of", events.recv()).await.unwrap();
+    }
+    let mut again = execs.attach(&anna, "web", exec).await.unwrap();
+    let told = soon("its end is told", again.output.recv()).await;
+    let reason = "the container ended".to_owned();
+    assert_eq!(told, Some(Output::Exit { code: 137, reason }));
+}
+
 /// An operator who comes in by a token of the name `job`.
 async fn job(world: &World) -> Caller {
     let access = &world.control.access;

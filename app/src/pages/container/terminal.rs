@@ -1,4 +1,5 @@
-//! The terminal: a shell inside that lives on the server. A reload finds the newest one again.
+//! The terminal: a shell inside that lives on the server. A reload finds the one of this tab again, also when it has ended
+//! meanwhile: its end is told once, with what it printed last.
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -8,6 +9,7 @@ use model::id::ExecId;
 use super::Subject;
 use crate::api::ApiError;
 use crate::api::containers as functions;
+use crate::components::browser;
 use crate::components::button::Button;
 use crate::components::error_note::ErrorNote;
 use crate::components::icon::Icon;
@@ -37,8 +39,11 @@ pub fn TerminalTab(subject: Subject) -> impl IntoView {
     let summary = subject.row.summary.clone();
     let can_run = Memo::new(move |_| summary.with(|summary| summary.state.allows(Action::Exec).is_ok()));
     let session = RwSignal::new(Session::default());
+    let (place, has_own) = (place_of(&subject), RwSignal::new(false));
+    // Only the browser knows, so the page begins without.
+    Effect::new(move || has_own.set(own_shell(&place).is_some()));
     // A shell that is shown stays on the page when the container stops, with its last lines and the reason.
-    let is_shown = Memo::new(move |before: Option<&bool>| before == Some(&true) || can_run.get());
+    let is_shown = Memo::new(move |before: Option<&bool>| before == Some(&true) || has_own.get() || can_run.get());
     move || {
         let subject = subject.clone();
         if is_shown.get() {
@@ -63,10 +68,16 @@ fn NotRunning(subject: Subject) -> impl IntoView {
 fn Shell(subject: Subject, session: RwSignal<Session>, can_run: Memo<bool>) -> impl IntoView {
     let locale = use_locale();
     let wanted = RwSignal::new(Wanted::default());
-    let name = subject.name.clone();
-    let open = Callback::new(move |is_new: bool| find_or_open(name.clone(), is_new, wanted));
-    Effect::new(move || open.run(false));
+    let (name, place) = (subject.name.clone(), place_of(&subject));
     let is_over = move || matches!(session.get(), Session::Ended(..) | Session::Refused(..));
+    let told = place.clone();
+    Effect::new(move || {
+        if is_over() {
+            browser::keep(&told, "");
+        }
+    });
+    let open = Callback::new(move |is_new: bool| find_or_open(name.clone(), place.clone(), is_new, wanted));
+    Effect::new(move || open.run(false));
     let off = Signal::derive(move || (!can_run.get()).then(|| locale.t(text::NOT_RUNNING).to_owned()));
     view! {
         <div class="pane-head">
@@ -88,14 +99,31 @@ fn Shell(subject: Subject, session: RwSignal<Session>, can_run: Memo<bool>) -> i
     }
 }
 
-/// The newest session that still runs, else a new one.
-fn find_or_open(name: String, is_new: bool, wanted: RwSignal<Wanted>) {
+/// Where the tab keeps which shell in this container is its own.
+fn place_of(subject: &Subject) -> String {
+    format!("shell/{}", subject.row.id)
+}
+
+/// The shell that the tab was attached to, as long as its end was not told.
+fn own_shell(place: &str) -> Option<ExecId> {
+    browser::kept(place)?.parse().ok()
+}
+
+/// The tab's own shell, or the newest that still runs, else a new one.
+fn find_or_open(name: String, place: String, is_new: bool, wanted: RwSignal<Wanted>) {
     spawn_local(async move {
-        let running = if is_new { None } else { newest_running(&name).await };
-        let found = match running {
+        let known = match own_shell(&place) {
+            Some(own) if !is_new => Some(own),
+            None if !is_new => newest_running(&name).await,
+            _ => None,
+        };
+        let found = match known {
             Some(id) => Ok(id),
             None => functions::open_terminal(name, None, FIRST_SIZE.0, FIRST_SIZE.1).await,
         };
+        if let Ok(id) = &found {
+            browser::keep(&place, &id.to_string());
+        }
         // Gone when the tab was left meanwhile; the session waits on the server.
         wanted.try_set(found.map_or_else(Wanted::Failed, Wanted::Session));
     });

@@ -90,7 +90,7 @@ texts! {
     "`{value}` is neither true nor false" => "`{value}` n’est ni true ni false";
     "`{value}` is not a restart policy; use no, on-failure or always" => "`{value}` n’est pas une règle de redémarrage\u{202f}; utilisez no, on-failure ou always";
     "`{text}` is not SRC:DST[:ro]" => "`{text}` n’est pas de la forme SRC:DST[:ro]";
-    "the shell {id} is gone: it ended, or the console was started anew" => "le shell {id} a disparu\u{202f}: il s’est arrêté, ou la console a redémarré";
+    "the shell is gone: it ended, or the console was started anew" => "le shell n’existe plus\u{202f}: il s’est terminé, ou la console a redémarré";
     "this host cannot give {asked} CPUs; it has {count}" => "cet hôte ne peut pas donner {asked} processeurs\u{202f}; il en a {count}";
     "{=name} is stopped already" => "{name} est déjà arrêté";
     "{=name} is stopped" => "{name} est arrêté";
