@@ -432,6 +432,18 @@ async fn a_stop_that_waits_goes_on_waiting_after_a_restart_of_the_console() {
 }
 
 #[tokio::test]
+async fn who_reboots_instead_of_stopping_is_asked_again() {
+    let world = World::new(WIDE).await;
+    let id = world.deaf("web").await;
+    let stop = world.control.containers.stop(&anna(), "web", HOUR, false, None).await;
+    world.until("web", ContainerState::Stopping).await;
+    world.engine.make_hear(id);
+    world.engine.start_again(id);
+    assert_eq!(world.end(stop).await.state, TaskState::Done);
+    assert_eq!((world.state("web").await, world.runs(id)), (ContainerState::Stopped, false));
+}
+
+#[tokio::test]
 async fn forty_that_do_not_hear_keep_nobody_waiting() {
     let world = World::new(WIDE).await;
     let (containers, anna) = (&world.control.containers, anna());

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use model::ErrorCode;
+
 use crate::error::{Error, Result};
 use crate::shim::engine::Connection;
 use crate::shim::protocol::Fields;
@@ -25,14 +27,21 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// No file tells of a changed signal mask: how often it is looked at.
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// Asks the container's init to power off. What PID 1 neither catches nor blocks the kernel drops (pid_namespaces(7)), so
-/// that an init that has just been started is waited for until it listens. Where none runs because the next one waits for
-/// its time, that one is called off.
+/// Asks the container's init to power off. The shim is told first, so that it starts no other init from then on, neither
+/// after a reboot nor by its policy: one that waits for its time is called off. What PID 1 neither catches nor blocks the
+/// kernel drops (pid_namespaces(7)), so that an init that has just been started is waited for until it listens.
 ///
 /// # Errors
 /// No init runs, or the shim is gone.
 pub fn power_off(shim: &Connection) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
+    match shim.ask(&Fields::command("wish-power-off")) {
+        Ok((status, _)) if status.get("state") != Some("running") => return Ok(()),
+        Ok(_) => {}
+        // An older shim, which hears of the wish beside the signal.
+        Err(error) if error.code == ErrorCode::Unsupported => {}
+        Err(error) => return Err(error),
+    }
     loop {
         let (status, _) = shim.ask(&Fields::command("hello"))?;
         if status.get("state") == Some("restarting") {

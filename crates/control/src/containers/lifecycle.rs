@@ -203,7 +203,7 @@ impl Containers {
         let deadline = self.parts.clock.now().plus_ms(i64::try_from(params.timeout_ms).unwrap_or(i64::MAX));
         self.board.change(id, |live| {
             live.stat.stopping = true;
-            live.stop_deadline = Some(deadline);
+            live.stop_deadline.get_or_insert(deadline);
         });
         self.save_stat(id).await?;
         if !matches!(live.seen(), ContainerState::Running | ContainerState::Starting) {
@@ -223,15 +223,13 @@ impl Containers {
         Ok(())
     }
 
-    /// Waits for the end of the run that was asked to end; at the time-out kills or gives up, as was said before.
+    /// Waits for the end; at the time-out kills or gives up, as was said before.
     async fn wait_for_stop(&self, params: &StopParams) -> Result<()> {
         let id = params.id;
         let Some(before) = self.board.get(id) else { return Ok(()) };
-        let run = before.stat.started_at;
-        let over = self.board.wait(id, |live| !is_live(live) || live.stat.started_at != run);
         let timeout = Duration::from_millis(params.timeout_ms);
-        if tokio::time::timeout(timeout, over).await.is_ok() {
-            return Ok(());
+        if let Ok(ended) = tokio::time::timeout(timeout, self.end_of(params)).await {
+            return ended;
         }
         if params.kill {
             return self.kill_now(id).await;
@@ -242,6 +240,17 @@ impl Containers {
             before.row.spec.name
         ))
         .hint("wait for it, or kill it"))
+    }
+
+    /// Waits until the container has ended. A run that began meanwhile, because what was asked rebooted, is asked as well.
+    async fn end_of(&self, params: &StopParams) -> Result<()> {
+        loop {
+            let seen = self.board.wait(params.id, |live| !is_live(live) || !live.stat.stopping).await;
+            if !seen.is_some_and(|live| is_live(&live)) {
+                return Ok(());
+            }
+            self.ask_to_stop(params).await?;
+        }
     }
 
     /// Kills everything in the container; returns when the board knows that nothing lives there, and no port of the host

@@ -27,6 +27,11 @@ impl Fake {
         self.lock().deaf.insert(id);
     }
 
+    /// It does again.
+    pub fn make_hear(&self, id: ContainerId) {
+        self.lock().deaf.remove(&id);
+    }
+
     /// A layer that is there already.
     pub fn add_layer(&self, digest: Digest) {
         self.lock().layers.insert(digest);
