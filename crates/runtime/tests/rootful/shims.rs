@@ -169,8 +169,8 @@ fn who_is_killed_from_outside_or_runs_out_of_memory_starts_again() {
 #[test]
 fn who_was_asked_to_end_stays_down() {
     let host = Host::new(as_root(), "asked");
-    // As busybox, whose program it is, is asked to power off.
-    let listens = "trap 'exit 1' USR2; while :; do sleep 1000 & wait; done";
+    // As any init that nobody knows is asked to end, though the program is busybox.
+    let listens = "trap 'exit 1' TERM; while :; do sleep 1000 & wait; done";
     let always = |manifest: &mut model::engine::Manifest| manifest.spec.restart = RestartPolicy::Always;
     let stopped = host.script("stopped", listens, always);
     let killed = host.script("killed", listens, always);
@@ -206,7 +206,7 @@ fn a_wish_holds_though_the_container_is_about_to_start_again() {
     let host = Host::new(as_root(), "wishes");
     let always = |manifest: &mut model::engine::Manifest| manifest.spec.restart = RestartPolicy::Always;
     let asked = host.script("asked", "mkfifo /run/go; read x < /run/go; exec reboot -f", always);
-    let answers = host.script("answers", "trap 'exec reboot -f' USR2 TERM; while :; do sleep 1000 & wait; done", always);
+    let answers = host.script("answers", "trap 'exec reboot -f' TERM; while :; do sleep 1000 & wait; done", always);
     let killed = host.script("killed", "exec sleep 1000", always);
     for id in [asked, answers, killed] {
         host.start(id, Limits::default()).expect("it starts");
