@@ -41,6 +41,7 @@ mod mounts;
 pub mod policy;
 mod ports;
 pub mod rescue;
+mod revive;
 pub mod row;
 mod suggest;
 mod trash;

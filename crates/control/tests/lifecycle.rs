@@ -518,7 +518,90 @@ async fn ends_are_seen_though_the_hosts_clock_was_set_back() {
     assert_eq!((codes.len(), world.show("web").await.exits[3].reason), (4, ExitReason::Killed));
 }
 
+#[tokio::test]
+async fn without_its_shim_a_container_is_started_again_by_the_console() {
+    let mut world = World::new(WIDE).await;
+    for policy in ["always", "on-failure"] {
+        let task = world.create_as(policy, true, &[("restart", policy.into())]).await;
+        assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    }
+    for name in ["always", "on-failure", "always"] {
+        let before = world.show(name).await;
+        world.engine.lose_shim(before.summary.id);
+        world.engine.end(before.summary.id, ExitReason::Exited, 0);
+        let back = world.next_run(name, before.summary.started_at).await;
+        assert_eq!(back.exits.len(), before.exits.len() + 1);
+        assert!(back.exits.last().unwrap().message.as_ref().unwrap().contains("its shim was gone"));
+    }
+    // The same while no console looked.
+    let before = world.show("always").await.summary;
+    world.control.shut_down().await;
+    world.engine.lose(before.id);
+    world.restart().await;
+    world.next_run("always", before.started_at).await;
+}
+
+#[tokio::test]
+async fn who_was_killed_without_its_shim_or_shall_not_come_back_stays_down() {
+    use model::container::UpdateRequest;
+    let world = World::new(WIDE).await;
+    let killed = world.lasting("killed").await;
+    let changed = world.lasting("changed").await;
+    let once = world.create("once", true).await;
+    assert_eq!(once.state, TaskState::Done, "{:?}", once.error);
+    let once = world.show("once").await.summary.id;
+    let last = world.lasting("last").await;
+    let started = world.show("last").await.summary.started_at;
+    for id in [killed, changed, once, last] {
+        world.engine.lose_shim(id);
+    }
+    let kill = world.end(world.control.containers.kill(&anna(), "killed", None).await).await;
+    assert_eq!(kill.state, TaskState::Done, "{:?}", kill.error);
+    for (name, id) in [("once", once), ("changed", changed)] {
+        world.engine.end(id, ExitReason::Exited, 0);
+        world.until(name, ContainerState::Stopped).await;
+    }
+    let no = UpdateRequest {
+        set: vec![("restart".into(), "no".into())],
+    };
+    world.control.containers.update(&anna(), "changed", no, None).await.unwrap();
+    // Whose pause begins after that of the others is back when theirs would be over.
+    world.engine.end(last, ExitReason::Exited, 0);
+    world.next_run("last", started).await;
+    let started: Vec<String> = world
+        .control
+        .tasks
+        .list(&anna())
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|task| format!("{} {}", task.kind, task.target))
+        .collect();
+    assert_eq!(
+        started.iter().filter(|task| task.starts_with("container.start")).collect::<Vec<_>>(),
+        ["container.start last"]
+    );
+    for name in ["killed", "changed", "once"] {
+        assert_eq!(world.state(name).await, ContainerState::Stopped, "{name}");
+    }
+}
+
 impl World {
+    /// The run after the one that began then.
+    async fn next_run(&self, name: &str, before: Option<Timestamp>) -> model::container::ContainerDetail {
+        let mut events = self.control.events.subscribe();
+        soon("it is started again", async {
+            loop {
+                let seen = self.show(name).await;
+                if seen.summary.state == ContainerState::Running && seen.summary.started_at > before {
+                    return seen;
+                }
+                events.recv().await.unwrap();
+            }
+        })
+        .await
+    }
+
     /// A running container that its policy starts again.
     async fn lasting(&self, name: &str) -> ContainerId {
         let task = self.create_as(name, true, &[("restart", "always".into())]).await;

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use model::restart::{LOOP_STARTS, LOOP_WINDOW_MS, pause_ms};
+
 use crate::record::Exit;
 
 /// What somebody asked for before init ended, the stronger wish last.
@@ -12,12 +14,6 @@ pub enum Wish {
     PowerOff,
     Kill,
 }
-
-/// More starts than this within [`LOOP_WINDOW_MS`] are a loop.
-const LOOP_STARTS: usize = 10;
-const LOOP_WINDOW_MS: i64 = 60_000;
-/// Short enough that ten restarts fit into the window: a longer pause would keep a loop from ever being one.
-const LONGEST_PAUSE_MS: i64 = 5_000;
 
 /// Reads a wait status (wait(2)): a pid namespace whose init called reboot(2) ends by SIGHUP or SIGINT. A reboot that nothing
 /// follows, because somebody asked for the end, is that end.
@@ -58,8 +54,7 @@ pub fn restart_in_ms(exit: &Exit, policy: &str, wish: Wish, starts: &VecDeque<i6
         "on-failure" => failed,
         _ => false,
     };
-    let recent = u32::try_from(starts.len().saturating_sub(1)).unwrap_or(0).min(10);
-    again.then(|| (100_i64 << recent).min(LONGEST_PAUSE_MS))
+    again.then(|| pause_ms(starts.len().saturating_sub(1)).cast_signed())
 }
 
 /// Notes a start and says whether there are too many of them.

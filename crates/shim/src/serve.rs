@@ -192,10 +192,9 @@ impl Shim {
         self.write_down(&exit);
         let is_loop = pause.is_some() && exit::is_loop(&mut self.starts.clone(), record::boot_ms());
         if is_loop {
-            let message = "it ended more than 10 times within a minute".to_owned();
             self.write_down(&Exit {
                 reason: "restart_loop",
-                message: Some(message),
+                message: Some(model::restart::LOOP.to_owned()),
                 ..exit
             });
         }

@@ -256,7 +256,18 @@ impl Containers {
     /// Kills everything in the container; returns when the board knows that nothing lives there, and no port of the host
     /// leads there any more.
     pub(super) async fn kill_now(&self, id: ContainerId) -> Result<()> {
-        engine::call(&self.parts.engine, move |engine| engine.signal(id, Signal::Kill)).await?;
+        // On record first: of a container without its shim nobody else knows afterwards that its end was asked for.
+        let is_first = self.board.change(id, |live| is_live(live) && !std::mem::replace(&mut live.stat.stopping, true));
+        if is_first == Some(true) {
+            self.save_stat(id).await?;
+        }
+        if let Err(error) = engine::call(&self.parts.engine, move |engine| engine.signal(id, Signal::Kill)).await {
+            if is_first == Some(true) {
+                self.board.change(id, |live| live.stat.stopping = false);
+                self.save_stat(id).await?;
+            }
+            return Err(error);
+        }
         self.settle(id).await?;
         self.set_ports(id).await;
         Ok(())
