@@ -14,7 +14,7 @@ use model::access::Role;
 use model::container::{CreateRequest, ExitReason, UpdateRequest};
 use model::engine::{ExecRequest, Listener};
 use model::error::ErrorCode;
-use model::network::Protocol;
+use model::network::{NewNetwork, Protocol};
 use model::task::{Task, TaskState};
 use model::{ContainerId, ContainerState, Timestamp};
 
@@ -151,6 +151,41 @@ async fn a_second_bridge_is_there_while_containers_join_it() {
     containers.remove_network(&anna, "bt-lan1").await.unwrap();
     assert_eq!(containers.remove_network(&anna, "bt-lan1").await.unwrap_err().code(), ErrorCode::NotFound);
     assert_eq!(containers.remove_network(&anna, &default).await.unwrap_err().code(), ErrorCode::Conflict);
+    world.control.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_bridge_that_cannot_be_made_keeps_only_those_who_join_it_from_starting() {
+    let world = World::new().await;
+    let (containers, anna) = (&world.control.containers, anna());
+    let lan: NewNetwork = serde_json::from_value(serde_json::json!({ "bridge": "bt-lan1" })).unwrap();
+    containers.add_network(&anna, lan).await.unwrap();
+    for (name, nic) in [("web", ""), ("db", "bridge=bt-lan1"), ("old", "bridge=bt-lan1")] {
+        let mut asked = request(name, false);
+        asked.spec.nics = vec![nic.parse().unwrap()];
+        let task = world.end(containers.create(&anna, asked, None).await.unwrap()).await;
+        assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    }
+    let default = containers.show(&anna, "web").await.unwrap().nics[0].bridge.clone();
+    for (broken, others, joins) in [("bt-lan1", "web", "db"), (default.as_str(), "db", "web")] {
+        world.engine.break_network(broken, true);
+        // As the minute's look at the host finds it.
+        let told = containers.refresh_network().await.unwrap_err();
+        assert!(told.to_string().starts_with(&format!("{broken}: make the bridge: ")), "{told}");
+        let refused = world.end(containers.start(&anna, joins, None).await.unwrap()).await;
+        assert!(refused.error.unwrap().message.contains("broken by the test"), "{joins}");
+        let started = world.end(containers.start(&anna, others, None).await.unwrap()).await;
+        assert_eq!(started.state, TaskState::Done, "{others}: {:?}", started.error);
+        world.end(containers.kill(&anna, others, None).await.unwrap()).await;
+        world.engine.break_network(broken, false);
+        let started = world.end(containers.start(&anna, joins, None).await.unwrap()).await;
+        assert_eq!(started.state, TaskState::Done, "{joins}: {:?}", started.error);
+        world.end(containers.kill(&anna, joins, None).await.unwrap()).await;
+    }
+    // Nobody is kept here by a bridge that is broken.
+    world.engine.break_network("bt-lan1", true);
+    let deleted = world.end(containers.delete(&anna, "old", false, false, None).await.unwrap()).await;
+    assert_eq!(deleted.state, TaskState::Done, "{:?}", deleted.error);
     world.control.shut_down().await;
 }
 

@@ -124,7 +124,7 @@ impl Containers {
             self.tell_policy(id).await?;
         }
         if live.row.spec.publish != before.row.spec.publish || live.row.spec.firewall != before.row.spec.firewall || live.row.nics != before.row.nics {
-            self.apply_network(false).await?;
+            self.apply_network_for(id).await?;
         }
         self.write_manifest(id).await
     }
@@ -184,7 +184,7 @@ impl Containers {
         renamed?;
         self.tell_names();
         self.write_manifest(id).await?;
-        self.apply_network(false).await?;
+        self.apply_network_for(id).await?;
         self.board.get(id).ok_or_else(changed_meanwhile)
     }
 
