@@ -717,6 +717,118 @@ async fn with_the_host_starts_one_order_after_the_other_and_none_with_the_consol
     assert_eq!(world.state("other").await, ContainerState::Stopped);
 }
 
+impl World {
+    /// Waits until what is written down about the start with the host is as wanted.
+    async fn until_progress(&self, wanted: impl Fn(Option<&serde_json::Value>) -> bool) {
+        let written = async || {
+            self.control
+                .facts
+                .get::<serde_json::Value>("setting/autostart")
+                .await
+                .unwrap()
+                .map(|fact| fact.value)
+        };
+        soon("it is written down", async {
+            while !wanted(written().await.as_ref()) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// The console is ended while the second turn waits; what people did meanwhile holds.
+#[tokio::test]
+async fn the_next_console_goes_on_with_what_starts_with_the_host() {
+    let mut world = World::new(WIDE).await;
+    for (name, order, delay) in [
+        ("db", Some(1), 1800),
+        ("cache", Some(1), 0),
+        ("app", Some(2), 0),
+        ("mail", Some(2), 0),
+        ("wiki", Some(2), 0),
+        ("web", None, 0),
+    ] {
+        let more = [
+            ("autostart", true.into()),
+            ("autostart_order", order.into()),
+            ("autostart_delay_seconds", delay.into()),
+        ];
+        world.create_as(name, false, &more).await;
+    }
+    world.control.facts.change().put("setting/host-boot", &"another").commit().await.unwrap();
+    world.restart().await;
+    for name in ["db", "cache"] {
+        world.until(name, ContainerState::Running).await;
+    }
+    world
+        .until_progress(|progress| progress.is_some_and(|progress| !progress["done"].is_null()))
+        .await;
+    // Of the first turn one is stopped, of the second one came up and was stopped, and one shall no longer start.
+    world.stop("cache", HOUR, false).await;
+    world.end(world.control.containers.start(&anna(), "mail", None).await).await;
+    world.stop("mail", HOUR, false).await;
+    let off = model::container::UpdateRequest {
+        set: vec![("autostart".into(), "off".into())],
+    };
+    world.control.containers.update(&anna(), "wiki", off, None).await.unwrap();
+    world.clock.advance(Duration::from_secs(600));
+    world.restart().await;
+    assert_eq!(world.state("app").await, ContainerState::Stopped, "the next turn still waits");
+    let begun = tokio::time::Instant::now();
+    let mut events = world.control.events.subscribe();
+    tokio::time::pause();
+    let last = async {
+        while world.state("web").await != ContainerState::Running {
+            events.recv().await.unwrap();
+        }
+    };
+    tokio::time::timeout(HOUR, last).await.expect("the last turn comes");
+    let waited = begun.elapsed().as_secs();
+    tokio::time::resume();
+    assert!((1100..1800).contains(&waited), "it waited {waited} s more");
+    assert_eq!(world.state("app").await, ContainerState::Running);
+    for name in ["cache", "mail", "wiki"] {
+        assert_eq!(world.state(name).await, ContainerState::Stopped, "{name}");
+    }
+    // It is over, and no later console begins anew.
+    world.until_progress(|progress| progress.is_none()).await;
+    world.stop("app", HOUR, false).await;
+    world.restart().await;
+    soon("nothing is left to do", world.control.tasks.settle()).await;
+    assert_eq!(world.state("app").await, ContainerState::Stopped);
+}
+
+/// The console before was killed between its first start and what it wrote down of it.
+#[tokio::test]
+async fn a_turn_that_was_interrupted_is_repeated_without_starting_anybody_twice() {
+    let mut world = World::new(WIDE).await;
+    for (name, order) in [("db", 1), ("app", 2)] {
+        world
+            .create_as(name, false, &[("autostart", true.into()), ("autostart_order", order.into())])
+            .await;
+    }
+    let db = world.show("db").await.summary.id;
+    world.control.facts.change().put("setting/host-boot", &"another").commit().await.unwrap();
+    world.engine.fail("start", 1);
+    world.restart().await;
+    world.until("app", ContainerState::Running).await;
+    world.until_progress(|progress| progress.is_none()).await;
+    assert_eq!(world.state("db").await, ContainerState::Stopped, "its start failed");
+    let begun = serde_json::json!({
+        "boot": std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim(),
+        "ends": { db.to_string(): 0 },
+        "done": null,
+        "next_at_ms": 0,
+    });
+    world.control.facts.change().put("setting/autostart", &begun).commit().await.unwrap();
+    world.restart().await;
+    world.until_progress(|progress| progress.is_none()).await;
+    assert_eq!(world.state("db").await, ContainerState::Stopped);
+    assert_eq!(world.show("db").await.exits.len(), 1, "it was tried once");
+    assert!(!world.runs(db));
+}
+
 #[tokio::test]
 async fn the_end_of_a_container_without_its_shim_is_on_record_and_it_starts_again() {
     let world = World::new(WIDE).await;

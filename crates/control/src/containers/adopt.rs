@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::engine;
 use crate::error::Result;
 use crate::exec::Execs;
+use crate::networks::Unmade;
 
 /// The exit code of a run whose end nobody saw.
 const UNKNOWN_CODE: i32 = 255;
@@ -141,10 +142,15 @@ impl Containers {
     /// flushed come back.
     ///
     /// # Errors
-    /// The engine's, naming its step.
+    /// The engine's, naming its step, bridge by bridge.
     pub async fn refresh_network(&self) -> Result<()> {
+        Unmade::none(self.refresh_bridges().await?)
+    }
+
+    /// As [`Containers::refresh_network`]; tells which bridges could not be made.
+    pub(super) async fn refresh_bridges(&self) -> Result<Vec<Unmade>> {
         if self.board.rows().is_empty() {
-            Ok(())
+            Ok(Vec::new())
         } else {
             self.apply_network(true).await
         }

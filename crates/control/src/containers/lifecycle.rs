@@ -149,7 +149,7 @@ impl Containers {
         let asked = request.clone();
         let start = async {
             // Its ports lead to it from here on, also where a crash came after the step before.
-            self.apply_network(false).await?;
+            self.apply_network_for(id).await?;
             engine::call(&self.parts.engine, move |engine| engine.start(&asked)).await
         };
         match start.await {
@@ -177,7 +177,7 @@ impl Containers {
     /// Takes the published ports of a container off the host, or puts them back, as it lives or not.
     pub(super) async fn set_ports(&self, id: ContainerId) {
         let publishes = self.board.get(id).is_some_and(|live| !live.row.spec.publish.is_empty());
-        if publishes && let Err(error) = self.apply_network(false).await {
+        if publishes && let Err(error) = self.apply_network_for(id).await {
             tracing::warn!(container.id = %id, %error, "published ports could not be brought up to date; it is tried again");
         }
     }
@@ -193,7 +193,7 @@ impl Containers {
             self.save_stat(id).await?;
         }
         self.check_ports(id).await?;
-        self.apply_network(false).await
+        self.apply_network_for(id).await
     }
 
     /// Asks init to power off. From here on the container is `stopping` until it ends, also across a restart of the console.

@@ -22,6 +22,16 @@ impl Fake {
         self.lock().failing.insert(verb, times);
     }
 
+    /// Whether this bridge cannot be made from now on.
+    pub fn break_network(&self, bridge: &str, is_broken: bool) {
+        let mut inner = self.lock();
+        if is_broken {
+            inner.broken.insert(bridge.to_owned());
+        } else {
+            inner.broken.remove(bridge);
+        }
+    }
+
     /// This container's init does not end when it is asked.
     pub fn make_deaf(&self, id: ContainerId) {
         self.lock().deaf.insert(id);
