@@ -160,7 +160,7 @@ impl Control {
         self.metrics.start(&self.containers.every_id().await?)?;
         let boot = tokio::fs::read_to_string("/proc/sys/kernel/random/boot_id").await;
         let boot = boot.map_err(|error| Error::failed(format!("the kernel's boot id cannot be read ({error})")))?;
-        self.containers.autostart(boot.trim()).await?;
+        let autostart = self.containers.autostart(boot.trim()).await?;
         let weak = Arc::downgrade(self);
         let sweeper = tokio::spawn(async move {
             let mut minutes = tokio::time::interval(SWEEP);
@@ -172,6 +172,7 @@ impl Control {
             }
         });
         let mut loops = vec![sweeper, tokio::spawn(Arc::clone(&self.exec).follow(self.access.ended()))];
+        loops.extend(autostart);
         if self.reads_sources {
             let templates = Arc::clone(&self.templates);
             templates.read_by_itself();

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::events::Events;
 use crate::host::Host;
 use crate::metrics::Metrics;
-use crate::networks::{self, Networks};
+use crate::networks::{self, Networks, Unmade};
 use crate::store::Facts;
 use crate::tasks::{Context, Job, Tasks};
 use crate::templates::Templates;
@@ -41,6 +41,7 @@ mod mounts;
 pub mod policy;
 mod ports;
 pub mod rescue;
+mod revive;
 pub mod row;
 mod suggest;
 mod trash;
@@ -324,10 +325,21 @@ impl Containers {
         Ok(())
     }
 
-    /// Makes the host's network look as the board says.
-    async fn apply_network(&self, force: bool) -> Result<()> {
+    /// Makes the host's network look as the board says; tells which bridges could not be made so.
+    async fn apply_network(&self, force: bool) -> Result<Vec<Unmade>> {
         let board = Arc::clone(&self.board);
         self.parts.networks.apply(move || board.rows_on_host(), force).await
+    }
+
+    /// As [`Containers::apply_network`], for what is done with one container: only bridges that this one uses may keep it
+    /// from it. What became of the others stands in the log; they are tried again each minute.
+    async fn apply_network_for(&self, id: ContainerId) -> Result<()> {
+        let used = self.board.get(id).map(|live| live.bridges()).unwrap_or_default();
+        let (own, others): (Vec<_>, Vec<_>) = self.apply_network(false).await?.into_iter().partition(|one| used.contains(&one.bridge));
+        for Unmade { bridge, error } in others {
+            tracing::error!(network = bridge, %error, "a network could not be made as it shall be; it is tried again");
+        }
+        own.into_iter().next().map_or(Ok(()), |one| Err(one.error))
     }
 
     fn tell_names(&self) {

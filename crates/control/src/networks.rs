@@ -46,6 +46,27 @@ pub struct Networks {
     applied: Mutex<BTreeMap<String, NetworkPlan>>,
 }
 
+/// A bridge that could not be made to look as the rows say.
+#[derive(Debug)]
+pub(crate) struct Unmade {
+    pub bridge: String,
+    pub error: Error,
+}
+
+impl Unmade {
+    /// All of them as one failure.
+    ///
+    /// # Errors
+    /// When there is one: what failed, bridge by bridge, with the first one's way out.
+    pub fn none(all: Vec<Self>) -> Result<()> {
+        let told: Vec<String> = all.iter().map(|one| format!("{}: {}", one.bridge, one.error)).collect();
+        let Some(first) = all.into_iter().next() else { return Ok(()) };
+        let mut error = first.error;
+        error.body.message = told.join("; ");
+        Err(error)
+    }
+}
+
 /// NICs of one container with the claims that make them its own.
 #[derive(Debug)]
 pub(crate) struct Assignment {
@@ -179,20 +200,21 @@ impl Networks {
     }
 
     /// Makes the host look as these rows say; with the last container gone, everything of ours goes with it.
-    /// Without `force` nothing is done when nothing changed since the last time.
+    /// Without `force` nothing is done when nothing changed since the last time. One bridge that cannot be made does not
+    /// keep the others from it: each keeps away from the rest by its own rules.
     ///
     /// # Errors
-    /// The engine's, naming its step.
-    pub(crate) async fn apply(&self, rows: impl FnOnce() -> Vec<Arc<ContainerRow>> + Send, force: bool) -> Result<()> {
+    /// The bridges cannot be read, or what is left after the last container cannot be removed.
+    pub(crate) async fn apply(&self, rows: impl FnOnce() -> Vec<Arc<ContainerRow>> + Send, force: bool) -> Result<Vec<Unmade>> {
         let mut applied = self.applied.lock().await;
         // Read under the lock, so that an older picture never overwrites a newer one.
         let rows = rows();
         if rows.is_empty() {
             applied.clear();
-            return self.remove().await;
+            return self.remove().await.map(|()| Vec::new());
         }
         let bridges = self.bridges().await?;
-        let mut first = Ok(());
+        let mut unmade = Vec::new();
         for network in bridges.iter() {
             let plan = plan::network(network, &bridges, rows.iter().map(AsRef::as_ref), &self.settings.closed_ports);
             let is_needed = network.bridge == self.settings.bridge || !plan.nics.is_empty();
@@ -202,13 +224,17 @@ impl Networks {
                 continue;
             }
             applied.remove(&network.bridge);
-            first = first.and(if is_needed {
+            let outcome = if is_needed {
                 self.apply_plan(plan, &mut applied).await
             } else {
                 self.remove_bridge(&network.bridge).await
-            });
+            };
+            unmade.extend(outcome.err().map(|error| Unmade {
+                bridge: network.bridge.clone(),
+                error,
+            }));
         }
-        first
+        Ok(unmade)
     }
 
     async fn apply_plan(&self, plan: NetworkPlan, applied: &mut BTreeMap<String, NetworkPlan>) -> Result<()> {

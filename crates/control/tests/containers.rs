@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::clock::Clock;
+use control::engine::Engine as _;
 use control::engine::fake::Fake;
 use control::exec::{Aside, Input, Output};
 use control::store::memory::Memory;
@@ -14,7 +15,7 @@ use model::access::Role;
 use model::container::{CreateRequest, ExitReason, UpdateRequest};
 use model::engine::{ExecRequest, Listener};
 use model::error::ErrorCode;
-use model::network::Protocol;
+use model::network::{NewNetwork, Protocol};
 use model::task::{Task, TaskState};
 use model::{ContainerId, ContainerState, Timestamp};
 
@@ -151,6 +152,41 @@ async fn a_second_bridge_is_there_while_containers_join_it() {
     containers.remove_network(&anna, "bt-lan1").await.unwrap();
     assert_eq!(containers.remove_network(&anna, "bt-lan1").await.unwrap_err().code(), ErrorCode::NotFound);
     assert_eq!(containers.remove_network(&anna, &default).await.unwrap_err().code(), ErrorCode::Conflict);
+    world.control.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_bridge_that_cannot_be_made_keeps_only_those_who_join_it_from_starting() {
+    let world = World::new().await;
+    let (containers, anna) = (&world.control.containers, anna());
+    let lan: NewNetwork = serde_json::from_value(serde_json::json!({ "bridge": "bt-lan1" })).unwrap();
+    containers.add_network(&anna, lan).await.unwrap();
+    for (name, nic) in [("web", ""), ("db", "bridge=bt-lan1"), ("old", "bridge=bt-lan1")] {
+        let mut asked = request(name, false);
+        asked.spec.nics = vec![nic.parse().unwrap()];
+        let task = world.end(containers.create(&anna, asked, None).await.unwrap()).await;
+        assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    }
+    let default = containers.show(&anna, "web").await.unwrap().nics[0].bridge.clone();
+    for (broken, others, joins) in [("bt-lan1", "web", "db"), (default.as_str(), "db", "web")] {
+        world.engine.break_network(broken, true);
+        // As the minute's look at the host finds it.
+        let told = containers.refresh_network().await.unwrap_err();
+        assert!(told.to_string().starts_with(&format!("{broken}: make the bridge: ")), "{told}");
+        let refused = world.end(containers.start(&anna, joins, None).await.unwrap()).await;
+        assert!(refused.error.unwrap().message.contains("broken by the test"), "{joins}");
+        let started = world.end(containers.start(&anna, others, None).await.unwrap()).await;
+        assert_eq!(started.state, TaskState::Done, "{others}: {:?}", started.error);
+        world.end(containers.kill(&anna, others, None).await.unwrap()).await;
+        world.engine.break_network(broken, false);
+        let started = world.end(containers.start(&anna, joins, None).await.unwrap()).await;
+        assert_eq!(started.state, TaskState::Done, "{joins}: {:?}", started.error);
+        world.end(containers.kill(&anna, joins, None).await.unwrap()).await;
+    }
+    // Nobody is kept here by a bridge that is broken.
+    world.engine.break_network("bt-lan1", true);
+    let deleted = world.end(containers.delete(&anna, "old", false, false, None).await.unwrap()).await;
+    assert_eq!(deleted.state, TaskState::Done, "{:?}", deleted.error);
     world.control.shut_down().await;
 }
 
@@ -747,6 +783,56 @@ async fn mounts_are_shown_given_to_the_engine_and_kept() {
     set_mounts(&world, &operator(), &["none"]).await.unwrap();
     assert_eq!(containers.show(&anna(), "web").await.unwrap().spec.mounts, []);
     assert_eq!(set_mounts(&world, &operator(), &[folder]).await.unwrap_err().code(), ErrorCode::NotAllowed);
+}
+
+#[tokio::test]
+async fn a_change_that_fails_at_any_step_leaves_row_and_container_as_they_were() {
+    let world = World::new().await;
+    let containers = &world.control.containers;
+    let mut asked = with_mounts("web", &["/srv/share/web:/data:ro"]);
+    asked.spec.nics = vec!["".parse().unwrap()];
+    let task = world.end(containers.create(&anna(), asked, None).await.unwrap()).await;
+    assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    let id = world.id("web").await;
+    let seen = async || {
+        let shown = containers.show(&anna(), "web").await.unwrap();
+        assert_eq!(world.engine.manifests()[0].spec, shown.spec);
+        assert_eq!(world.engine.mounts(id).unwrap(), shown.spec.mounts);
+        assert_eq!(world.engine.policy(id).unwrap(), shown.spec.restart);
+        assert_eq!(world.engine.limits(id).unwrap(), shown.spec.limits);
+        assert_eq!(world.engine.networks()[0].nics[0].publish, shown.spec.publish);
+        assert_eq!(shown.pending_restart, Vec::<String>::new());
+        shown.spec
+    };
+    let before = seen().await;
+    let common = [("restart", "always"), ("publish", "8080:80")];
+    let mounts = [("mount", "/srv/share/web:/data:ro"), ("mount", "tmpfs:/cache")];
+    for (more, verbs) in [
+        (&mounts[..], &["set_restart", "apply_network", "write_manifest", "add_mount"][..]),
+        (&[("memory", "256M")], &["set_limits", "set_restart", "apply_network", "write_manifest"]),
+    ] {
+        let set = || UpdateRequest {
+            set: [&common, more].concat().into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
+        };
+        for verb in verbs {
+            world.engine.fail(verb, 1);
+            let refused = containers.update(&anna(), "web", set(), None).await.unwrap_err();
+            assert!(refused.to_string().starts_with(verb), "{refused}");
+            assert_eq!(seen().await, before, "{verb}");
+        }
+        containers.update(&anna(), "web", set(), None).await.unwrap();
+        assert_ne!(seen().await, before);
+        let back = [("restart", "no"), ("publish", "none"), ("memory", "none")];
+        let back = back.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        world.end(containers.kill(&anna(), "web", None).await.unwrap()).await;
+        let mount = ("mount".to_owned(), "/srv/share/web:/data:ro".to_owned());
+        let back = UpdateRequest {
+            set: [back, vec![mount]].concat(),
+        };
+        containers.update(&anna(), "web", back, None).await.unwrap();
+        world.end(containers.start(&anna(), "web", None).await.unwrap()).await;
+        assert_eq!(seen().await, before);
+    }
 }
 
 #[tokio::test]

@@ -157,6 +157,18 @@ async fn a_manifest_that_is_gone_is_written_again_and_a_strange_container_is_lef
 }
 
 #[tokio::test]
+async fn each_network_that_cannot_be_made_is_told() {
+    let world = World::new().await;
+    world.create("web").await;
+    world.engine.break_network("berth0", true);
+    let findings = world.examine(true).await;
+    assert_eq!(states(&findings), [(LeftoverKind::Network, FindingState::Failed)]);
+    assert_eq!(findings[0].leftover.name, "berth0");
+    world.engine.break_network("berth0", false);
+    assert_eq!(world.examine(true).await, []);
+}
+
+#[tokio::test]
 async fn only_an_administrator_looks() {
     let world = World::new().await;
     let error = world.control.containers.examine(&Caller::anonymous("127.0.0.1"), false).await.unwrap_err();

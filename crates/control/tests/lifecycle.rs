@@ -432,6 +432,18 @@ async fn a_stop_that_waits_goes_on_waiting_after_a_restart_of_the_console() {
 }
 
 #[tokio::test]
+async fn who_reboots_instead_of_stopping_is_asked_again() {
+    let world = World::new(WIDE).await;
+    let id = world.deaf("web").await;
+    let stop = world.control.containers.stop(&anna(), "web", HOUR, false, None).await;
+    world.until("web", ContainerState::Stopping).await;
+    world.engine.make_hear(id);
+    world.engine.start_again(id);
+    assert_eq!(world.end(stop).await.state, TaskState::Done);
+    assert_eq!((world.state("web").await, world.runs(id)), (ContainerState::Stopped, false));
+}
+
+#[tokio::test]
 async fn forty_that_do_not_hear_keep_nobody_waiting() {
     let world = World::new(WIDE).await;
     let (containers, anna) = (&world.control.containers, anna());
@@ -506,7 +518,90 @@ async fn ends_are_seen_though_the_hosts_clock_was_set_back() {
     assert_eq!((codes.len(), world.show("web").await.exits[3].reason), (4, ExitReason::Killed));
 }
 
+#[tokio::test]
+async fn without_its_shim_a_container_is_started_again_by_the_console() {
+    let mut world = World::new(WIDE).await;
+    for policy in ["always", "on-failure"] {
+        let task = world.create_as(policy, true, &[("restart", policy.into())]).await;
+        assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
+    }
+    for name in ["always", "on-failure", "always"] {
+        let before = world.show(name).await;
+        world.engine.lose_shim(before.summary.id);
+        world.engine.end(before.summary.id, ExitReason::Exited, 0);
+        let back = world.next_run(name, before.summary.started_at).await;
+        assert_eq!(back.exits.len(), before.exits.len() + 1);
+        assert!(back.exits.last().unwrap().message.as_ref().unwrap().contains("its shim was gone"));
+    }
+    // The same while no console looked.
+    let before = world.show("always").await.summary;
+    world.control.shut_down().await;
+    world.engine.lose(before.id);
+    world.restart().await;
+    world.next_run("always", before.started_at).await;
+}
+
+#[tokio::test]
+async fn who_was_killed_without_its_shim_or_shall_not_come_back_stays_down() {
+    use model::container::UpdateRequest;
+    let world = World::new(WIDE).await;
+    let killed = world.lasting("killed").await;
+    let changed = world.lasting("changed").await;
+    let once = world.create("once", true).await;
+    assert_eq!(once.state, TaskState::Done, "{:?}", once.error);
+    let once = world.show("once").await.summary.id;
+    let last = world.lasting("last").await;
+    let started = world.show("last").await.summary.started_at;
+    for id in [killed, changed, once, last] {
+        world.engine.lose_shim(id);
+    }
+    let kill = world.end(world.control.containers.kill(&anna(), "killed", None).await).await;
+    assert_eq!(kill.state, TaskState::Done, "{:?}", kill.error);
+    for (name, id) in [("once", once), ("changed", changed)] {
+        world.engine.end(id, ExitReason::Exited, 0);
+        world.until(name, ContainerState::Stopped).await;
+    }
+    let no = UpdateRequest {
+        set: vec![("restart".into(), "no".into())],
+    };
+    world.control.containers.update(&anna(), "changed", no, None).await.unwrap();
+    // Whose pause begins after that of the others is back when theirs would be over.
+    world.engine.end(last, ExitReason::Exited, 0);
+    world.next_run("last", started).await;
+    let started: Vec<String> = world
+        .control
+        .tasks
+        .list(&anna())
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|task| format!("{} {}", task.kind, task.target))
+        .collect();
+    assert_eq!(
+        started.iter().filter(|task| task.starts_with("container.start")).collect::<Vec<_>>(),
+        ["container.start last"]
+    );
+    for name in ["killed", "changed", "once"] {
+        assert_eq!(world.state(name).await, ContainerState::Stopped, "{name}");
+    }
+}
+
 impl World {
+    /// The run after the one that began then.
+    async fn next_run(&self, name: &str, before: Option<Timestamp>) -> model::container::ContainerDetail {
+        let mut events = self.control.events.subscribe();
+        soon("it is started again", async {
+            loop {
+                let seen = self.show(name).await;
+                if seen.summary.state == ContainerState::Running && seen.summary.started_at > before {
+                    return seen;
+                }
+                events.recv().await.unwrap();
+            }
+        })
+        .await
+    }
+
     /// A running container that its policy starts again.
     async fn lasting(&self, name: &str) -> ContainerId {
         let task = self.create_as(name, true, &[("restart", "always".into())]).await;
@@ -634,6 +729,118 @@ async fn with_the_host_starts_one_order_after_the_other_and_none_with_the_consol
     assert!(started[1].1 < 1800 && started[2].1 >= 1800 && started[3].1 < 2 * 1800, "{started:?}");
     tokio::time::resume();
     assert_eq!(world.state("other").await, ContainerState::Stopped);
+}
+
+impl World {
+    /// Waits until what is written down about the start with the host is as wanted.
+    async fn until_progress(&self, wanted: impl Fn(Option<&serde_json::Value>) -> bool) {
+        let written = async || {
+            self.control
+                .facts
+                .get::<serde_json::Value>("setting/autostart")
+                .await
+                .unwrap()
+                .map(|fact| fact.value)
+        };
+        soon("it is written down", async {
+            while !wanted(written().await.as_ref()) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// The console is ended while the second turn waits; what people did meanwhile holds.
+#[tokio::test]
+async fn the_next_console_goes_on_with_what_starts_with_the_host() {
+    let mut world = World::new(WIDE).await;
+    for (name, order, delay) in [
+        ("db", Some(1), 1800),
+        ("cache", Some(1), 0),
+        ("app", Some(2), 0),
+        ("mail", Some(2), 0),
+        ("wiki", Some(2), 0),
+        ("web", None, 0),
+    ] {
+        let more = [
+            ("autostart", true.into()),
+            ("autostart_order", order.into()),
+            ("autostart_delay_seconds", delay.into()),
+        ];
+        world.create_as(name, false, &more).await;
+    }
+    world.control.facts.change().put("setting/host-boot", &"another").commit().await.unwrap();
+    world.restart().await;
+    for name in ["db", "cache"] {
+        world.until(name, ContainerState::Running).await;
+    }
+    world
+        .until_progress(|progress| progress.is_some_and(|progress| !progress["done"].is_null()))
+        .await;
+    // Of the first turn one is stopped, of the second one came up and was stopped, and one shall no longer start.
+    world.stop("cache", HOUR, false).await;
+    world.end(world.control.containers.start(&anna(), "mail", None).await).await;
+    world.stop("mail", HOUR, false).await;
+    let off = model::container::UpdateRequest {
+        set: vec![("autostart".into(), "off".into())],
+    };
+    world.control.containers.update(&anna(), "wiki", off, None).await.unwrap();
+    world.clock.advance(Duration::from_secs(600));
+    world.restart().await;
+    assert_eq!(world.state("app").await, ContainerState::Stopped, "the next turn still waits");
+    let begun = tokio::time::Instant::now();
+    let mut events = world.control.events.subscribe();
+    tokio::time::pause();
+    let last = async {
+        while world.state("web").await != ContainerState::Running {
+            events.recv().await.unwrap();
+        }
+    };
+    tokio::time::timeout(HOUR, last).await.expect("the last turn comes");
+    let waited = begun.elapsed().as_secs();
+    tokio::time::resume();
+    assert!((1100..1800).contains(&waited), "it waited {waited} s more");
+    assert_eq!(world.state("app").await, ContainerState::Running);
+    for name in ["cache", "mail", "wiki"] {
+        assert_eq!(world.state(name).await, ContainerState::Stopped, "{name}");
+    }
+    // It is over, and no later console begins anew.
+    world.until_progress(|progress| progress.is_none()).await;
+    world.stop("app", HOUR, false).await;
+    world.restart().await;
+    soon("nothing is left to do", world.control.tasks.settle()).await;
+    assert_eq!(world.state("app").await, ContainerState::Stopped);
+}
+
+/// The console before was killed between its first start and what it wrote down of it.
+#[tokio::test]
+async fn a_turn_that_was_interrupted_is_repeated_without_starting_anybody_twice() {
+    let mut world = World::new(WIDE).await;
+    for (name, order) in [("db", 1), ("app", 2)] {
+        world
+            .create_as(name, false, &[("autostart", true.into()), ("autostart_order", order.into())])
+            .await;
+    }
+    let db = world.show("db").await.summary.id;
+    world.control.facts.change().put("setting/host-boot", &"another").commit().await.unwrap();
+    world.engine.fail("start", 1);
+    world.restart().await;
+    world.until("app", ContainerState::Running).await;
+    world.until_progress(|progress| progress.is_none()).await;
+    assert_eq!(world.state("db").await, ContainerState::Stopped, "its start failed");
+    let begun = serde_json::json!({
+        "boot": std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim(),
+        "ends": { db.to_string(): 0 },
+        "done": null,
+        "next_at_ms": 0,
+    });
+    world.control.facts.change().put("setting/autostart", &begun).commit().await.unwrap();
+    world.restart().await;
+    world.until_progress(|progress| progress.is_none()).await;
+    assert_eq!(world.state("db").await, ContainerState::Stopped);
+    assert_eq!(world.show("db").await.exits.len(), 1, "it was tried once");
+    assert!(!world.runs(db));
 }
 
 #[tokio::test]

@@ -183,7 +183,7 @@ pub enum Action {
     ForceDelete,
 }
 
-/// What happens when init ends by itself.
+/// What happens when init ends by itself. An end that nobody saw, because the container's shim was gone, counts as a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod metrics;
 pub mod network;
 pub mod number;
+pub mod restart;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod storage;

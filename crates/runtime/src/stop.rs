@@ -1,7 +1,10 @@
-//! How each init is asked to power off. The init is recognised by its program and its signal masks together: the blocked
-//! SIGRTMIN+3 alone would take openrc-init for systemd.
+//! How each init is asked to power off. The init is recognised by its program, the name under which that runs and its signal
+//! masks together: the blocked SIGRTMIN+3 alone would take openrc-init for systemd, the program alone every script of
+//! busybox's shell for busybox's init.
 
 use std::time::{Duration, Instant};
+
+use model::ErrorCode;
 
 use crate::error::{Error, Result};
 use crate::shim::engine::Connection;
@@ -25,14 +28,21 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// No file tells of a changed signal mask: how often it is looked at.
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// Asks the container's init to power off. What PID 1 neither catches nor blocks the kernel drops (pid_namespaces(7)), so
-/// that an init that has just been started is waited for until it listens. Where none runs because the next one waits for
-/// its time, that one is called off.
+/// Asks the container's init to power off. The shim is told first, so that it starts no other init from then on, neither
+/// after a reboot nor by its policy: one that waits for its time is called off. What PID 1 neither catches nor blocks the
+/// kernel drops (pid_namespaces(7)), so that an init that has just been started is waited for until it listens.
 ///
 /// # Errors
 /// No init runs, or the shim is gone.
 pub fn power_off(shim: &Connection) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
+    match shim.ask(&Fields::command("wish-power-off")) {
+        Ok((status, _)) if status.get("state") != Some("running") => return Ok(()),
+        Ok(_) => {}
+        // An older shim, which hears of the wish beside the signal.
+        Err(error) if error.code == ErrorCode::Unsupported => {}
+        Err(error) => return Err(error),
+    }
     loop {
         let (status, _) = shim.ask(&Fields::command("hello"))?;
         if status.get("state") == Some("restarting") {
@@ -45,13 +55,17 @@ pub fn power_off(shim: &Connection) -> Result<()> {
         let state = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let asked = signals(recognise(pid, &state));
         if asked.iter().any(|signal| listens(&state, *signal)) || waits_for_signals(pid) || Instant::now() > deadline {
-            for signal in asked {
-                shim.ask(&Fields::command("signal").with("number", signal).with("wish", "power-off"))?;
-            }
-            return Ok(());
+            return send(shim, asked);
         }
         std::thread::sleep(INTERVAL);
     }
+}
+
+/// Sends every signal. Who ends by the first one cannot take the next: one that arrives is enough.
+fn send(shim: &Connection, signals: &[i32]) -> Result<()> {
+    let tell = |signal: &i32| shim.ask(&Fields::command("signal").with("number", signal).with("wish", "power-off")).map(drop);
+    let told: Vec<Result<()>> = signals.iter().map(tell).collect();
+    told.into_iter().reduce(Result::or).unwrap_or(Ok(()))
 }
 
 /// Whether a process catches a signal, or blocks it to read it from a descriptor.
@@ -89,14 +103,25 @@ fn recognise(pid: i32, status: &str) -> Init {
     let name = program
         .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
         .unwrap_or_default();
-    judge(&name, status)
+    let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    judge(&name, &applet(&arguments), status)
 }
 
-fn judge(program: &str, status: &str) -> Init {
+/// What busybox runs as: the name by which it was called, or the one after its own. Its init calls itself `init`; a script
+/// that `#!/bin/sh` runs has its shell there.
+fn applet(arguments: &[u8]) -> String {
+    let mut names = arguments
+        .split(|byte| *byte == 0)
+        .map(|word| String::from_utf8_lossy(word.rsplit(|byte| *byte == b'/').next().unwrap_or_default()).into_owned());
+    let called = names.next().unwrap_or_default();
+    if called == "busybox" { names.next().unwrap_or_default() } else { called }
+}
+
+fn judge(program: &str, applet: &str, status: &str) -> Init {
     let (blocked, caught) = (mask(status, "SigBlk"), mask(status, "SigCgt"));
     match program {
         "systemd" => Init::Systemd,
-        "busybox" => Init::Busybox,
+        "busybox" if matches!(applet, "init" | "linuxrc") => Init::Busybox,
         "openrc-init" => Init::OpenRc,
         _ if has(blocked, HALT) && has(blocked, libc::SIGPWR) => Init::Systemd,
         "init" if has(caught, libc::SIGPWR) => Init::SysVinit,
@@ -112,11 +137,29 @@ mod tests {
     fn program_and_masks_together_tell_the_init() {
         // systemd 252 in a container: SIGRTMIN+3 and SIGPWR among the blocked.
         let systemd = "SigBlk:\t7be3c0fe28014a03\nSigCgt:\t00000001000004ec\n";
-        assert_eq!(judge("systemd", ""), Init::Systemd);
-        assert_eq!(judge("init", systemd), Init::Systemd);
-        assert_eq!(judge("busybox", "SigBlk:\t0000000000000000\n"), Init::Busybox);
-        assert_eq!(judge("openrc-init", systemd), Init::OpenRc);
-        assert_eq!(judge("init", "SigBlk:\t0\nSigCgt:\t0000000020000000\n"), Init::SysVinit);
-        assert_eq!(judge("sh", ""), Init::Unknown);
+        assert_eq!(judge("systemd", "init", ""), Init::Systemd);
+        assert_eq!(judge("init", "init", systemd), Init::Systemd);
+        assert_eq!(judge("busybox", "init", "SigBlk:\t0000000000000000\n"), Init::Busybox);
+        assert_eq!(judge("openrc-init", "init", systemd), Init::OpenRc);
+        assert_eq!(judge("init", "init", "SigBlk:\t0\nSigCgt:\t0000000020000000\n"), Init::SysVinit);
+        assert_eq!(judge("dash", "sh", ""), Init::Unknown);
+    }
+
+    #[test]
+    fn a_script_of_busyboxs_shell_is_not_its_init() {
+        let init: [&[u8]; 5] = [
+            b"/sbin/init\0",
+            b"init\0\0\0\0\0\0\0",
+            b"busybox\0init\0",
+            b"/bin/busybox\0init\0",
+            b"linuxrc\0",
+        ];
+        for arguments in init {
+            assert_eq!(judge("busybox", &applet(arguments), ""), Init::Busybox, "{arguments:?}");
+        }
+        let script: [&[u8]; 4] = [b"/bin/sh\0/sbin/init\0", b"/bin/busybox\0sh\0/sbin/init\0", b"/bin/ash\0-e\0/sbin/init\0", b""];
+        for arguments in script {
+            assert_eq!(judge("busybox", &applet(arguments), ""), Init::Unknown, "{arguments:?}");
+        }
     }
 }

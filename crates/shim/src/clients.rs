@@ -91,9 +91,12 @@ fn answer(shim: &mut Shim, request: &Fields, sent: Vec<OwnedFd>) -> Result<Reply
             Ok((ok(), Vec::new()))
         }
         "signal" => signal(shim, request).map(|()| (ok(), Vec::new())),
+        "wish-power-off" => {
+            shim.ask_for(Wish::PowerOff);
+            Ok((Fields(shim.status().0).with("command", "ok"), Vec::new()))
+        }
         "wish-kill" => {
-            shim.wish = Wish::Kill;
-            shim.call_off();
+            shim.ask_for(Wish::Kill);
             Ok((ok(), Vec::new()))
         }
         "exec" => start_exec(shim, request),
@@ -141,7 +144,7 @@ fn signal(shim: &mut Shim, request: &Fields) -> Result<()> {
     let number = request.number("number").ok_or_else(|| Error::invalid(step, "the request has no number"))?;
     sys::pidfd_signal(init.pidfd.as_fd(), number).map_err(|error| Error::io(step, &format!("pidfd_send_signal({number})"), error))?;
     if request.get("wish") == Some("power-off") {
-        shim.wish = Wish::PowerOff;
+        shim.ask_for(Wish::PowerOff);
     }
     Ok(())
 }

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use model::restart::{LOOP_STARTS, LOOP_WINDOW_MS, pause_ms};
+
 use crate::record::Exit;
 
-/// What somebody asked for before init ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What somebody asked for before init ended, the stronger wish last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wish {
     #[default]
     None,
@@ -13,20 +15,16 @@ pub enum Wish {
     Kill,
 }
 
-/// More starts than this within [`LOOP_WINDOW_MS`] are a loop.
-const LOOP_STARTS: usize = 10;
-const LOOP_WINDOW_MS: i64 = 60_000;
-/// Short enough that ten restarts fit into the window: a longer pause would keep a loop from ever being one.
-const LONGEST_PAUSE_MS: i64 = 5_000;
-
-/// Reads a wait status (wait(2)): a pid namespace whose init called reboot(2) ends by SIGHUP or SIGINT.
+/// Reads a wait status (wait(2)): a pid namespace whose init called reboot(2) ends by SIGHUP or SIGINT. A reboot that nothing
+/// follows, because somebody asked for the end, is that end.
 pub fn judge(status: i32, wish: Wish, oom_kills: u64, oom_kills_before: u64, at_ms: i64) -> Exit {
     let signal = status & 0x7F;
     let code = if signal == 0 { status >> 8 & 0xFF } else { 128 + signal };
     let reason = match signal {
-        libc::SIGHUP => "reboot",
+        libc::SIGHUP | libc::SIGKILL if wish == Wish::Kill => "killed",
+        libc::SIGHUP if wish == Wish::None => "reboot",
+        libc::SIGHUP => "power_off",
         libc::SIGINT => "power_off",
-        libc::SIGKILL if wish == Wish::Kill => "killed",
         libc::SIGKILL if oom_kills > oom_kills_before => "out_of_memory",
         libc::SIGSYS => "seccomp",
         0 if wish == Wish::PowerOff => "power_off",
@@ -41,9 +39,10 @@ pub fn judge(status: i32, wish: Wish, oom_kills: u64, oom_kills_before: u64, at_
     }
 }
 
-/// When the container starts again; `None` = it does not.
+/// When the container starts again; `None` = it does not. Who was asked to end never does, not even after a reboot: its init
+/// may have been on its way there when the wish came.
 pub fn restart_in_ms(exit: &Exit, policy: &str, wish: Wish, starts: &VecDeque<i64>) -> Option<i64> {
-    if wish == Wish::Kill {
+    if wish != Wish::None {
         return None;
     }
     if exit.reason == "reboot" {
@@ -51,12 +50,11 @@ pub fn restart_in_ms(exit: &Exit, policy: &str, wish: Wish, starts: &VecDeque<i6
     }
     let failed = matches!(exit.reason, "out_of_memory" | "seccomp") || exit.reason == "exited" && exit.code != 0;
     let again = match policy {
-        "always" => wish == Wish::None,
-        "on-failure" => failed && wish == Wish::None,
+        "always" => true,
+        "on-failure" => failed,
         _ => false,
     };
-    let recent = u32::try_from(starts.len().saturating_sub(1)).unwrap_or(0).min(10);
-    again.then(|| (100_i64 << recent).min(LONGEST_PAUSE_MS))
+    again.then(|| pause_ms(starts.len().saturating_sub(1)).cast_signed())
 }
 
 /// Notes a start and says whether there are too many of them.
@@ -74,7 +72,8 @@ mod tests {
 
     #[test]
     fn the_wait_status_tells_reboot_from_power_off() {
-        assert_eq!(judge(libc::SIGHUP, Wish::PowerOff, 0, 0, 0).reason, "reboot");
+        let rebooted = |wish| judge(libc::SIGHUP, wish, 0, 0, 0).reason;
+        assert_eq!([Wish::None, Wish::PowerOff, Wish::Kill].map(rebooted), ["reboot", "power_off", "killed"]);
         assert_eq!(judge(libc::SIGINT, Wish::None, 0, 0, 0).reason, "power_off");
         assert_eq!(judge(libc::SIGKILL, Wish::Kill, 1, 0, 0).reason, "killed");
         assert_eq!(judge(libc::SIGKILL, Wish::None, 1, 0, 0).reason, "out_of_memory");
@@ -95,6 +94,9 @@ mod tests {
         assert_eq!(restart_in_ms(&judge(0, Wish::None, 0, 0, 0), "on-failure", Wish::None, &starts), None);
         let reboot = judge(libc::SIGHUP, Wish::None, 0, 0, 0);
         assert_eq!(restart_in_ms(&reboot, "no", Wish::None, &starts), Some(0));
+        for wish in [Wish::PowerOff, Wish::Kill] {
+            assert_eq!(restart_in_ms(&reboot, "always", wish, &starts), None);
+        }
     }
 
     #[test]

@@ -83,7 +83,6 @@ impl Shim {
         };
         self.started_ms = record::now_ms();
         exit::is_loop(&mut self.starts, record::boot_ms());
-        self.wish = Wish::None;
         self.oom_kills_before = self.oom_kills();
         if let Err(error) = self.take_over(&init) {
             // An init that nobody knows of must not stay.
@@ -193,10 +192,9 @@ impl Shim {
         self.write_down(&exit);
         let is_loop = pause.is_some() && exit::is_loop(&mut self.starts.clone(), record::boot_ms());
         if is_loop {
-            let message = "it ended more than 10 times within a minute".to_owned();
             self.write_down(&Exit {
                 reason: "restart_loop",
-                message: Some(message),
+                message: Some(model::restart::LOOP.to_owned()),
                 ..exit
             });
         }
@@ -210,7 +208,7 @@ impl Shim {
     /// Starts again; false when it was called off or failed.
     fn restart(&mut self) -> bool {
         self.restart_at_ms = None;
-        if self.wish == Wish::Kill {
+        if self.wish != Wish::None {
             return false;
         }
         match self.launch() {
@@ -219,11 +217,16 @@ impl Shim {
                 true
             }
             Err(error) => {
-                let message = Some(error.to_string());
+                // Whoever asked for a kill meanwhile has killed what was being made.
+                self.requests();
+                let (reason, code, message) = match self.wish {
+                    Wish::Kill => ("killed", 137, None),
+                    _ => ("start_failed", 1, Some(error.to_string())),
+                };
                 self.write_down(&Exit {
                     at_ms: record::now_ms(),
-                    reason: "start_failed",
-                    code: 1,
+                    reason,
+                    code,
                     oom_kills: 0,
                     message,
                 });
@@ -264,6 +267,17 @@ impl Shim {
         // As the wall clock will show it: only for people.
         let next = self.restart_at_ms.map(|at| record::now_ms() + at - record::boot_ms());
         next.iter().fold(status, |status, next| status.with("next-start-ms", next))
+    }
+
+    /// Takes a wish, which holds until the end: no further init is started. The one that runs is killed here too where that
+    /// is asked for: whoever killed the container's groups may have done so while it was still being made.
+    pub fn ask_for(&mut self, wish: Wish) {
+        self.wish = self.wish.max(wish);
+        self.call_off();
+        if let Some(init) = self.init.as_ref().filter(|_| wish == Wish::Kill) {
+            // Gone already, mostly.
+            drop(sys::pidfd_signal(init.pidfd.as_fd(), libc::SIGKILL));
+        }
     }
 
     /// Calls off a restart that is waiting for its time.

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::engine;
 use crate::error::Result;
 use crate::exec::Execs;
+use crate::networks::Unmade;
 
 /// The exit code of a run whose end nobody saw.
 const UNKNOWN_CODE: i32 = 255;
@@ -43,7 +44,10 @@ impl Containers {
             if self.board.get(seen.id).is_none() {
                 tracing::warn!(container.id = %seen.id, "the engine knows a container that the store does not; it is left alone");
             }
-            self.learn(seen, News::Fresh).await?;
+            let id = seen.id;
+            if self.learn(seen, News::Fresh).await? {
+                self.revive(id).await;
+            }
         }
         for row in self.board.rows() {
             self.settle_after_absence(row.id, known.contains(&row.id)).await?;
@@ -62,7 +66,8 @@ impl Containers {
     async fn settle_after_absence(&self, id: ContainerId, is_known: bool) -> Result<()> {
         let Some(live) = self.board.get(id) else { return Ok(()) };
         if live.stat.run.is_some() && !is_known {
-            return self.learn(lifecycle::gone(id), News::Fresh).await;
+            // Without a folder nothing of it could be started again.
+            return self.learn(lifecycle::gone(id), News::Fresh).await.map(drop);
         }
         let policy = live.row.spec.restart;
         if hears_of_policy(&live)
@@ -91,8 +96,10 @@ impl Containers {
             EngineEvent::Changed(observed) => {
                 let (id, is_live) = (observed.id, observed.state.is_live());
                 let was_live = self.is_live(id);
-                if let Err(error) = self.learn(observed, News::Event).await {
-                    tracing::error!(container.id = %id, %error, "what happened to a container could not be recorded");
+                match self.learn(observed, News::Event).await {
+                    Ok(true) => self.revive(id).await,
+                    Ok(false) => {}
+                    Err(error) => tracing::error!(container.id = %id, %error, "what happened to a container could not be recorded"),
                 }
                 if !is_live {
                     execs.container_ended(id);
@@ -111,29 +118,39 @@ impl Containers {
         }
     }
 
-    /// Takes in what the engine saw of one container.
-    pub(super) async fn learn(&self, observed: Observed, news: News) -> Result<()> {
+    /// Takes in what the engine saw of one container; says whether it has ended by itself without a shim, so that nobody else
+    /// follows its restart policy.
+    pub(super) async fn learn(&self, observed: Observed, news: News) -> Result<bool> {
         let id = observed.id;
+        let mut is_left_alone = false;
         let changed = self.board.change(id, |live| {
             let before = live.stat.clone();
-            take_in(live, observed, news, &self.parts.clock);
+            is_left_alone = take_in(live, observed, news, &self.parts.clock);
             if live.stat.restarts > before.restarts {
                 let name = &live.row.spec.name;
                 tracing::info!(container.id = %id, container.name = %name, restarts = live.stat.restarts, "it ended by itself and is started again");
             }
             before != live.stat
         });
-        if changed == Some(true) { self.save_stat(id).await } else { Ok(()) }
+        if changed == Some(true) {
+            self.save_stat(id).await?;
+        }
+        Ok(is_left_alone)
     }
 
     /// Makes the network fit what exists, at the start of the console and from time to time: rules that somebody else
     /// flushed come back.
     ///
     /// # Errors
-    /// The engine's, naming its step.
+    /// The engine's, naming its step, bridge by bridge.
     pub async fn refresh_network(&self) -> Result<()> {
+        Unmade::none(self.refresh_bridges().await?)
+    }
+
+    /// As [`Containers::refresh_network`]; tells which bridges could not be made.
+    pub(super) async fn refresh_bridges(&self) -> Result<Vec<Unmade>> {
         if self.board.rows().is_empty() {
-            Ok(())
+            Ok(Vec::new())
         } else {
             self.apply_network(true).await
         }
@@ -155,19 +172,23 @@ fn watch(containers: &Containers) -> mpsc::UnboundedReceiver<EngineEvent> {
     receiver
 }
 
-fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
+/// Says whether a run has ended by itself whose shim was gone.
+fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) -> bool {
     let exits = std::mem::take(&mut observed.exits);
     let known = live.stat.exits_seen.unwrap_or(0);
     let recorded = observed.older_exits + exits.len();
     live.stat.learn(observed.older_exits, &exits);
     if is_stale(live, &observed, recorded, news) {
-        return;
+        return false;
     }
+    let mut is_left_alone = false;
     let was_degraded = live.observed.as_ref().is_some_and(|known| known.degraded);
     if (news == News::Fresh || was_degraded)
         && has_ended(&observed)
         && let Some(end) = unrecorded_end(live, clock)
     {
+        // What ended with the host is started with it, or not.
+        is_left_alone = end.reason == ExitReason::Exited && !live.stat.stopping;
         live.stat.add(end);
     }
     if news == News::Event && is_same_run(live, &observed) {
@@ -190,6 +211,7 @@ fn take_in(live: &mut Live, mut observed: Observed, news: News, clock: &Clock) {
         _ => {}
     }
     live.observed = Some(observed);
+    is_left_alone
 }
 
 /// Whether this is news of a run before the present one, overtaken by the answer to a start.

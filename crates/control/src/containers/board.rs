@@ -69,6 +69,13 @@ impl Live {
         }
     }
 
+    /// The bridges of its NICs, of those that it runs with too.
+    #[must_use]
+    pub fn bridges(&self) -> BTreeSet<String> {
+        let run = self.stat.run.iter().flat_map(|run| &run.nics);
+        self.row.nics.iter().chain(run).map(|nic| nic.bridge.clone()).collect()
+    }
+
     /// A row of `berth list`.
     #[must_use]
     pub fn summary(&self) -> ContainerSummary {

@@ -7,6 +7,7 @@ use super::Containers;
 use super::row::{TrashRow, key};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
+use crate::networks::Unmade;
 
 impl Containers {
     /// Adds a managed bridge. Nothing is forwarded between two of them, but to published ports.
@@ -26,9 +27,10 @@ impl Containers {
             Err(error) => self.record(caller, "network.add", &name, error),
         }
         let added = added?;
-        // The others forward nothing to it from now on. No container joins it before that has been done at its start.
+        // The others forward nothing to it from now on. No container joins it before its own rules are there, which keep the
+        // others from it as well as it from them.
         if !self.board.rows().is_empty()
-            && let Err(error) = self.apply_network(false).await
+            && let Err(error) = self.apply_network(false).await.and_then(Unmade::none)
         {
             tracing::warn!(network = name, %error, "the other bridges do not know of a new one yet; it is tried again");
         }

@@ -255,7 +255,7 @@ impl Containers {
         self.board.remove(params.id);
         self.parts.metrics.forget(params.id).await;
         self.tell_names();
-        self.apply_network(false).await
+        self.apply_network_for(params.id).await
     }
 }
 
@@ -331,7 +331,7 @@ impl Create {
                     containers.check_ports(id).await?;
                     containers.board.change(id, |live| live.doing = Some(ContainerState::Starting));
                 }
-                containers.apply_network(false).await
+                containers.apply_network_for(id).await
             }
             _ => containers.start_now(id, context).await,
         }

@@ -151,14 +151,19 @@ impl Containers {
     }
 
     /// Rules that somebody flushed, a bridge that is gone: put back whether or not anybody noticed.
-    async fn mend_network(&self) -> Option<Finding> {
-        let error = self.refresh_network().await.err()?;
-        let leftover = Leftover {
-            kind: LeftoverKind::Network,
-            name: "network".into(),
-            container: None,
+    async fn mend_network(&self) -> Vec<Finding> {
+        let failed = |name: String, error| {
+            let leftover = Leftover {
+                kind: LeftoverKind::Network,
+                name,
+                container: None,
+            };
+            finding(leftover, Some(Err(error)))
         };
-        Some(finding(leftover, Some(Err(error))))
+        match self.refresh_bridges().await {
+            Ok(unmade) => unmade.into_iter().map(|one| failed(one.bridge, one.error)).collect(),
+            Err(error) => vec![failed("network".into(), error)],
+        }
     }
 }
 

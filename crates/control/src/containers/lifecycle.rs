@@ -149,7 +149,7 @@ impl Containers {
         let asked = request.clone();
         let start = async {
             // Its ports lead to it from here on, also where a crash came after the step before.
-            self.apply_network(false).await?;
+            self.apply_network_for(id).await?;
             engine::call(&self.parts.engine, move |engine| engine.start(&asked)).await
         };
         match start.await {
@@ -177,7 +177,7 @@ impl Containers {
     /// Takes the published ports of a container off the host, or puts them back, as it lives or not.
     pub(super) async fn set_ports(&self, id: ContainerId) {
         let publishes = self.board.get(id).is_some_and(|live| !live.row.spec.publish.is_empty());
-        if publishes && let Err(error) = self.apply_network(false).await {
+        if publishes && let Err(error) = self.apply_network_for(id).await {
             tracing::warn!(container.id = %id, %error, "published ports could not be brought up to date; it is tried again");
         }
     }
@@ -193,7 +193,7 @@ impl Containers {
             self.save_stat(id).await?;
         }
         self.check_ports(id).await?;
-        self.apply_network(false).await
+        self.apply_network_for(id).await
     }
 
     /// Asks init to power off. From here on the container is `stopping` until it ends, also across a restart of the console.
@@ -203,7 +203,7 @@ impl Containers {
         let deadline = self.parts.clock.now().plus_ms(i64::try_from(params.timeout_ms).unwrap_or(i64::MAX));
         self.board.change(id, |live| {
             live.stat.stopping = true;
-            live.stop_deadline = Some(deadline);
+            live.stop_deadline.get_or_insert(deadline);
         });
         self.save_stat(id).await?;
         if !matches!(live.seen(), ContainerState::Running | ContainerState::Starting) {
@@ -223,15 +223,13 @@ impl Containers {
         Ok(())
     }
 
-    /// Waits for the end of the run that was asked to end; at the time-out kills or gives up, as was said before.
+    /// Waits for the end; at the time-out kills or gives up, as was said before.
     async fn wait_for_stop(&self, params: &StopParams) -> Result<()> {
         let id = params.id;
         let Some(before) = self.board.get(id) else { return Ok(()) };
-        let run = before.stat.started_at;
-        let over = self.board.wait(id, |live| !is_live(live) || live.stat.started_at != run);
         let timeout = Duration::from_millis(params.timeout_ms);
-        if tokio::time::timeout(timeout, over).await.is_ok() {
-            return Ok(());
+        if let Ok(ended) = tokio::time::timeout(timeout, self.end_of(params)).await {
+            return ended;
         }
         if params.kill {
             return self.kill_now(id).await;
@@ -244,10 +242,32 @@ impl Containers {
         .hint("wait for it, or kill it"))
     }
 
+    /// Waits until the container has ended. A run that began meanwhile, because what was asked rebooted, is asked as well.
+    async fn end_of(&self, params: &StopParams) -> Result<()> {
+        loop {
+            let seen = self.board.wait(params.id, |live| !is_live(live) || !live.stat.stopping).await;
+            if !seen.is_some_and(|live| is_live(&live)) {
+                return Ok(());
+            }
+            self.ask_to_stop(params).await?;
+        }
+    }
+
     /// Kills everything in the container; returns when the board knows that nothing lives there, and no port of the host
     /// leads there any more.
     pub(super) async fn kill_now(&self, id: ContainerId) -> Result<()> {
-        engine::call(&self.parts.engine, move |engine| engine.signal(id, Signal::Kill)).await?;
+        // On record first: of a container without its shim nobody else knows afterwards that its end was asked for.
+        let is_first = self.board.change(id, |live| is_live(live) && !std::mem::replace(&mut live.stat.stopping, true));
+        if is_first == Some(true) {
+            self.save_stat(id).await?;
+        }
+        if let Err(error) = engine::call(&self.parts.engine, move |engine| engine.signal(id, Signal::Kill)).await {
+            if is_first == Some(true) {
+                self.board.change(id, |live| live.stat.stopping = false);
+                self.save_stat(id).await?;
+            }
+            return Err(error);
+        }
         self.settle(id).await?;
         self.set_ports(id).await;
         Ok(())

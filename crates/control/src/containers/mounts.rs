@@ -40,7 +40,11 @@ impl Containers {
         }
         self.board
             .change(id, |live| live.stat.run.iter_mut().for_each(|run| run.mounts.clone_from(&mounts)));
-        self.save_stat(id).await
+        if let Err(error) = self.save_stat(id).await {
+            // It has the mount whatever is written down; a refusal here would take only the row's word for it back.
+            tracing::warn!(container.id = %id, %error, "that a running container has a new mount could not be written down; it is shown as pending after a restart of the console");
+        }
+        Ok(())
     }
 }
 

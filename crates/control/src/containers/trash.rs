@@ -364,7 +364,7 @@ impl Delete {
                 if !self.params.purge {
                     containers.measure_later(id);
                 }
-                containers.apply_network(false).await
+                containers.apply_network_for(id).await
             }
         }
     }
@@ -390,7 +390,7 @@ impl Delete {
                 {
                     containers.write_back(id, &fact.value.row.spec.name).await?;
                 }
-                containers.apply_network(false).await
+                containers.apply_network_for(id).await
             }
             _ => Ok(()),
         }
@@ -459,7 +459,7 @@ impl Job for Restore {
                     containers.write_back(id, &self.params.name).await?;
                     containers.write_manifest(id).await
                 }
-                _ => containers.apply_network(false).await,
+                _ => containers.apply_network_for(id).await,
             }
         })
     }
@@ -476,7 +476,7 @@ impl Job for Restore {
                 0 => containers.move_folder(id, Removal::ToTrash).await,
                 1 => {
                     containers.write_off(&again, context).await?;
-                    containers.apply_network(false).await
+                    containers.apply_network_for(id).await
                 }
                 _ => Ok(()),
             }

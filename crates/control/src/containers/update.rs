@@ -42,7 +42,7 @@ impl Containers {
     ///
     /// # Errors
     /// `NotAllowed`, `NotFound`, `Stale` when `if_match` is not the present etag, `Invalid` with the key, or what the
-    /// policy refuses. When the host refuses a limit nothing is changed.
+    /// policy refuses. When the host refuses a part of it nothing is changed.
     pub async fn update(&self, caller: &Caller, name: &str, request: UpdateRequest, if_match: Option<&str>) -> Result<ContainerDetail> {
         caller.require(Permission::Containers)?;
         let outcome = self.try_update(caller, name, &request, if_match).await;
@@ -70,7 +70,7 @@ impl Containers {
         }
         self.write_change(&before, spec).await?;
         if let Err(error) = self.make_true(&before).await {
-            self.write_back_spec(id, &before).await?;
+            self.take_back(&before).await?;
             return Err(error);
         }
         let after = self.board.get(id).ok_or_else(changed_meanwhile)?;
@@ -103,30 +103,72 @@ impl Containers {
         self.save_stat(id).await
     }
 
-    /// Brings mounts, limits, published ports, rules and the manifest up to the new row.
+    /// Brings limits, the policy, published ports, rules, the manifest and mounts up to the new row. Mounts come last: the
+    /// container keeps them until it stops, so that nothing may fail after them.
     async fn make_true(&self, before: &Live) -> Result<()> {
         let id = before.row.id;
+        self.follow_limits(before).await?;
+        self.follow_policy(before).await?;
+        self.follow_network(before).await?;
+        self.write_manifest(id).await?;
+        match self.board.get(id) {
+            Some(live) if is_live(&live) => self.add_mounts(before, &live).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// What makes a change true was refused: the row says again what it said before, and whatever had followed the change
+    /// follows it back. What cannot be taken back keeps nothing else from it.
+    async fn take_back(&self, before: &Live) -> Result<()> {
+        let id = before.row.id;
+        let refused = self.board.get(id).ok_or_else(changed_meanwhile)?;
+        self.write_back_spec(id, before).await?;
+        for outcome in [
+            self.follow_limits(&refused).await,
+            self.follow_policy(&refused).await,
+            self.follow_network(&refused).await,
+            self.write_manifest(id).await,
+        ] {
+            if let Err(error) = outcome {
+                tracing::error!(container.id = %id, %error, "a part of a refused change could not be taken back");
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the running container the limits of its row, where they differ from what it had.
+    async fn follow_limits(&self, before: &Live) -> Result<()> {
+        let id = before.row.id;
         let live = self.board.get(id).ok_or_else(changed_meanwhile)?;
-        if is_live(&live) {
-            self.add_mounts(before, &live).await?;
-        }
         let limits = live.row.spec.limits.clone();
-        if limits != before.row.spec.limits && takes_limits(&live) {
-            let asked = limits.clone();
-            engine::call(&self.parts.engine, move |engine| engine.set_limits(id, &asked)).await?;
-            self.board.change_marked(id, |live| {
-                live.stat.run.iter_mut().for_each(|run| run.limits.clone_from(&limits));
-                ((), Some("limits"))
-            });
-            self.save_stat(id).await?;
+        let has_them = live.stat.run.as_ref().is_some_and(|run| run.limits == limits);
+        if limits == before.row.spec.limits || has_them || !takes_limits(&live) {
+            return Ok(());
         }
+        let asked = limits.clone();
+        engine::call(&self.parts.engine, move |engine| engine.set_limits(id, &asked)).await?;
+        self.board.change_marked(id, |live| {
+            live.stat.run.iter_mut().for_each(|run| run.limits.clone_from(&limits));
+            ((), Some("limits"))
+        });
+        self.save_stat(id).await
+    }
+
+    async fn follow_policy(&self, before: &Live) -> Result<()> {
+        let live = self.board.get(before.row.id).ok_or_else(changed_meanwhile)?;
         if live.row.spec.restart != before.row.spec.restart && hears_of_policy(&live) {
-            self.tell_policy(id).await?;
+            return self.tell_policy(before.row.id).await;
         }
-        if live.row.spec.publish != before.row.spec.publish || live.row.spec.firewall != before.row.spec.firewall || live.row.nics != before.row.nics {
-            self.apply_network(false).await?;
+        Ok(())
+    }
+
+    async fn follow_network(&self, before: &Live) -> Result<()> {
+        let live = self.board.get(before.row.id).ok_or_else(changed_meanwhile)?;
+        let (now, then) = (&live.row, &before.row);
+        if now.spec.publish != then.spec.publish || now.spec.firewall != then.spec.firewall || now.nics != then.nics {
+            return self.apply_network_for(now.id).await;
         }
-        self.write_manifest(id).await
+        Ok(())
     }
 
     /// Tells the running container's shim what its row says about starting again.
@@ -137,7 +179,7 @@ impl Containers {
         self.save_stat(id).await
     }
 
-    /// The host refused: the row says again what is true. Claims of NICs stay until the next start.
+    /// The row says again what is true. Claims of NICs stay until the next start.
     async fn write_back_spec(&self, id: ContainerId, before: &Live) -> Result<()> {
         let live = self.board.get(id).ok_or_else(changed_meanwhile)?;
         let mut row = ContainerRow::clone(&live.row);
@@ -184,7 +226,7 @@ impl Containers {
         renamed?;
         self.tell_names();
         self.write_manifest(id).await?;
-        self.apply_network(false).await?;
+        self.apply_network_for(id).await?;
         self.board.get(id).ok_or_else(changed_meanwhile)
     }
 

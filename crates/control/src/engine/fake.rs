@@ -45,6 +45,8 @@ struct Inner {
     folders: BTreeMap<ContainerId, Folder>,
     layers: BTreeSet<Digest>,
     networks: BTreeMap<String, NetworkPlan>,
+    /// Bridges that cannot be made.
+    broken: BTreeSet<String>,
     listeners: Vec<Listener>,
     leftovers: Vec<Leftover>,
     sink: Option<Sender<EngineEvent>>,
@@ -496,6 +498,9 @@ impl Engine for Fake {
     fn apply_network(&self, plan: &NetworkPlan) -> Outcome<()> {
         let mut inner = self.lock();
         inner.check("apply_network")?;
+        if inner.broken.contains(&plan.bridge) {
+            return Err(refuse(ErrorCode::Failed, "make the bridge", "broken by the test"));
+        }
         inner.networks.insert(plan.bridge.clone(), plan.clone());
         Ok(())
     }

@@ -401,6 +401,7 @@ fn host_rules(plan: &NetworkPlan) -> String {
 		ip6 saddr @judged6 jump stray
 		ip6 daddr @judged6 jump stray
 		iifname \"{bridge}\" oifname @apart ct status & dnat == 0 drop
+		iifname @apart oifname \"{bridge}\" ct status & dnat == 0 drop
 		iifname \"{bridge}\" accept
 		oifname \"{bridge}\" accept
 	}}

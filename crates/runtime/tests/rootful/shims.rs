@@ -3,6 +3,7 @@
 use model::container::{ExitReason, RestartPolicy};
 use model::engine::{EngineEvent, Signal};
 use model::{ContainerId, ContainerState, ErrorCode, Limits};
+use runtime::shim::protocol::Fields;
 
 use crate::host::{Down, Host, as_root, eventually};
 
@@ -168,8 +169,8 @@ fn who_is_killed_from_outside_or_runs_out_of_memory_starts_again() {
 #[test]
 fn who_was_asked_to_end_stays_down() {
     let host = Host::new(as_root(), "asked");
-    // As busybox, whose program it is, is asked to power off.
-    let listens = "trap 'exit 1' USR2; while :; do sleep 1000 & wait; done";
+    // As any init that nobody knows is asked to end, though the program is busybox.
+    let listens = "trap 'exit 1' TERM; while :; do sleep 1000 & wait; done";
     let always = |manifest: &mut model::engine::Manifest| manifest.spec.restart = RestartPolicy::Always;
     let stopped = host.script("stopped", listens, always);
     let killed = host.script("killed", listens, always);
@@ -197,6 +198,31 @@ fn who_was_asked_to_end_stays_down() {
         assert_eq!(seen.state, ContainerState::Stopped, "{seen:?}");
         let shims = host.state().with_file_name("run").join("shims");
         eventually("its shim, which could start it, has ended", || !shims.join(format!("{id}.state")).exists());
+    }
+}
+
+#[test]
+fn a_wish_holds_though_the_container_is_about_to_start_again() {
+    let host = Host::new(as_root(), "wishes");
+    let always = |manifest: &mut model::engine::Manifest| manifest.spec.restart = RestartPolicy::Always;
+    let asked = host.script("asked", "mkfifo /run/go; read x < /run/go; exec reboot -f", always);
+    let answers = host.script("answers", "trap 'exec reboot -f' TERM; while :; do sleep 1000 & wait; done", always);
+    let killed = host.script("killed", "exec sleep 1000", always);
+    for id in [asked, answers, killed] {
+        host.start(id, Limits::default()).expect("it starts");
+    }
+    // The wish reached an init that was on its way to a reboot.
+    host.runtime.tell(asked, &Fields::command("wish-power-off")).expect("its shim takes it");
+    host.says(asked, "until [ -p /run/go ]; do sleep 0.02; done");
+    host.sh(asked, "echo > /run/go");
+    host.runtime.signal(answers, Signal::PowerOff).expect("it is asked");
+    // The groups had been killed before the shim read of the wish, and an init came in between.
+    host.runtime.tell(killed, &Fields::command("wish-kill")).expect("its shim takes it");
+    for (id, reason) in [(asked, ExitReason::PowerOff), (answers, ExitReason::PowerOff), (killed, ExitReason::Killed)] {
+        let seen = host.wait_for(id, |seen| !seen.state.is_live());
+        assert_eq!(seen.state, ContainerState::Stopped, "{seen:?}");
+        let ends: Vec<ExitReason> = seen.exits.iter().map(|exit| exit.reason).collect();
+        assert_eq!(ends, [reason]);
     }
 }
 

@@ -22,9 +22,24 @@ impl Fake {
         self.lock().failing.insert(verb, times);
     }
 
+    /// Whether this bridge cannot be made from now on.
+    pub fn break_network(&self, bridge: &str, is_broken: bool) {
+        let mut inner = self.lock();
+        if is_broken {
+            inner.broken.insert(bridge.to_owned());
+        } else {
+            inner.broken.remove(bridge);
+        }
+    }
+
     /// This container's init does not end when it is asked.
     pub fn make_deaf(&self, id: ContainerId) {
         self.lock().deaf.insert(id);
+    }
+
+    /// It does again.
+    pub fn make_hear(&self, id: ContainerId) {
+        self.lock().deaf.remove(&id);
     }
 
     /// A layer that is there already.
