@@ -21,3 +21,5 @@ mod repeats;
 mod rights;
 #[path = "http/sockets.rs"]
 mod sockets;
+#[path = "http/strangers.rs"]
+mod strangers;
