@@ -15,6 +15,8 @@ mod events;
 mod french;
 #[path = "http/headers.rs"]
 mod headers;
+#[path = "http/kills.rs"]
+mod kills;
 #[path = "http/repeats.rs"]
 mod repeats;
 #[path = "http/rights.rs"]
