@@ -132,18 +132,13 @@ fn container() -> AnyView {
     page_of(bundle, || view! { <pages::container::ContainerPage/> }.into_any())
 }
 
-/// A page for people who are signed in; others go to sign in, or to set up when no account exists.
+/// A page for people who are signed in; others go to sign in, whether an account exists or not.
 fn signed_in(page: impl FnOnce() -> AnyView) -> AnyView {
-    let context = use_page();
-    if context.who.is_some() {
+    if use_page().who.is_some() {
         return page();
     }
-    let target = if context.needs_setup {
-        "/setup".to_owned()
-    } else {
-        let location = use_location();
-        sign_in_for(&location.pathname.get_untracked(), &location.search.get_untracked())
-    };
+    let location = use_location();
+    let target = sign_in_for(&location.pathname.get_untracked(), &location.search.get_untracked());
     view! { <Redirect path=target/> }.into_any()
 }
 

@@ -1,5 +1,7 @@
 //! What the server tells every page before anything is fetched: who is signed in, language, theme, zone, asset names.
 //! It stands as JSON in the head, so that the browser starts from exactly what the server rendered with.
+//!
+//! Invariant: nothing in it tells a stranger whether an account exists.
 
 use model::access::{Permission, WhoAmI};
 use serde::{Deserialize, Serialize};
@@ -81,8 +83,6 @@ pub struct PageContext {
     pub zone_minutes: i32,
     pub now_ms: i64,
     pub who: Option<WhoAmI>,
-    /// No account exists yet.
-    pub needs_setup: bool,
     pub build: String,
     pub assets: Assets,
     /// What this page runs; a page that runs has it already.

@@ -121,7 +121,11 @@ enum Command {
     Token(token::Command),
     /// Prints who did what
     Audit(audit::Args),
-    /// Finds what is left that no container has, and repairs it
+    /// Finds what is left that no container has and what is damaged, and repairs what can be
+    ///
+    /// All of the store is read, and the program that holds containers is compared with its checksum; every layer must be
+    /// there. Files inside layers are not read: the checksum of their archive was verified before it was unpacked, and the
+    /// archive is not kept.
     Doctor(doctor::Args),
     /// Makes a damaged store again from the containers' manifests, while no console runs
     Rescue(rescue::Args),

@@ -15,9 +15,13 @@ mod events;
 mod french;
 #[path = "http/headers.rs"]
 mod headers;
+#[path = "http/kills.rs"]
+mod kills;
 #[path = "http/repeats.rs"]
 mod repeats;
 #[path = "http/rights.rs"]
 mod rights;
 #[path = "http/sockets.rs"]
 mod sockets;
+#[path = "http/strangers.rs"]
+mod strangers;

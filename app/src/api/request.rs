@@ -35,7 +35,6 @@ pub struct RequestContext {
     pub caller: Caller,
     /// Present when the caller has an account.
     pub who: Option<WhoAmI>,
-    pub needs_setup: bool,
     pub cookie: SessionCookie,
     pub assets: Arc<Assets>,
     /// Changes with every build.
@@ -275,16 +274,13 @@ pub fn page_context() -> PageContext {
     let zone = cookie(&cookies, ZONE_COOKIE)
         .and_then(|minutes| minutes.parse().ok())
         .filter(|minutes: &i32| minutes.abs() <= 900);
-    // The set-up page looks the same before and after, to the last byte.
     let path = use_context::<Parts>().map(|parts| parts.uri.path().to_owned()).unwrap_or_default();
-    let is_set_up = path == "/setup";
     PageContext {
         lang: page_language(),
         theme,
         zone_minutes: zone.unwrap_or(request.zone_minutes),
         now_ms: now(&request.control).ms,
         who: request.who,
-        needs_setup: request.needs_setup && !is_set_up,
         build: request.build.to_string(),
         code: request.assets.code(Bundle::of_path(&path)),
         assets: (*request.assets).clone(),

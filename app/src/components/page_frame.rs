@@ -26,6 +26,7 @@ pub fn PageFrame(
     children: Children,
 ) -> impl IntoView {
     let announcer = use_announcer();
+    let drawn = title.get_untracked();
     let heading = NodeRef::<leptos::html::H1>::new();
     Effect::new(move |shown: Option<()>| {
         if shown.is_none() {
@@ -33,7 +34,7 @@ pub fn PageFrame(
         }
     });
     view! {
-        <Title text=move || words(title)/>
+        <Title text=move || words(title, &drawn)/>
         <header class="page-head">
             <div class="page-head__words">
                 <h1 tabindex="-1" node_ref=heading>{move || title.get()}</h1>
@@ -45,9 +46,10 @@ pub fn PageFrame(
     }
 }
 
-/// The title of the window. The server writes it last, when a part that was drawn twice has been disposed of once.
-fn words(title: Signal<String>) -> String {
-    title.try_get().map_or_else(|| "Berth".to_owned(), |title| format!("{title} - Berth"))
+/// The title of the window. The server writes it last, when the part of the page that it belongs to may have been disposed
+/// of already: then it is what was drawn.
+fn words(title: Signal<String>, drawn: &str) -> String {
+    format!("{} - Berth", title.try_get().as_deref().unwrap_or(drawn))
 }
 
 /// What was fetched, in its four states: `full` decides between empty and full. While it is fetched anew the old
@@ -131,5 +133,19 @@ pub fn Empty(#[prop(into)] title: String, #[prop(optional, into)] hint: Option<S
             {hint.map(|hint| view! { <p class="muted">{hint}</p> })}
             {children.map(|children| view! { <div class="row">{children()}</div> })}
         </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_keeps_the_title_of_a_page_that_was_disposed_of() {
+        let owner = Owner::new();
+        let title = owner.with(|| Signal::stored("Tasks".to_owned()));
+        assert_eq!(words(title, "drawn"), "Tasks - Berth");
+        owner.cleanup();
+        assert_eq!(words(title, "Tasks"), "Tasks - Berth");
     }
 }

@@ -9,8 +9,8 @@ texts! {
     TOKEN = "Set-up link", "Lien d’installation";
     TOKEN_HINT = "The link that the console printed at its start. `berth setup-link` on the host prints a new one.", "Le lien affiché au démarrage de la console. `berth setup-link` sur l’hôte en affiche un nouveau.";
     TOKEN_MISSING = "Paste the link that the console printed.", "Collez le lien affiché par la console.";
-    NO_ACCOUNT_YET = "No account exists yet", "Il n’y a pas encore de compte";
-    NO_ACCOUNT_YET_HINT = "Open the link that the console printed at its start; `berth setup-link` on the host prints a new one.", "Ouvrez le lien affiché au démarrage de la console\u{202f}; `berth setup-link` sur l’hôte en affiche un nouveau.";
+    NO_ACCOUNT_YET = "No account yet?", "Pas encore de compte\u{202f}?";
+    FIRST_ACCOUNT = "The first one is made with the link that the console prints at its start; `berth setup-link` on the host prints a new one.", "Le premier se crée avec le lien affiché au démarrage de la console\u{202f}; `berth setup-link` sur l’hôte en affiche un nouveau.";
     NO_ACCOUNT = "The account was not made", "Le compte n’a pas été créé";
     ACCOUNT_NAME = "Name", "Nom";
     PASSWORD = "Password", "Mot de passe";

@@ -1,4 +1,5 @@
-//! The first account: the token comes in the link's fragment, the name is filled in, only a password is typed.
+//! The first account: the token comes in the link's fragment, the name is filled in, only a password is typed. Who comes
+//! without the link is told how to get one.
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -40,7 +41,8 @@ pub fn SetupPage() -> impl IntoView {
 fn SetupForm() -> impl IntoView {
     let locale = use_locale();
     let (token, name, password) = (RwSignal::new(String::new()), RwSignal::new("admin".to_owned()), RwSignal::new(String::new()));
-    let (shows_token, shows_password) = (RwSignal::new(false), RwSignal::new(false));
+    let (shows_token, shows_password) = (RwSignal::new(true), RwSignal::new(false));
+    let has_token = Memo::new(move |_| token.with(|token| !token.is_empty()));
     let (is_checked, is_sending) = (RwSignal::new(false), RwSignal::new(false));
     let said = RwSignal::new(None::<ApiError>);
     // The fragment never leaves the browser: only there it can be read.
@@ -67,12 +69,12 @@ fn SetupForm() -> impl IntoView {
         let ruled = is_checked.get().then(|| password.with(|typed| check_password(typed).err())).flatten();
         ruled.map(|message| words(locale, "password", &message)).or_else(|| of_field("password"))
     });
-    let token_error = Signal::derive(move || (is_checked.get() && token.with(String::is_empty)).then(|| locale.t(text::TOKEN_MISSING).to_owned()));
+    let name_error = Signal::derive(move || of_field("name"));
+    let token_error = Signal::derive(move || (is_checked.get() && !has_token.get()).then(|| locale.t(text::TOKEN_MISSING).to_owned()));
     let send = move || {
         said.set(None);
         is_checked.set(true);
-        let is_ready =
-            !is_sending.get_untracked() && token.with_untracked(|token| !token.is_empty()) && password.with_untracked(|typed| check_password(typed).is_ok());
+        let is_ready = !is_sending.get_untracked() && has_token.get_untracked() && password.with_untracked(|typed| check_password(typed).is_ok());
         if !is_ready {
             return;
         }
@@ -102,12 +104,14 @@ fn SetupForm() -> impl IntoView {
                 {move || shows_token.get().then(|| view! {
                     <Field label=locale.t(text::TOKEN) name="token" value=token hint=locale.t(text::TOKEN_HINT) error=token_error required=true autocomplete="off"/>
                 })}
-                <Field label=locale.t(text::ACCOUNT_NAME) name="name" value=name error=Signal::derive(move || of_field("name")) required=true autocomplete="username"/>
-                {move || view! {
-                    <Field label=locale.t(text::PASSWORD) name="password" kind=kind() value=password hint=locale.t(text::PASSWORD_HINT) error=password_error
-                        required=true autocomplete="new-password"/>
-                }}
-                <Tick label=locale.t(text::SHOW_PASSWORD) name="show" value=shows_password/>
+                {move || has_token.get().then(|| view! {
+                    <Field label=locale.t(text::ACCOUNT_NAME) name="name" value=name error=name_error required=true autocomplete="username"/>
+                    {move || view! {
+                        <Field label=locale.t(text::PASSWORD) name="password" kind=kind() value=password hint=locale.t(text::PASSWORD_HINT) error=password_error
+                            required=true autocomplete="new-password"/>
+                    }}
+                    <Tick label=locale.t(text::SHOW_PASSWORD) name="show" value=shows_password/>
+                })}
                 <Submit label=locale.t(text::CREATE_ACCOUNT) tone=Tone::Primary busy=is_sending/>
             </form>
             <p class="muted">{locale.t(text::HAS_ACCOUNT)}" "<a href="/sign-in">{locale.t(text::SIGN_IN)}</a></p>

@@ -57,7 +57,6 @@ pub fn SignInPage() -> impl IntoView {
     view! {
         <div class="gate">
             <PageFrame title=locale.t(text::SIGN_IN).to_owned()>
-                {use_page().needs_setup.then(|| view! { <NoAccountYet/> })}
                 <section class="card">
                     <form class="form" method="post" action=POST on:submit=submit novalidate>
                         {move || said.get().map(|error| view! { <Refusal error=error/> })}
@@ -66,6 +65,7 @@ pub fn SignInPage() -> impl IntoView {
                         <button class=Tone::Primary.class() aria-disabled=move || is_sending.get().then_some("true")>{locale.t(text::SIGN_IN)}</button>
                         <p class="muted">{locale.t(text::SIGN_IN_HINT)}</p>
                     </form>
+                    <FirstAccount/>
                 </section>
                 <Appearance/>
             </PageFrame>
@@ -74,16 +74,11 @@ pub fn SignInPage() -> impl IntoView {
     .into_any()
 }
 
-/// Nobody can sign in before the first account is made.
+/// The way to the first account stands here at all times: its presence tells a stranger nothing.
 #[component]
-fn NoAccountYet() -> impl IntoView {
+fn FirstAccount() -> impl IntoView {
     let locale = use_locale();
-    view! {
-        <div class="notice" data-tone="progress">
-            <p><strong>{locale.t(text::NO_ACCOUNT_YET)}</strong></p>
-            <p>{locale.t(text::NO_ACCOUNT_YET_HINT)}" "<a href="/setup">{locale.t(text::SET_UP)}</a></p>
-        </div>
-    }
+    view! { <p class="muted">{locale.t(text::NO_ACCOUNT_YET)}" "{locale.t(text::FIRST_ACCOUNT)}" "<a href="/setup">{locale.t(text::SET_UP)}</a></p> }
 }
 
 /// Language and theme before anybody is signed in: kept in cookies, which the server reads.

@@ -125,23 +125,23 @@ impl World {
 
     /// The page as the server sends it.
     pub async fn page(&self, who: &SignedIn, path: &str, language: &str) -> (StatusCode, String) {
-        self.render(who.caller.clone(), Some(who.who.clone()), false, path, language).await
+        self.render(who.caller.clone(), Some(who.who.clone()), path, language).await
     }
 
     /// The page as somebody gets it who is not signed in.
-    pub async fn stranger(&self, needs_setup: bool, path: &str, language: &str) -> (StatusCode, String) {
-        self.render(Caller::anonymous("192.0.2.1"), None, needs_setup, path, language).await
+    pub async fn stranger(&self, path: &str, language: &str) -> (StatusCode, String) {
+        self.render(Caller::anonymous("192.0.2.1"), None, path, language).await
     }
 
     /// Where the page sends a person on to.
     pub async fn redirect(&self, who: &SignedIn, path: &str) -> Option<String> {
-        let response = self.answer(who.caller.clone(), Some(who.who.clone()), false, path, "en").await;
+        let response = self.answer(who.caller.clone(), Some(who.who.clone()), path, "en").await;
         let location = response.headers().get("location").filter(|_| response.status().is_redirection());
         location.and_then(|location| location.to_str().ok()).map(str::to_owned)
     }
 
-    async fn render(&self, caller: Caller, who: Option<WhoAmI>, needs_setup: bool, path: &str, language: &str) -> (StatusCode, String) {
-        let response = self.answer(caller, who, needs_setup, path, language).await;
+    async fn render(&self, caller: Caller, who: Option<WhoAmI>, path: &str, language: &str) -> (StatusCode, String) {
+        let response = self.answer(caller, who, path, language).await;
         let status = response.status();
         let body = to_bytes(response.into_body(), 1 << 24).await.unwrap();
         // The markers that hydration looks for are no part of what a person reads.
@@ -149,12 +149,11 @@ impl World {
         (status, html)
     }
 
-    async fn answer(&self, caller: Caller, who: Option<WhoAmI>, needs_setup: bool, path: &str, language: &str) -> Response {
+    async fn answer(&self, caller: Caller, who: Option<WhoAmI>, path: &str, language: &str) -> Response {
         let context = RequestContext {
             control: self.control.clone(),
             caller,
             who,
-            needs_setup,
             cookie: SessionCookie { secure: false },
             assets: Arc::default(),
             build: "test".into(),

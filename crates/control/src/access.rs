@@ -326,7 +326,8 @@ impl Access {
         self.audit.list(since).await
     }
 
-    /// Notes in the audit log who did what. Never fails: a row that cannot be written is in the program's log.
+    /// Notes in the audit log who did what; what was done is there when this returns. Never fails: a row that cannot be
+    /// written is in the program's log.
     pub async fn record(&self, caller: &Caller, action: &str, target: &str, detail: &str, ok: bool) {
         let entry = AuditEntry {
             at: self.clock.now(),

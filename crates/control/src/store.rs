@@ -140,6 +140,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     fn compact(&self, rev: Rev) -> Answer<'_, ()>;
     /// (store id, incarnation, latest revision): a caller that sees it change stops writing.
     fn identity(&self) -> Answer<'_, (String, u64, Rev)>;
+    /// Reads all of it and says what is damaged; `None` = nothing.
+    fn verify(&self) -> Answer<'_, Option<String>>;
 }
 
 /// What an engine refuses before it looks at its state (S3, S4).

@@ -46,6 +46,7 @@ mod unpack;
 mod web;
 
 pub use leftovers::Sweep;
+pub(crate) use list::Standing;
 pub use list::TemplateFilter;
 
 const KIND_DOWNLOAD: &str = "template.download";

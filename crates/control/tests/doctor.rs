@@ -2,18 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use control::clock::Clock;
 use control::containers::row::RangeRow;
 use control::engine::Engine as _;
 use control::engine::fake::Fake;
+use control::store::Facts;
 use control::store::memory::Memory;
+use control::store::sqlite::Sqlite;
 use control::{Caller, Control};
 use model::container::CreateRequest;
 use model::engine::{FirstBoot, Manifest};
 use model::error::ErrorCode;
 use model::leftover::{Finding, FindingState, Leftover, LeftoverKind};
+use model::template::LocalTemplate;
 use model::{ContainerId, Timestamp};
 
 #[path = "world/console.rs"]
@@ -166,6 +170,53 @@ async fn each_network_that_cannot_be_made_is_told() {
     assert_eq!(findings[0].leftover.name, "berth0");
     world.engine.break_network("berth0", false);
     assert_eq!(world.examine(true).await, []);
+}
+
+#[tokio::test]
+async fn a_layer_that_is_missing_is_told_with_who_stands_on_it_and_the_way_back() {
+    let world = World::new().await;
+    world.create("web").await;
+    let facts = &world.control.facts;
+    let mut row = facts.get::<LocalTemplate>("tpl/local:test").await.unwrap().unwrap().value;
+    world.engine.remove_layer(&console::digest()).unwrap();
+    let told = |findings: Vec<Finding>| {
+        assert_eq!(states(&findings), [(LeftoverKind::Layer, FindingState::LeftAlone)]);
+        assert_eq!(findings[0].leftover.name, console::digest().to_string());
+        findings[0].message.clone().unwrap()
+    };
+    let message = told(world.examine(true).await);
+    assert!(
+        message.contains("under local:test, web; ") && message.contains("import the same file"),
+        "{message}"
+    );
+    row.reference = "images:debian/13".parse().unwrap();
+    facts.change().put("tpl/images:debian/13", &row).commit().await.unwrap().unwrap();
+    let message = told(world.examine(false).await);
+    assert!(message.contains("run `berth template download images:debian/13`"), "{message}");
+    world.engine.add_layer(console::digest());
+    assert_eq!(world.examine(false).await, []);
+}
+
+#[tokio::test]
+async fn a_store_that_is_damaged_while_it_is_used_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, engine) = (Clock::manual(NOW), Arc::new(Fake::new()));
+    let state = folder.path().join("store");
+    std::fs::create_dir(&state).unwrap();
+    let facts = Facts(Arc::new(Sqlite::open(&state, clock.clone()).unwrap()));
+    for n in 0..300 {
+        facts.change().put(format!("note/{n}"), &"x".repeat(500)).commit().await.unwrap().unwrap();
+    }
+    drop(facts);
+    let store = Arc::new(Sqlite::open(&state, clock.clone()).unwrap());
+    let control = Control::open(console::config(folder.path(), WIDE), engine, store, clock).await.unwrap();
+    assert_eq!(control.containers.examine(&anna(), false).await.unwrap(), []);
+    let file = std::fs::OpenOptions::new().write(true).open(state.join("berth.db")).unwrap();
+    let middle = file.metadata().unwrap().len() / 8192 * 4096;
+    file.write_all_at(&[0xff; 4096], middle).unwrap();
+    let findings = control.containers.examine(&anna(), false).await.unwrap();
+    assert_eq!(states(&findings), [(LeftoverKind::Store, FindingState::LeftAlone)]);
+    assert!(findings[0].message.as_ref().unwrap().contains("berth rescue"), "{findings:?}");
 }
 
 #[tokio::test]

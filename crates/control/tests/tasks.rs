@@ -728,6 +728,9 @@ impl Store for Forgetful {
     fn identity(&self) -> BoxFuture<'_, Result<(String, u64, Rev), StoreError>> {
         self.inner.identity()
     }
+    fn verify(&self) -> BoxFuture<'_, Result<Option<String>, StoreError>> {
+        self.inner.verify()
+    }
 }
 
 #[tokio::test]

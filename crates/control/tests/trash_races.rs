@@ -89,6 +89,9 @@ impl Store for Meddling {
     fn identity(&self) -> Answer<'_, (String, u64, Rev)> {
         self.inner.identity()
     }
+    fn verify(&self) -> Answer<'_, Option<String>> {
+        self.inner.verify()
+    }
 }
 
 /// A console on such a store, with a template.

@@ -1,10 +1,11 @@
-//! What Berth's own work has left on the host or in its store that nobody uses any more: the lines of `berth doctor`.
+//! What Berth's own work has left on the host or in its store that nobody uses any more, and what it keeps that is damaged:
+//! the lines of `berth doctor`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::ContainerId;
 
-/// Something of Berth's own that nobody uses any more.
+/// Something of Berth's own that nobody uses any more, or that is damaged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Leftover {
@@ -37,6 +38,12 @@ pub enum LeftoverKind {
     Container,
     /// Bridge, rules or servers of the network.
     Network,
+    /// The store, when it is damaged.
+    Store,
+    /// A layer that is missing under a template or a container.
+    Layer,
+    /// The program that holds containers, when it is not what its name says.
+    Program,
 }
 
 impl LeftoverKind {
@@ -53,11 +60,14 @@ impl LeftoverKind {
             Self::Claim => "claim",
             Self::Container => "container",
             Self::Network => "network",
+            Self::Store => "store",
+            Self::Layer => "layer",
+            Self::Program => "program",
         }
     }
 }
 
-/// A leftover, and what became of it.
+/// What was found, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Finding {

@@ -1,4 +1,4 @@
-//! `berth doctor`: what is left that no container has. A console that starts tidies up by itself.
+//! `berth doctor`: what is left that no container has, and what is damaged. A console that starts tidies up by itself.
 
 use model::leftover::{Finding, FindingState};
 
@@ -13,7 +13,7 @@ pub struct Args {
     fix: bool,
 }
 
-/// Prints one line for each finding; exit 1 when something is left.
+/// Prints one line for each finding; exit 1 when something is left or damaged.
 pub async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
     let findings: Vec<Finding> = if args.fix {
         session.client.post("/api/v1/host/repair", &serde_json::json!({})).await?
@@ -22,24 +22,25 @@ pub async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
     };
     match session.out.format {
         Format::Json => session.out.document(&findings)?,
-        Format::Table if findings.is_empty() && !session.out.quiet => print("nothing is left over\n")?,
+        Format::Table if findings.is_empty() && !session.out.quiet => print("nothing is left over, and nothing is damaged\n")?,
         Format::Table => print(&findings.iter().map(line).collect::<String>())?,
     }
     verdict(&findings, args.fix)
 }
 
-/// Fails when something is left.
+/// Fails when something is left or damaged.
 fn verdict(findings: &[Finding], is_fixed: bool) -> Result<(), Failure> {
     let left = findings.iter().filter(|finding| finding.state != FindingState::Repaired).count();
     if left == 0 {
         return Ok(());
     }
-    let hint = if is_fixed {
-        "each line says why"
+    let has_repairs = findings.iter().any(|finding| finding.state == FindingState::Found);
+    let hint = if is_fixed || !has_repairs {
+        "each line says why, or what to do"
     } else {
         "`berth doctor --fix` repairs what can be repaired"
     };
-    Err(Failure::new(1, format!("{left} found that no container has ({hint})")))
+    Err(Failure::new(1, format!("{left} left over or damaged ({hint})")))
 }
 
 fn line(finding: &Finding) -> String {
@@ -82,7 +83,9 @@ mod tests {
         for state in [FindingState::Found, FindingState::Failed, FindingState::LeftAlone] {
             let failure = verdict(&[finding(FindingState::Repaired, None), finding(state, None)], false).expect_err("something is left");
             assert_eq!(failure.code, 1);
-            assert!(failure.what.starts_with("1 found"), "{failure:?}");
+            assert!(failure.what.starts_with("1 left"), "{failure:?}");
+            let can_be_repaired = state == FindingState::Found;
+            assert_eq!(failure.what.contains("--fix"), can_be_repaired, "{failure:?}");
         }
     }
 }

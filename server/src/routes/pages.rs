@@ -12,7 +12,7 @@ use control::Caller;
 use leptos::prelude::*;
 use leptos_axum::{AxumRouteListing, ResponseOptions, generate_route_list};
 
-use super::answer::{Answer, ApiError};
+use super::answer::Answer;
 use crate::console::Console;
 use crate::middleware::headers::page_policy;
 
@@ -56,12 +56,10 @@ pub(super) async fn context(console: &Console, extensions: &Extensions) -> Answe
     } else {
         None
     };
-    let needs_setup = who.is_none() && access.needs_setup().await.map_err(ApiError::from)?;
     Ok(RequestContext {
         control: console.control.clone(),
         caller,
         who,
-        needs_setup,
         cookie,
         assets: console.assets.clone(),
         build: console.build.clone(),

@@ -12,7 +12,7 @@ use crate::console::{Console, PASSWORD, tar};
 
 impl Console {
     /// Runs `berth` with this console's socket.
-    fn berth(&self, line: &str) -> Output {
+    pub fn berth(&self, line: &str) -> Output {
         self.berth_with(line, b"")
     }
 

@@ -1,6 +1,7 @@
 //! A real console process on the in-memory engine, and what tests do with it.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,24 @@ impl Console {
     /// With more flags of `berth serve`.
     pub fn start_with(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name).display().to_string();
+        let (child, url) = Self::spawn(folder.path(), flags);
+        Self {
+            child,
+            url,
+            folder,
+            client: client(),
+        }
+    }
+
+    /// Kills it, which gives it no time to write anything, and starts another one on the same folders.
+    pub fn kill_and_start_again(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (self.child, self.url) = Self::spawn(self.folder.path(), &[]);
+    }
+
+    fn spawn(folder: &Path, flags: &[&str]) -> (Child, String) {
+        let at = |name: &str| folder.join(name).display().to_string();
         let mut child = Command::new(env!("CARGO_BIN_EXE_berth"))
             .args(["serve", "--engine", "fake", "--listen", "127.0.0.1:0", "--subnet", "10.213.0.1/24"])
             .args(["--state-dir", &at("state"), "--run-dir", &at("run")])
@@ -49,12 +67,7 @@ impl Console {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.map(Result::unwrap).find(|line| line.contains("listening on")).expect("it listens");
         let url = line.rsplit(' ').next().unwrap().to_owned();
-        Self {
-            child,
-            url,
-            folder,
-            client: client(),
-        }
+        (child, url)
     }
 
     /// An administrator and a token of that role.

@@ -2,8 +2,11 @@
 //! counts). What was done has room for 100,000 rows and what was refused for 20,000, so that a flood of refusals, which
 //! anybody can bring about, pushes out nothing that was done.
 //!
-//! Rows are written by one task in the background, many at once, so that no operation waits for a disk because of them;
-//! reading waits until what was recorded before is there.
+//! Rows are written by one task in the background, many at once. Whoever did something waits for its row, so that what was
+//! answered with success is on the disk; what was refused waits for nobody, so that a flood of it costs few writes. Reading
+//! waits until what was recorded before is there.
+//!
+//! Invariant: a console that is killed has the row of everything it said was done.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +31,7 @@ const KEPT_MS: i64 = 365 * 86_400_000;
 const PRUNE_EVERY: usize = 5_000;
 /// Rows in one transaction.
 const AT_ONCE: usize = 64;
-/// A row waits so long for others: written at once it would go to the disk just before what the recorded operation writes.
+/// A refusal waits so long for other rows.
 const LINGER: Duration = Duration::from_millis(100);
 /// Longest text of a field, in bytes.
 const MAX_TEXT: usize = 2 << 10;
@@ -58,6 +61,7 @@ impl Audit {
         }
     }
 
+    /// Notes a row. One of what was done is in the store when this returns.
     pub(super) async fn record(&self, mut entry: AuditEntry) {
         for text in [&mut entry.user, &mut entry.from, &mut entry.action, &mut entry.target, &mut entry.detail] {
             *text = one_line(text);
@@ -72,8 +76,12 @@ impl Audit {
         );
         let n = self.count.fetch_add(1, Ordering::Relaxed) % 1_000_000;
         let key = format!("{PREFIX}{:013}-{n:06}", entry.at.ms.max(0));
+        let is_done = entry.ok;
         if self.sender.send(Message::Row(Box::new((key, entry)))).await.is_err() {
             tracing::error!("the audit log has ended before the console");
+        }
+        if is_done {
+            self.flush().await;
         }
     }
 
@@ -145,10 +153,15 @@ async fn write_all(facts: Facts, clock: Clock, mut receiver: mpsc::Receiver<Mess
         }
         if since_prune > PRUNE_EVERY {
             since_prune = 0;
-            if let Err(error) = prune(&facts, &clock).await {
-                tracing::warn!(%error, "old rows of the audit log were not cleared away");
-            }
+            // Beside the writing: somebody waits for each row.
+            tokio::spawn(clear_away(facts.clone(), clock.clone()));
         }
+    }
+}
+
+async fn clear_away(facts: Facts, clock: Clock) {
+    if let Err(error) = prune(&facts, &clock).await {
+        tracing::warn!(%error, "old rows of the audit log were not cleared away");
     }
 }
 
@@ -196,6 +209,10 @@ mod tests {
         }
     }
 
+    fn refusal(at: i64) -> AuditEntry {
+        AuditEntry { ok: false, ..entry(at, "x") }
+    }
+
     #[tokio::test]
     async fn rows_are_newest_first_bounded_and_on_one_line() {
         let clock = Clock::manual(Timestamp::from_ms(KEPT_MS + 10_000));
@@ -215,21 +232,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rows_that_come_soon_after_each_other_share_a_write() {
+    async fn refusals_that_come_soon_after_each_other_share_a_write() {
         let clock = Clock::manual(Timestamp::from_ms(10_000));
         let facts = Facts(Arc::new(Memory::new(clock.clone())));
         let audit = Audit::new(facts.clone(), clock);
         let written = || async { facts.list::<AuditEntry>(PREFIX).await.unwrap().len() };
         for n in 0..4 {
-            audit.record(entry(n, "x")).await;
+            audit.record(refusal(n)).await;
             tokio::time::sleep(LINGER / 4 - Duration::from_millis(1)).await;
             assert_eq!(written().await, 0, "{n}");
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert_eq!(written().await, 4);
-        audit.record(entry(9, "x")).await;
+        audit.record(refusal(9)).await;
         audit.flush().await;
         assert_eq!(written().await, 5, "nobody waits for more when somebody asks");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_done_is_in_the_store_before_it_is_answered() {
+        let clock = Clock::manual(Timestamp::from_ms(10_000));
+        let facts = Facts(Arc::new(Memory::new(clock.clone())));
+        let audit = Audit::new(facts.clone(), clock);
+        let before = tokio::time::Instant::now();
+        for n in 1..4 {
+            audit.record(refusal(n)).await;
+            audit.record(entry(n, "x")).await;
+            let written = facts.list::<AuditEntry>(PREFIX).await.unwrap().len();
+            assert_eq!(written, 2 * usize::try_from(n).unwrap());
+        }
+        assert_eq!(before.elapsed(), Duration::ZERO, "and nobody lingers meanwhile");
     }
 
     #[test]

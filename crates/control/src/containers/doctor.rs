@@ -1,4 +1,6 @@
-//! `berth doctor`: what is left on the host and in the store that no container has, and its repair.
+//! `berth doctor`: what is left on the host and in the store that no container has, what is damaged, and the repair.
+//! What is damaged shows in checksums and structure: of the store, of the program that holds containers, and in layers that
+//! are missing. What is inside a layer is not read: its checksum was the archive's, which is not kept.
 //!
 //! Invariant: data of containers are never removed; what somebody has to decide about is only told.
 
@@ -14,6 +16,7 @@ use crate::caller::Caller;
 use crate::engine;
 use crate::error::Result;
 use crate::store::{Edit, Rev};
+use crate::templates::Standing;
 
 /// A key that no container has, and how it becomes free.
 struct Claim {
@@ -48,6 +51,7 @@ impl Containers {
             let repaired = if repairs { Some(self.free(claim).await) } else { None };
             findings.push(finding(leftover, repaired));
         }
+        findings.extend(self.damage().await?);
         if repairs {
             findings.extend(self.mend_network().await);
             let told: Vec<String> = findings
@@ -87,12 +91,27 @@ impl Containers {
         Ok(left)
     }
 
+    /// What no repair of ours brings back.
+    async fn damage(&self) -> Result<Vec<Finding>> {
+        let verdict = self.parts.facts.0.verify().await?;
+        let store = verdict.map(|why| {
+            let way = format!("{why}; stop the console and restore the file from a backup, or run `berth rescue`");
+            left_alone(LeftoverKind::Store, "berth.db".to_owned(), way)
+        });
+        let missing = self.parts.templates.missing_layers().await?;
+        let layers = missing
+            .into_iter()
+            .map(|(layer, standing)| left_alone(LeftoverKind::Layer, layer.to_string(), way_back(&standing)));
+        Ok(store.into_iter().chain(layers).collect())
+    }
+
     async fn treat(&self, leftover: Leftover, repairs: bool) -> Finding {
         if leftover.kind == LeftoverKind::Container {
+            let way = "the store does not know it; stop the console and run `berth rescue` to take it up again";
             return Finding {
                 leftover,
                 state: FindingState::LeftAlone,
-                message: Some("the store does not know it; stop the console and run `berth rescue` to take it up again".into()),
+                message: Some(way.to_owned()),
             };
         }
         if !repairs {
@@ -165,6 +184,27 @@ impl Containers {
             Err(error) => vec![failed("network".into(), error)],
         }
     }
+}
+
+fn left_alone(kind: LeftoverKind, name: String, way: String) -> Finding {
+    Finding {
+        leftover: Leftover { kind, name, container: None },
+        state: FindingState::LeftAlone,
+        message: Some(way),
+    }
+}
+
+/// Who stands on a layer that is missing, and how it comes back.
+fn way_back(standing: &Standing) -> String {
+    let Standing { templates, containers } = standing;
+    let users: Vec<String> = templates.iter().map(ToString::to_string).chain(containers.iter().cloned()).collect();
+    let way = match templates.iter().find(|reference| reference.source().as_str() != "local") {
+        // A newer build is another layer.
+        Some(reference) => format!("run `berth template download {reference}`; containers need the same build"),
+        None if templates.is_empty() => "restore its folder in `layers` from a backup of the host".to_owned(),
+        None => "import the same file again under another name".to_owned(),
+    };
+    format!("it is missing under {}; {way}", users.join(", "))
 }
 
 fn finding(leftover: Leftover, repaired: Option<Result<()>>) -> Finding {

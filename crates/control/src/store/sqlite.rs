@@ -220,6 +220,16 @@ impl Store for Sqlite {
         async move { self.ask(Request::Compact(rev)).await.map(drop) }.boxed()
     }
 
+    fn verify(&self) -> Answer<'_, Option<String>> {
+        let path = self.shared.readers.path.clone();
+        async move {
+            // Not one of the readers: those may answer out of their memory.
+            let done = tokio::task::spawn_blocking(move || schema::verdict(&path)).await;
+            done.map_err(|stopped| StoreError::Down(stopped.to_string()))?.map_err(rows::refusal)
+        }
+        .boxed()
+    }
+
     fn identity(&self) -> Answer<'_, (String, u64, Rev)> {
         async move {
             self.expire().await?;

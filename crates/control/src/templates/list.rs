@@ -12,6 +12,7 @@ use super::download::is_newer;
 use super::offer::{Offer, host_arch};
 use crate::caller::Caller;
 use crate::containers::row::{ContainerRow, TrashRow, key};
+use crate::engine;
 use crate::error::{Error, Result};
 
 /// What a list shall show.
@@ -40,6 +41,13 @@ impl TemplateFilter {
             && (self.unusable || template.unusable.is_none())
             && words.split_whitespace().all(|word| shown.contains(word))
     }
+}
+
+/// Who stands on a layer.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    pub templates: Vec<TemplateRef>,
+    pub containers: Vec<String>,
 }
 
 /// A container that stands on layers.
@@ -209,6 +217,30 @@ impl Templates {
             .filter(|user| user.stands_on(local))
             .map(|user| user.name)
             .collect())
+    }
+
+    /// Layers that are not there, each with the templates and the containers that stand on it.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub(crate) async fn missing_layers(&self) -> Result<BTreeMap<Digest, Standing>> {
+        // Nobody replaces a layer between the look at the rows and the look at the layers.
+        let _busy = self.busy().await;
+        let mut missing: BTreeMap<Digest, Standing> = BTreeMap::new();
+        for local in self.rows().await?.into_values() {
+            for layer in local.layers {
+                missing.entry(layer).or_default().templates.push(local.reference.clone());
+            }
+        }
+        for user in self.users().await? {
+            for layer in user.layers {
+                missing.entry(layer).or_default().containers.push(user.name.clone());
+            }
+        }
+        for layer in engine::call(&self.engine, |engine| Ok(engine.layers())).await? {
+            missing.remove(&layer);
+        }
+        Ok(missing)
     }
 
     pub(super) async fn layers_of_containers(&self) -> Result<Vec<Digest>> {

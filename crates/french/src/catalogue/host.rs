@@ -94,4 +94,9 @@ texts! {
     "it runs again" => "il est de nouveau en marche";
     "remove a shim's file" => "supprimer le fichier d’un shim";
     "the store does not know it; stop the console and run `berth rescue` to take it up again" => "la base ne le connaît pas\u{202f}; arrêtez la console et lancez `berth rescue` pour le reprendre";
+    "{why}; stop the console and restore the file from a backup, or run `berth rescue`" => "{why}\u{202f}; arrêtez la console et restaurez le fichier depuis une sauvegarde, ou lancez `berth rescue`";
+    "run `berth template download {reference}`; containers need the same build" => "lancez `berth template download {reference}`\u{202f}; les conteneurs ont besoin de la même version";
+    "restore its folder in `layers` from a backup of the host" => "restaurez son dossier dans `layers` depuis une sauvegarde de l’hôte";
+    "import the same file again under another name" => "importez de nouveau le même fichier sous un autre nom";
+    "it is missing under {users}; {way}" => "elle manque sous {users}\u{202f}; {way}";
 }

@@ -1,4 +1,4 @@
-//! What runs of containers have left on the host that nobody uses any more, and its removal. A start of the console and the
+//! What runs of containers have left on the host that nobody uses any more, or damaged, and its removal. A start of the console and the
 //! end of a container tidy up by themselves; this finds what neither had a chance to see.
 //!
 //! Invariant: only what bears the id of a container in a place of this instance, or the name that a manifest of it gives, is
@@ -17,7 +17,7 @@ use super::Runtime;
 use crate::cgroup::layout::instance_directory;
 use crate::error::{At, Error, Result};
 use crate::net::{bridge, rate, veth};
-use crate::shim::engine::Connection;
+use crate::shim::engine::{self, Connection};
 
 /// Endings of the files that a shim keeps in the run directory.
 const RUN_FILES: [&str; 4] = ["sock", "state", "state.new", "lock"];
@@ -46,6 +46,9 @@ impl Runtime {
             left.extend(self.left_by(*id, links));
         }
         left.extend(self.mounts());
+        if !engine::is_whole(&self.program) {
+            left.push(leftover(LeftoverKind::Program, self.program.display(), None));
+        }
         Ok(left)
     }
 
@@ -58,6 +61,7 @@ impl Runtime {
             (LeftoverKind::Mount, _) if self.mounts().contains(leftover) => {
                 rustix::mount::unmount(leftover.name.as_str(), UnmountFlags::DETACH).at("remove a mount", &format!("umount2({:?})", leftover.name))
             }
+            (LeftoverKind::Program, _) => engine::install(&self.config.shim, &self.config.state_dir).map(drop),
             (LeftoverKind::Folder, Some(id)) if self.folders.lacks_manifest(id) => self.remove(id, Removal::Purge),
             (LeftoverKind::Cgroup | LeftoverKind::Link | LeftoverKind::RunFile, Some(id)) => self.clear_of(id, leftover),
             _ => Ok(()),

@@ -27,7 +27,8 @@ const PATIENCE_MS: i64 = 40_000;
 /// What a shim answers without any work takes no longer than this; one that does hangs, and nobody may hang with it.
 const SHORT_PATIENCE_MS: i64 = 2000;
 
-/// Writes the shim once to `<state-dir>/bin/berth-shim-<sha256>`; an older one stays while a shim runs from it.
+/// Writes the shim once to `<state-dir>/bin/berth-shim-<sha256>`, and again when what stands there is something else; an
+/// older one stays while a shim runs from it.
 ///
 /// # Errors
 /// This program carries no shim, or the disk fails.
@@ -38,9 +39,8 @@ pub fn install(source: &ShimSource, state: &Path) -> Result<PathBuf> {
         ShimSource::Bytes([]) => return Err(Error::unsupported(step, "this build carries no shim").hint("build with `cargo xtask build`")),
         ShimSource::Bytes(bytes) => bytes.to_vec(),
     };
-    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = state.join("bin").join(format!("berth-shim-{hash}"));
-    if path.exists() {
+    let path = state.join("bin").join(name_of(&bytes));
+    if is_whole(&path) {
         return Ok(path);
     }
     let fresh = path.with_extension("new");
@@ -51,6 +51,17 @@ pub fn install(source: &ShimSource, state: &Path) -> Result<PathBuf> {
     std::fs::File::open(&fresh).and_then(|file| file.sync_all()).at(step, "fsync()")?;
     std::fs::rename(&fresh, &path).at(step, "rename()")?;
     Ok(path)
+}
+
+/// Whether a shim's program is what its name says.
+#[must_use]
+pub fn is_whole(program: &Path) -> bool {
+    std::fs::read(program).is_ok_and(|bytes| program.file_name().is_some_and(|name| *name == *name_of(&bytes)))
+}
+
+fn name_of(bytes: &[u8]) -> String {
+    let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("berth-shim-{hash}")
 }
 
 /// Starts a shim with a message and its descriptors, in groups of its own; returns what it answers once init has been
@@ -197,4 +208,31 @@ pub fn listening(shims: &Path) -> Vec<model::ContainerId> {
         .filter_map(std::result::Result::ok)
         .filter_map(|entry| id(entry.file_name().to_string_lossy().into_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_what_its_name_says_is_written_anew() {
+        let state = tempfile::tempdir().unwrap();
+        std::fs::create_dir(state.path().join("bin")).unwrap();
+        let source = ShimSource::Bytes(b"a shim");
+        let program = install(&source, state.path()).unwrap();
+        assert!(is_whole(&program));
+        let damage: [fn(&Path); 2] = [
+            |path| std::fs::remove_file(path).unwrap(),
+            |path| {
+                std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+                std::fs::write(path, b"a shin").unwrap();
+            },
+        ];
+        for harm in damage {
+            harm(&program);
+            assert!(!is_whole(&program));
+            assert_eq!(install(&source, state.path()).unwrap(), program);
+            assert_eq!(std::fs::read(&program).unwrap(), b"a shim");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use model::container::{ExitReason, RestartPolicy};
 use model::engine::{EngineEvent, Signal};
+use model::leftover::LeftoverKind;
 use model::{ContainerId, ContainerState, ErrorCode, Limits};
 use runtime::shim::protocol::Fields;
 
@@ -264,6 +265,23 @@ fn smoke_a_container_outlives_its_shim_and_is_never_started_twice() {
     assert_eq!(host.runtime.observe_one(id).state, ContainerState::Stopped);
     eventually("nothing of it is left", || !runs());
     host.start(id, Limits::default()).expect("it starts again");
+    assert_eq!(host.sh(id, "true").0, 0);
+}
+
+#[test]
+fn a_damaged_program_of_shims_is_found_and_written_anew() {
+    let host = Host::new(as_root(), "program");
+    let id = host.busybox("program");
+    let mut programs = std::fs::read_dir(host.state().join("bin")).unwrap();
+    let program = programs.next().expect("it was installed").unwrap().path();
+    std::fs::write(&program, b"damaged").unwrap();
+    let left = host.runtime.leftovers().unwrap();
+    let found: Vec<(LeftoverKind, &str)> = left.iter().map(|leftover| (leftover.kind, leftover.name.as_str())).collect();
+    assert_eq!(found, [(LeftoverKind::Program, program.to_str().unwrap())]);
+    host.start(id, Limits::default()).expect_err("it is no program");
+    host.runtime.clear(&left[0]).expect("it is repaired");
+    assert_eq!(host.runtime.leftovers().unwrap(), []);
+    host.start(id, Limits::default()).expect("it starts");
     assert_eq!(host.sh(id, "true").0, 0);
 }
 

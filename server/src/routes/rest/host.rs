@@ -19,13 +19,13 @@ pub async fn report(State(console): State<Console>, Extension(caller): Extension
     Ok(Json(console.control.host.report(&caller).await?))
 }
 
-/// What is left that no container has.
+/// What is left that no container has, and what is damaged.
 #[utoipa::path(get, path = "/api/v1/host/leftovers", tag = "host", responses((status = 200, body = Vec<Finding>)))]
 pub async fn leftovers(State(console): State<Console>, Extension(caller): Extension<Caller>) -> Answer<Json<Vec<Finding>>> {
     Ok(Json(console.control.containers.examine(&caller, false).await?))
 }
 
-/// Removes what is left that no container has, and says what became of each.
+/// Removes what is left that no container has, repairs what can be, and says what became of each.
 #[utoipa::path(post, path = "/api/v1/host/repair", tag = "host", responses((status = 200, body = Vec<Finding>)))]
 pub async fn repair(State(console): State<Console>, Extension(caller): Extension<Caller>) -> Answer<Json<Vec<Finding>>> {
     Ok(Json(console.control.containers.examine(&caller, true).await?))

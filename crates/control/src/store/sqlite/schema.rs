@@ -116,9 +116,12 @@ fn examine(state_dir: &Path, path: &Path) -> Result<()> {
     if read.is_err() || &start != b"SQLite format 3\0" {
         return Err(damaged(path, "it does not begin like a database"));
     }
-    let broken = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => damaged(path, &error.to_string()),
-        _ => unusable(error),
+    let broken = |error: rusqlite::Error| {
+        if is_damage(&error) {
+            damaged(path, &error.to_string())
+        } else {
+            unusable(error)
+        }
     };
     let connection = reader(path).map_err(broken)?;
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0)).map_err(broken);
@@ -143,6 +146,23 @@ fn examine(state_dir: &Path, path: &Path) -> Result<()> {
     }
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(broken)?;
     if verdict == "ok" { Ok(()) } else { Err(damaged(path, &verdict)) }
+}
+
+/// What is damaged in a database that is in use, its indexes included; `None` = nothing.
+pub(super) fn verdict(path: &Path) -> rusqlite::Result<Option<String>> {
+    let judged = reader(path).and_then(|connection| connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0)));
+    match judged {
+        Ok(verdict) => Ok(Some(verdict).filter(|verdict| verdict != "ok")),
+        Err(error) if is_damage(&error) => Ok(Some(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+    )
 }
 
 fn damaged(path: &Path, why: &str) -> Error {
