@@ -82,7 +82,7 @@ test("a template is downloaded with moving progress, across a broken connection"
   const row = page.getByRole("row", { name: /debian\/12/ }).first();
   await expect(row).toBeVisible();
   const before = images.requests.length;
-  images.bytesPerSecond = 30_000_000;
+  images.bytesPerSecond = 10_000_000;
   images.cutAfter = 20_000_000;
   await row.getByRole("button", { name: /^Download/ }).click();
   const bar = row.getByRole("progressbar");
