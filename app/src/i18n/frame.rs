@@ -3,7 +3,7 @@
 use crate::{plurals, texts};
 
 texts! {
-    OVERVIEW = "Overview", "Vue d’ensemble";
+    OVERVIEW = "Overview", "Aperçu";
     CONTAINERS = "Containers", "Conteneurs";
     TASKS = "Tasks", "Tâches";
     TEMPLATES = "Templates", "Modèles";

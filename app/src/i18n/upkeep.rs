@@ -96,7 +96,7 @@ texts! {
     REMOVED = "{name} was removed", "{name} est retirée";
     NOT_FOUND = "There is nothing at this address", "Il n’y a rien à cette adresse";
     NOT_FOUND_HINT = "It may have been renamed or deleted, or it is not yours to see.", "L’objet a pu être renommé ou supprimé, ou il ne vous est pas accessible.";
-    TO_OVERVIEW = "To the overview", "Vers la vue d’ensemble";
+    TO_OVERVIEW = "To the overview", "Vers l’aperçu";
 }
 
 plurals! {
