@@ -15,6 +15,7 @@ use model::access::Role;
 use model::container::{CreateRequest, ExitReason, UpdateRequest};
 use model::engine::{ExecRequest, Listener};
 use model::error::ErrorCode;
+use model::id::ExecId;
 use model::network::{NewNetwork, Protocol};
 use model::task::{Task, TaskState};
 use model::{ContainerId, ContainerState, Timestamp};
@@ -63,6 +64,16 @@ impl World {
 
     async fn state(&self, name: &str) -> ContainerState {
         self.control.containers.show(&anna(), name).await.unwrap().summary.state
+    }
+
+    /// A shell with a terminal, opened by anna.
+    async fn open_shell(&self, name: &str) -> ExecId {
+        let request = ExecRequest {
+            command: vec!["sh".into()],
+            tty: true,
+            ..ExecRequest::default()
+        };
+        self.control.exec.open(&anna(), name, request).await.unwrap()
     }
 
     async fn id(&self, name: &str) -> ContainerId {
@@ -442,12 +453,7 @@ async fn a_terminal_is_attached_again_with_its_scrollback() {
     let world = World::new().await;
     world.create("web", true).await;
     let (execs, anna) = (&world.control.exec, anna());
-    let request = ExecRequest {
-        command: vec!["sh".into()],
-        tty: true,
-        ..ExecRequest::default()
-    };
-    let exec = execs.open(&anna, "web", request).await.unwrap();
+    let exec = world.open_shell("web").await;
     let first = execs.attach(&anna, "web", exec).await.unwrap();
     first.asides.send(Aside::Resize { cols: 80, rows: 24 }).await.unwrap();
     drop(first);
@@ -480,12 +486,7 @@ async fn who_comes_back_to_a_shell_is_told_that_its_container_ended() {
     let world = World::new().await;
     world.create("web", true).await;
     let (execs, anna) = (&world.control.exec, anna());
-    let request = ExecRequest {
-        command: vec!["sh".into()],
-        tty: true,
-        ..ExecRequest::default()
-    };
-    let exec = execs.open(&anna, "web", request).await.unwrap();
+    let exec = world.open_shell("web").await;
     drop(execs.attach(&anna, "web", exec).await.unwrap());
     let mut events = world.control.events.subscribe();
     world.engine.end(world.id("web").await, ExitReason::Exited, 0);

@@ -608,6 +608,13 @@ impl World {
         assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
         self.show(name).await.summary.id
     }
+
+    /// One that has ended by itself, and whose policy lets it wait before it starts it again.
+    async fn waiting(&self, name: &str) {
+        let id = self.lasting(name).await;
+        self.engine.crash(id, 3, Timestamp::from_ms(1_795_132_803_000));
+        self.until(name, ContainerState::Starting).await;
+    }
 }
 
 #[tokio::test]
@@ -643,9 +650,7 @@ async fn who_is_started_again_tells_how_often_and_when() {
 #[tokio::test]
 async fn a_stop_calls_off_the_start_that_waits_for_its_time() {
     let world = World::new(WIDE).await;
-    let id = world.lasting("web").await;
-    world.engine.crash(id, 3, Timestamp::from_ms(1_795_132_803_000));
-    world.until("web", ContainerState::Starting).await;
+    world.waiting("web").await;
     let task = world.stop("web", HOUR, false).await;
     assert_eq!(task.state, TaskState::Done, "{:?}", task.error);
     let after = world.show("web").await;
@@ -659,9 +664,7 @@ async fn a_stop_calls_off_the_start_that_waits_for_its_time() {
 async fn limits_that_wait_for_the_next_start_are_named_one_by_one() {
     use model::container::UpdateRequest;
     let world = World::new(WIDE).await;
-    let id = world.lasting("web").await;
-    world.engine.crash(id, 3, Timestamp::from_ms(1_795_132_803_000));
-    world.until("web", ContainerState::Starting).await;
+    world.waiting("web").await;
     let set = vec![("memory".into(), "256M".into()), ("pids".into(), "100".into())];
     let changed = world.control.containers.update(&anna(), "web", UpdateRequest { set }, None).await.unwrap();
     assert_eq!(changed.pending_restart, ["memory", "pids"]);

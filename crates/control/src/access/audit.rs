@@ -6,7 +6,8 @@
 //! answered with success is on the disk; what was refused waits for nobody, so that a flood of it costs few writes. Reading
 //! waits until what was recorded before is there.
 //!
-//! Invariant: a console that is killed has the row of everything it said was done.
+//! Invariant: a console that is killed has the row of everything it said was done, but for rows that the store did not take:
+//! those stand in the program's log.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

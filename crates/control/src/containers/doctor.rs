@@ -96,23 +96,19 @@ impl Containers {
         let verdict = self.parts.facts.0.verify().await?;
         let store = verdict.map(|why| {
             let way = format!("{why}; stop the console and restore the file from a backup, or run `berth rescue`");
-            left_alone(LeftoverKind::Store, "berth.db".to_owned(), way)
+            left_alone(of_nobody(LeftoverKind::Store, "berth.db"), way)
         });
         let missing = self.parts.templates.missing_layers().await?;
         let layers = missing
             .into_iter()
-            .map(|(layer, standing)| left_alone(LeftoverKind::Layer, layer.to_string(), way_back(&standing)));
+            .map(|(layer, standing)| left_alone(of_nobody(LeftoverKind::Layer, layer.to_string()), way_back(&standing)));
         Ok(store.into_iter().chain(layers).collect())
     }
 
     async fn treat(&self, leftover: Leftover, repairs: bool) -> Finding {
         if leftover.kind == LeftoverKind::Container {
             let way = "the store does not know it; stop the console and run `berth rescue` to take it up again";
-            return Finding {
-                leftover,
-                state: FindingState::LeftAlone,
-                message: Some(way.to_owned()),
-            };
+            return left_alone(leftover, way);
         }
         if !repairs {
             return finding(leftover, None);
@@ -171,14 +167,7 @@ impl Containers {
 
     /// Rules that somebody flushed, a bridge that is gone: put back whether or not anybody noticed.
     async fn mend_network(&self) -> Vec<Finding> {
-        let failed = |name: String, error| {
-            let leftover = Leftover {
-                kind: LeftoverKind::Network,
-                name,
-                container: None,
-            };
-            finding(leftover, Some(Err(error)))
-        };
+        let failed = |name: String, error| finding(of_nobody(LeftoverKind::Network, name), Some(Err(error)));
         match self.refresh_bridges().await {
             Ok(unmade) => unmade.into_iter().map(|one| failed(one.bridge, one.error)).collect(),
             Err(error) => vec![failed("network".into(), error)],
@@ -186,11 +175,21 @@ impl Containers {
     }
 }
 
-fn left_alone(kind: LeftoverKind, name: String, way: String) -> Finding {
+/// What belongs to no container in particular.
+fn of_nobody(kind: LeftoverKind, name: impl Into<String>) -> Leftover {
+    Leftover {
+        kind,
+        name: name.into(),
+        container: None,
+    }
+}
+
+/// What somebody has to decide about, with the way to do it.
+fn left_alone(leftover: Leftover, way: impl Into<String>) -> Finding {
     Finding {
-        leftover: Leftover { kind, name, container: None },
+        leftover,
         state: FindingState::LeftAlone,
-        message: Some(way),
+        message: Some(way.into()),
     }
 }
 

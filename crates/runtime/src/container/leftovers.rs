@@ -1,5 +1,5 @@
-//! What runs of containers have left on the host that nobody uses any more, or damaged, and its removal. A start of the console and the
-//! end of a container tidy up by themselves; this finds what neither had a chance to see.
+//! What runs of containers have left on the host that nobody uses any more, or damaged, and its removal. A start of the
+//! console and the end of a container tidy up by themselves; this finds what neither had a chance to see.
 //!
 //! Invariant: only what bears the id of a container in a place of this instance, or the name that a manifest of it gives, is
 //! looked at; and it is removed only while nothing of that container runs.
